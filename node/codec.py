@@ -1,0 +1,293 @@
+"""Between wire messages and the node's own types. No decisions are taken here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from zlib import crc32
+
+from quorate.cluster.catalog import Catalog
+from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.v1 import catalog_pb2, log_pb2, node_pb2
+from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
+
+
+class Outcome(IntEnum):
+    """How a routed request ended; the meaning of each is in node.proto."""
+
+    OK = node_pb2.OUTCOME_OK
+    CONDITION_FAILED = node_pb2.OUTCOME_CONDITION_FAILED
+    INVALID = node_pb2.OUTCOME_INVALID
+    NOT_LEADER = node_pb2.OUTCOME_NOT_LEADER
+    NOT_REPLICA = node_pb2.OUTCOME_NOT_REPLICA
+    STALE_CATALOG = node_pb2.OUTCOME_STALE_CATALOG
+    NO_TABLE = node_pb2.OUTCOME_NO_TABLE
+    OVERLOADED = node_pb2.OUTCOME_OVERLOADED
+    EXPIRED = node_pb2.OUTCOME_EXPIRED
+    UNKNOWN = node_pb2.OUTCOME_UNKNOWN
+    STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
+
+
+class CorruptMessage(Exception):
+    """A peer's message whose entries do not match their checksums: nothing of it is used."""
+
+
+# Raft messages
+
+
+def encode_raft_batch(outbox: Sequence[tuple[int, Message]]) -> node_pb2.RaftBatch:
+    """Return one wire message with all (group, message) pairs for one peer."""
+    batch = node_pb2.RaftBatch()
+    messages = batch.messages
+    for group, message in outbox:
+        if message.type == MessageType.HEARTBEAT:
+            _add_heartbeat(batch.heartbeats, group, message)
+        elif message.type == MessageType.HEARTBEAT_REPLY:
+            _add_heartbeat(batch.heartbeat_replies, group, message)
+        else:
+            messages.append(_encode_message(group, message))
+    return batch
+
+
+def decode_raft_batch(
+    batch: node_pb2.RaftBatch, *, sender: int, receiver: int
+) -> list[tuple[int, Message]]:
+    """Return the (group, message) pairs of a batch, in the order to step them.
+
+    Raises CorruptMessage if an entry does not match its checksum.
+    """
+    outbox: list[tuple[int, Message]] = []
+    for columns, kind in (
+        (batch.heartbeats, MessageType.HEARTBEAT),
+        (batch.heartbeat_replies, MessageType.HEARTBEAT_REPLY),
+    ):
+        for group, term, commit, sequence in zip(
+            columns.groups, columns.terms, columns.commits, columns.sequences, strict=True
+        ):
+            message = Message(kind, sender, receiver, term, commit=commit, sequence=sequence)
+            outbox.append((group, message))
+    for wire in batch.messages:
+        outbox.append((wire.group, _decode_message(wire, sender, receiver)))
+    return outbox
+
+
+def _add_heartbeat(columns: node_pb2.HeartbeatColumns, group: int, message: Message) -> None:
+    columns.groups.append(group)
+    columns.terms.append(message.term)
+    columns.commits.append(message.commit)
+    columns.sequences.append(message.sequence)
+
+
+def _encode_message(group: int, message: Message) -> node_pb2.RaftMessage:
+    entries = message.entries
+    return node_pb2.RaftMessage(
+        group=group,
+        type=message.type,
+        term=message.term,
+        index=message.index,
+        log_term=message.log_term,
+        commit=message.commit,
+        reject=message.reject,
+        hint=message.hint,
+        hint_term=message.hint_term,
+        sequence=message.sequence,
+        entry_terms=[entry.term for entry in entries],
+        entry_kinds=[entry.kind for entry in entries],
+        entry_payloads=[entry.payload for entry in entries],
+        entry_checksums=[crc32(entry.payload) for entry in entries],
+        snapshot=encode_snapshot_meta(message.snapshot) if message.snapshot else None,
+    )
+
+
+def _decode_message(wire: node_pb2.RaftMessage, sender: int, receiver: int) -> Message:
+    index = wire.index
+    entries = [
+        Entry(index + offset, term, kind, payload)
+        for offset, (term, kind, payload) in enumerate(
+            zip(wire.entry_terms, wire.entry_kinds, wire.entry_payloads, strict=True), start=1
+        )
+    ]
+    for entry, checksum in zip(entries, wire.entry_checksums, strict=True):
+        if crc32(entry.payload) != checksum:
+            raise CorruptMessage(f"group {wire.group}, entry {entry.index} from node {sender}")
+    return Message(
+        MessageType(wire.type),
+        sender,
+        receiver,
+        wire.term,
+        index=index,
+        log_term=wire.log_term,
+        commit=wire.commit,
+        entries=entries,
+        reject=wire.reject,
+        hint=wire.hint,
+        hint_term=wire.hint_term,
+        sequence=wire.sequence,
+        snapshot=decode_snapshot_meta(wire.snapshot) if wire.HasField("snapshot") else None,
+    )
+
+
+def encode_snapshot_meta(meta: SnapshotMeta) -> node_pb2.SnapshotMeta:
+    """Return the wire form of what a snapshot covers."""
+    return node_pb2.SnapshotMeta(
+        index=meta.index, term=meta.term, configuration=meta.configuration.encode()
+    )
+
+
+def decode_snapshot_meta(wire: node_pb2.SnapshotMeta) -> SnapshotMeta:
+    """Return the plain form; the pair of `encode_snapshot_meta`."""
+    return SnapshotMeta(wire.index, wire.term, Configuration.decode(wire.configuration))
+
+
+# Log entries of partitions
+
+
+@dataclass(slots=True)
+class WriteColumns:
+    """The writes of one entry: element i of the lists belongs to write i.
+
+    `answers` holds, by request id, what a write returned besides its capacity.
+    `sizes` holds, by table id, the change of (number of items, bytes).
+    """
+
+    keys: Sequence[bytes]
+    images: Sequence[bytes]
+    request_ids: Sequence[bytes]
+    units: Sequence[int]
+    time_ms: int
+    answers: dict[bytes, bytes] = field(default_factory=dict)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def encode_write_entry(columns: WriteColumns) -> bytes:
+    """Return the payload of a partition's log entry."""
+    entry = log_pb2.WriteEntry(
+        keys=columns.keys,
+        images=columns.images,
+        request_ids=columns.request_ids,
+        write_units=columns.units,
+        time_ms=columns.time_ms,
+    )
+    if columns.answers:
+        for position, request_id in enumerate(columns.request_ids):
+            answer = columns.answers.get(request_id)
+            if answer is not None:
+                entry.answer_of.append(position)
+                entry.answers.append(answer)
+    for table, (item_count, size_bytes) in columns.sizes.items():
+        entry.tables.append(table)
+        entry.item_count_changes.append(item_count)
+        entry.size_bytes_changes.append(size_bytes)
+    return entry.SerializeToString()
+
+
+def decode_write_entry(payload: bytes) -> WriteColumns:
+    """Return the writes of a log entry; the pair of `encode_write_entry`."""
+    entry = log_pb2.WriteEntry.FromString(payload)
+    request_ids = list(entry.request_ids)
+    return WriteColumns(
+        keys=list(entry.keys),
+        images=list(entry.images),
+        request_ids=request_ids,
+        units=list(entry.write_units),
+        time_ms=entry.time_ms,
+        answers={
+            request_ids[position]: answer
+            for position, answer in zip(entry.answer_of, entry.answers, strict=True)
+        },
+        sizes={
+            table: (item_count, size_bytes)
+            for table, item_count, size_bytes in zip(
+                entry.tables, entry.item_count_changes, entry.size_bytes_changes, strict=True
+            )
+        },
+    )
+
+
+# Answers to routers
+
+
+def encode_reply(
+    *,
+    accepted: int,
+    slots: Sequence[int],
+    outcomes: Sequence[Outcome],
+    units: Sequence[int],
+    payloads: Sequence[bytes],
+    pages: Sequence[node_pb2.RangePage],
+    leaders: Sequence[node_pb2.LeaderHint],
+    catalog_epoch: int,
+) -> node_pb2.RouteReply:
+    """Return one message to a router with everything it is owed."""
+    reply = node_pb2.RouteReply(
+        accepted=accepted, pages=pages, leaders=leaders, catalog_epoch=catalog_epoch
+    )
+    if slots:
+        reply.answers.slots.extend(slots)
+        reply.answers.outcomes.extend(outcomes)
+        reply.answers.write_units.extend(units)
+        reply.answers.payloads.extend(payloads)
+    return reply
+
+
+# The catalog's commands and state
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Make the first catalog; refused once there is one."""
+
+    request_id: bytes
+    catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTable:
+    """Add a table; refused if one of that name exists."""
+
+    request_id: bytes
+    name: str
+    definition: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTable:
+    """Remove the table of that name if it still is the one with this id."""
+
+    request_id: bytes
+    name: str
+    id: int
+
+
+CatalogCommand = Bootstrap | CreateTable | DeleteTable
+
+
+def encode_catalog_command(command: CatalogCommand) -> bytes:
+    """Return the payload of the catalog's log entry."""
+    wire = catalog_pb2.CatalogCommand(request_id=command.request_id)
+    match command:
+        case Bootstrap():
+            wire.bootstrap.CopyFrom(encode_catalog(command.catalog))
+        case CreateTable():
+            wire.create_table.name = command.name
+            wire.create_table.definition = command.definition
+        case DeleteTable():
+            wire.delete_table.name = command.name
+            wire.delete_table.id = command.id
+    return wire.SerializeToString()
+
+
+def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
+    """Return the command, or None if it is of a kind that this version does not know."""
+    match wire.WhichOneof("change"):
+        case "bootstrap":
+            return Bootstrap(wire.request_id, decode_catalog(wire.bootstrap))
+        case "create_table":
+            create = wire.create_table
+            return CreateTable(wire.request_id, create.name, create.definition)
+        case "delete_table":
+            delete = wire.delete_table
+            return DeleteTable(wire.request_id, delete.name, delete.id)
+        case _:
+            return None

@@ -1,0 +1,126 @@
+"""The catalog's state machine: pure, the same on every replica of group 0."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from node.codec import (
+    Bootstrap,
+    CatalogCommand,
+    CreateTable,
+    DeleteTable,
+    decode_catalog_command,
+)
+from quorate.cluster.catalog import Catalog, TableRecord
+from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.v1 import catalog_pb2, log_pb2
+
+RESULTS_MAX: Final = 1_000
+"""Most recent commands whose results are remembered for retries. Ours."""
+
+TABLES_MAX: Final = 2_500
+"""Most tables. Source: DynamoDB service quotas, tables per account and Region."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogResult:
+    """What a command did: the epoch of the catalog that has it, or why it was refused."""
+
+    epoch: int
+    refusal: str = ""
+
+
+class CatalogMachine:
+    """Applies committed commands; `catalog` is the newest one."""
+
+    __slots__ = ("_results", "catalog")
+
+    def __init__(self, state: bytes = b"") -> None:
+        """Start empty, or from what `encode` returned."""
+        self.catalog = Catalog()
+        self._results: OrderedDict[bytes, CatalogResult] = OrderedDict()
+        if state:
+            wire = log_pb2.CatalogState.FromString(state)
+            self.catalog = decode_catalog(wire.catalog)
+            for result in wire.results:
+                self._remember(result.request_id, CatalogResult(result.epoch, result.refusal))
+
+    def encode(self) -> bytes:
+        """Return the whole state as bytes, for checkpoints and snapshots."""
+        return log_pb2.CatalogState(
+            catalog=encode_catalog(self.catalog),
+            results=[
+                log_pb2.CatalogState.Result(
+                    request_id=request_id, epoch=result.epoch, refusal=result.refusal
+                )
+                for request_id, result in self._results.items()
+            ],
+        ).SerializeToString()
+
+    def find(self, request_id: bytes) -> CatalogResult | None:
+        """Return the result of a command applied before, if it is remembered."""
+        return self._results.get(request_id)
+
+    def apply(self, payload: bytes) -> CatalogResult:
+        """Apply one committed command; a repeated request id changes nothing."""
+        wire = catalog_pb2.CatalogCommand.FromString(payload)
+        known = self._results.get(wire.request_id)
+        if known is not None:
+            return known
+        command = decode_catalog_command(wire)
+        if command is None:
+            # A newer version's command: applying only some commands would let replicas differ.
+            raise UnknownCommand("the log holds a catalog command of a newer version")
+        refusal = self._refusal(command)
+        if not refusal:
+            self.catalog = self._changed(command)
+        result = CatalogResult(self.catalog.epoch, refusal)
+        self._remember(wire.request_id, result)
+        return result
+
+    def _refusal(self, command: CatalogCommand) -> str:
+        catalog = self.catalog
+        match command:
+            case Bootstrap():
+                return "exists" if catalog.epoch else ""
+            case CreateTable():
+                if command.name in catalog.table_by_name:
+                    return "exists"
+                return "limit" if len(catalog.tables) >= TABLES_MAX else ""
+            case DeleteTable():
+                table = catalog.table_by_name.get(command.name)
+                return "" if table is not None and table.id == command.id else "missing"
+            case _:
+                assert_never(command)
+
+    def _changed(self, command: CatalogCommand) -> Catalog:
+        catalog = self.catalog
+        match command:
+            case Bootstrap():
+                return replace(command.catalog, epoch=1)
+            case CreateTable():
+                table = TableRecord(
+                    id=catalog.next_table_id, name=command.name, definition=command.definition
+                )
+                return replace(
+                    catalog,
+                    epoch=catalog.epoch + 1,
+                    next_table_id=catalog.next_table_id + 1,
+                    tables=(*catalog.tables, table),
+                )
+            case DeleteTable():
+                kept = tuple(table for table in catalog.tables if table.id != command.id)
+                return replace(catalog, epoch=catalog.epoch + 1, tables=kept)
+            case _:
+                assert_never(command)
+
+    def _remember(self, request_id: bytes, result: CatalogResult) -> None:
+        self._results[request_id] = result
+        while len(self._results) > RESULTS_MAX:
+            self._results.popitem(last=False)
+
+
+class UnknownCommand(Exception):
+    """This node is too old for what the cluster has committed: upgrade it."""

@@ -1,0 +1,57 @@
+"""What a node process is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from quorate.cluster.catalog import NodeRecord
+
+GIB: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One of the nodes that the cluster starts with."""
+
+    name: str
+    az: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """The options of `quorate node`. `members` are all initial nodes, this one included."""
+
+    name: str
+    az: str
+    listen: str
+    data_dir: Path
+    cluster_id: str
+    members: tuple[Member, ...]
+    partitions: int = 12
+    map_size_bytes: int = 64 * GIB
+    log_level: str = "info"
+
+    def node_records(self) -> tuple[NodeRecord, ...]:
+        """Return the members with their numbers: 1 + the position of the name in sorted order."""
+        ordered = sorted(self.members, key=lambda member: member.name)
+        return tuple(
+            NodeRecord(id=number, name=member.name, az=member.az, address=member.address)
+            for number, member in enumerate(ordered, start=1)
+        )
+
+    def problem(self) -> str | None:
+        """Return a sentence on what is wrong with these options, or None."""
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names):
+            return "two members have the same name"
+        own = [member for member in self.members if member.name == self.name]
+        if not own:
+            return f"node {self.name} is not among the members given ({', '.join(names)})"
+        if own[0].az != self.az:
+            return f"node {self.name} is in {self.az}, but the member list says {own[0].az}"
+        if self.partitions < 1:
+            return "a cluster has at least one partition"
+        return None
