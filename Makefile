@@ -1,0 +1,79 @@
+# `make` alone lists the targets. Set-up happens by itself: a stamp in the virtual environment
+# says that it was done, and a change of pyproject.toml or of a .proto file makes it stale.
+
+SHELL := /bin/bash
+VENV := .venv
+AWSCLI_VENV := .venv-awscli
+PYTHON_RUN := $(VENV)/bin/python
+SETUP_INPUTS := pyproject.toml packaging/hatch_build.py packaging/protos.py packaging/setup.sh \
+	$(wildcard proto/quorate/v1/*.proto)
+CODE := raft model node router quorate packaging bench tests
+
+# Tests under tests/cluster_up start real processes; `make check` leaves them to `make test`.
+UNIT := tests --ignore=tests/cluster_up
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo bench test check unit format lint types imports proto dist clean distclean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(VENV)/.stamp-run ## run a three-AZ cluster in the foreground (Ctrl-C stops it)
+	@exec $(PYTHON_RUN) -m quorate up $(ARGS)
+
+demo: $(VENV)/.stamp-run ## load a real data set, kill a leader on the way, verify every record
+	@exec $(PYTHON_RUN) -m bench.demo $(ARGS)
+
+bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap after a kill
+	@$(PYTHON_RUN) -m bench.put $(ARGS) && $(PYTHON_RUN) -m bench.failover
+
+test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then the tests with real processes
+	@$(MAKE) --no-print-directory check
+	$(PYTHON_RUN) -m pytest tests/cluster_up $(ARGS)
+
+check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
+
+unit: $(VENV)/.stamp-dev ## unit tests
+	$(PYTHON_RUN) -m pytest -q $(UNIT) $(ARGS)
+
+lint: $(VENV)/.stamp-dev ## formatting and lint
+	$(VENV)/bin/ruff format --check $(CODE)
+	$(VENV)/bin/ruff check $(CODE)
+
+types: $(VENV)/.stamp-dev ## mypy, strict
+	$(VENV)/bin/mypy
+
+imports: $(VENV)/.stamp-dev ## who may import whom
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.stamp-dev ## rewrite the code in the house format
+	$(VENV)/bin/ruff format $(CODE)
+	$(VENV)/bin/ruff check --fix $(CODE)
+
+proto: $(VENV)/.stamp-dev ## generate quorate/v1 from proto/
+	$(PYTHON_RUN) packaging/protos.py
+
+dist: $(VENV)/.stamp-dev ## build the wheel into dist/
+	$(PYTHON_RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove caches and build products (not data, not the virtual environments)
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f quorate/v1/*_pb2*.py quorate/v1/*_pb2.pyi $(VENV)/.stamp-*
+
+distclean: clean ## clean, and remove the virtual environments
+	rm -rf $(VENV) $(AWSCLI_VENV)
+
+$(VENV)/.stamp-run: $(SETUP_INPUTS)
+	@packaging/setup.sh $(VENV) -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(SETUP_INPUTS)
+	@packaging/setup.sh $(VENV) -e '.[dev]'
+	@touch $@ $(VENV)/.stamp-run
+
+# The AWS CLI pins a botocore that conflicts with boto3's: it lives alone.
+$(AWSCLI_VENV)/.stamp: packaging/setup.sh
+	@packaging/setup.sh $(AWSCLI_VENV) 'awscli>=1.40,<2'
+	@touch $@
