@@ -1,0 +1,33 @@
+"""DynamoDB's expression language: compile a text once, evaluate it many times.
+
+An item is DynamoDB's JSON (`{"a": {"S": "x"}}`) with normalised numbers; `names` and `values` are the
+request's ExpressionAttributeNames and ExpressionAttributeValues (None = not given), the values already
+validated and normalised. Every refusal is a `ValidationError` with AWS's sentence.
+
+At the router, once per request (parses from a bounded cache, then checks the request's values):
+
+    check_placeholders(names, values, {"ConditionExpression": text or None, ...}) -> None
+    compile_condition(text, names, values, label="ConditionExpression") -> Condition
+    compile_update(text, names, values) -> Update
+    compile_projection(text, names) -> Projection
+    compile_key_condition(text, names, values, schema) -> KeyCondition
+    check_unused(names, values, (condition, update, ...)) -> None    over all expressions of the request
+    check_update_keys(update, key_names) -> None
+
+At the leader, for texts that a router has checked already:
+
+    condition_of(text, names) -> Condition
+    update_of(text, names) -> Update
+
+What they do:
+
+    Condition.holds(item | None, values) -> bool
+    Update.apply(item | None, key, values) -> dict       the new item; the old one is not touched
+    Update.touched(item | None) -> dict                  the parts UPDATED_OLD and UPDATED_NEW return
+    Update.top_names -> tuple[str, ...]                  top-level attributes it may change
+    Projection.project(item) -> dict
+    KeyCondition.partition_value -> {"S": ...}; KeyCondition.sort -> SortCondition | None
+    SortCondition.operator -> "=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"; .values -> (low[, high])
+
+Absent on purpose: where an item lives, and how large it may be (see model.program).
+"""
