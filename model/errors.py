@@ -1,0 +1,526 @@
+"""Every error a DynamoDB caller may see: code, HTTP status, sentence, extra members.
+
+Sentences are data (`Sentence`), because AWS rewords them by region and year: a change of wording
+is a change of this table. Internal errors of nodes and routers never derive from `ModelError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum, unique
+from typing import ClassVar, Final
+
+import orjson
+
+DYNAMODB_PREFIX: Final = "com.amazonaws.dynamodb.v20120810#"
+VALIDATE_PREFIX: Final = "com.amazon.coral.validate#"
+SERVICE_PREFIX: Final = "com.amazon.coral.service#"
+AVAILABILITY_PREFIX: Final = "com.amazon.coral.availability#"
+
+
+@unique
+class Sentence(StrEnum):
+    """AWS's sentences, with `{}` fields where they quote the request."""
+
+    CONDITION_FAILED = "The conditional request failed"
+    RESOURCE_NOT_FOUND = "Requested resource not found"
+    TABLE_NOT_FOUND = "Requested resource not found: Table: {table} not found"
+    TABLE_EXISTS = "Table already exists: {table}"
+    DELETION_PROTECTED = (
+        "Resource cannot be deleted as it is currently protected against deletion. "
+        "Disable deletion protection first."
+    )
+    PROVISIONED_EXCEEDED = (
+        "The level of configured provisioned throughput for the table was exceeded. "
+        "Consider increasing your provisioning level with the UpdateTable API."
+    )
+    ON_DEMAND_EXCEEDED = (
+        "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically "
+        "scaling your table or index so please try again shortly. If exceptions persist, check if "
+        "you have a hot key: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
+        "bp-partition-key-design.html"
+    )
+    REQUEST_LIMIT = "Throughput exceeds the current throughput limit for your account."
+    INTERNAL = (
+        "The request processing has failed because of an unknown error, exception or failure."
+    )
+    UNAVAILABLE = "The service is currently unavailable or busy."
+    COLLECTION_TOO_LARGE = "Collection size exceeded."
+    TRANSACTION_CONFLICT = "Transaction is ongoing for the item"
+
+    # The JSON has a member of the wrong type.
+    WRONG_JSON_TYPE = "{found} cannot be converted to {expected}"
+    UNEXPECTED_TOKEN = "Unexpected token received from parser"
+    UNEXPECTED_FIELD = "Unexpected field type"
+    UNEXPECTED_STRUCTURE = "Start of structure or map found where not expected"
+    UNEXPECTED_LIST = "Start of list found where not expected"
+    BASE64_LENGTH = "Base64 encoded length is expected a multiple of 4 bytes but found: {length}"
+    BASE64_CHARACTER = "Invalid Base64 character"
+    BASE64_LAST = "Invalid last non-pad Base64 character detected"
+    NOT_UNICODE = "A string holds a surrogate that is not part of a pair"
+
+    # A member breaks a constraint of the service model.
+    CONSTRAINTS = "{count} validation error{plural} detected: {violations}"
+    VIOLATION = "Value {value} at '{path}' failed to satisfy constraint: {constraint}"
+    MUST_NOT_BE_NULL = "Member must not be null"
+    MUST_BE_IN = "Member must satisfy enum value set: [{values}]"
+    MUST_MATCH = "Member must satisfy regular expression pattern: {pattern}"
+    LENGTH_AT_LEAST = "Member must have length greater than or equal to {limit}"
+    LENGTH_AT_MOST = "Member must have length less than or equal to {limit}"
+    VALUE_AT_LEAST = "Member must have value greater than or equal to {limit}"
+    VALUE_AT_MOST = "Member must have value less than or equal to {limit}"
+
+    # Attribute values.
+    VALUE_EMPTY = (
+        "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+    )
+    VALUE_AMBIGUOUS = (
+        "Supplied AttributeValue has more than one datatypes set, "
+        "must contain exactly one of the supported datatypes"
+    )
+    NULL_NOT_TRUE = (
+        "One or more parameter values were invalid: "
+        "Null attribute value types must have the value of true"
+    )
+    STRING_SET_EMPTY = "One or more parameter values were invalid: An string set  may not be empty"
+    NUMBER_SET_EMPTY = "One or more parameter values were invalid: An number set  may not be empty"
+    BINARY_SET_EMPTY = "One or more parameter values were invalid: Binary sets should not be empty"
+    STRING_SET_DUPLICATES = (
+        "One or more parameter values were invalid: "
+        "Input collection [{members}] contains duplicates."
+    )
+    NUMBER_SET_DUPLICATES = "Input collection contains duplicates"
+    BINARY_SET_DUPLICATES = (
+        "One or more parameter values were invalid: "
+        "Input collection [{members}]of type BS contains duplicates."
+    )
+    NESTED_TOO_DEEPLY = "Nesting Levels have exceeded supported limits"
+    NAME_EMPTY = "One or more parameter values were invalid: Attribute name may not be empty"
+    NAME_TOO_LONG = (
+        "One or more parameter values were invalid: "
+        "Size of attribute name has exceeded the limit of {limit} bytes"
+    )
+    NUMBER_INVALID = "The parameter cannot be converted to a numeric value: {text}"
+    NUMBER_EMPTY = "The parameter cannot be converted to a numeric value"
+    NUMBER_TOO_PRECISE = "Attempting to store more than 38 significant digits in a Number"
+    NUMBER_OVERFLOW = (
+        "Number overflow. Attempting to store a number with magnitude larger than supported range"
+    )
+    NUMBER_UNDERFLOW = (
+        "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+    )
+    ITEM_TOO_LARGE = "Item size has exceeded the maximum allowed size"
+    UPDATED_ITEM_TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
+
+    # Keys.
+    KEY_MISSING = "One or more parameter values were invalid: Missing the key {name} in the item"
+    KEY_TYPE = (
+        "One or more parameter values were invalid: "
+        "Type mismatch for key {name} expected: {expected} actual: {actual}"
+    )
+    KEY_MISMATCH = "The provided key element does not match the schema"
+    KEY_EMPTY_STRING = (
+        "One or more parameter values are not valid. The AttributeValue for a key attribute "
+        "cannot contain an empty string value. Key: {name}"
+    )
+    KEY_EMPTY_BINARY = (
+        "One or more parameter values are not valid. The AttributeValue for a key attribute "
+        "cannot contain an empty binary value. Key: {name}"
+    )
+    PARTITION_KEY_TOO_LONG = (
+        "One or more parameter values were invalid: "
+        "Size of hashkey has exceeded the maximum size limit of2048 bytes"
+    )
+    SORT_KEY_TOO_LONG = (
+        "One or more parameter values were invalid: "
+        "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
+    )
+    START_KEY_INVALID = "The provided starting key is invalid"
+    START_KEY_INVALID_BECAUSE = "The provided starting key is invalid: {reason}"
+    START_KEY_OUTSIDE_RANGE = (
+        "The provided starting key is outside query boundaries based on provided conditions"
+    )
+    START_KEY_OUTSIDE_SEGMENT = (
+        "The provided starting key is invalid: Invalid ExclusiveStartKey. "
+        "Please use ExclusiveStartKey with correct Segment. "
+        "TotalSegments: {total} Segment: {segment}"
+    )
+
+    # Parameters and how they go together.
+    PARAMETER_UNSUPPORTED = (
+        "One or more parameter values were invalid: {name} is not supported by this server"
+    )
+    RETURN_VALUES_INVALID = "Return values set to invalid value"
+    RETURN_VALUES_OLD_ONLY = "ReturnValues can only be ALL_OLD or NONE"
+    MIXED_PARAMETERS = (
+        "Can not use both expression and non-expression parameters in the same request: "
+        "Non-expression parameters: {{{legacy}}} Expression parameters: {{{expressions}}}"
+    )
+    NAMES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeNames can only be specified when using expressions"
+    )
+    NAMES_WITHOUT_NAMED_EXPRESSION = (
+        "ExpressionAttributeNames can only be specified when using expressions: {names} is null"
+    )
+    VALUES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeValues can only be specified when using expressions: {names} is null"
+    )
+    VALUES_EMPTY = "ExpressionAttributeValues must not be empty"
+    NAMES_EMPTY = "ExpressionAttributeNames must not be empty"
+    NAME_KEY_INVALID = 'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"'
+    VALUE_KEY_INVALID = 'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"'
+    NAME_VALUE_INVALID = "ExpressionAttributeNames contains invalid value: {reason} for key {key}"
+    VALUE_VALUE_INVALID = "ExpressionAttributeValues contains invalid value: {reason} for key {key}"
+    NO_KEY_CONDITION = (
+        "Either the KeyConditions or KeyConditionExpression parameter must be specified "
+        "in the request."
+    )
+    SELECT_NEEDS_INDEX = (
+        "One or more parameter values were invalid: "
+        "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"
+    )
+    SELECT_NEEDS_PROJECTION = (
+        "Must specify the AttributesToGet or ProjectionExpression "
+        "when choosing to get SPECIFIC_ATTRIBUTES"
+    )
+    SELECT_FORBIDS_PROJECTION = "Cannot specify the {parameter} when choosing to get {select}"
+    SEGMENT_WITHOUT_TOTAL = (
+        "The TotalSegments parameter is required but was not present in the request "
+        "when Segment parameter is present"
+    )
+    TOTAL_WITHOUT_SEGMENT = (
+        "The Segment parameter is required but was not present in the request "
+        "when parameter TotalSegments is present"
+    )
+    SEGMENT_TOO_LARGE = (
+        "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+        "Segment: {segment} is not less than TotalSegments: {total}"
+    )
+    FILTER_ON_KEY = (
+        "Filter Expression can only contain non-primary key attributes: "
+        "Primary key attribute: {name}"
+    )
+    BATCH_WRITE_COUNT = "Too many items requested for the BatchWriteItem call"
+    BATCH_GET_COUNT = "Too many items requested for the BatchGetItem call"
+    BATCH_DUPLICATES = "Provided list of item keys contains duplicates"
+    BATCH_ONE_ACTION = (
+        "Supplied AttributeValue has more than one datatypes set, "
+        "must contain exactly one of the supported operations"
+    )
+    BATCH_NO_ACTION = (
+        "Supplied WriteRequest is empty, must contain exactly one of the supported operations"
+    )
+    LIST_DUPLICATES = (
+        "One or more parameter values were invalid: Duplicate value in attribute name: {name}"
+    )
+
+    # Tables.
+    KEY_SCHEMA_FIRST = "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
+    KEY_SCHEMA_SECOND = "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type"
+    KEY_SCHEMA_SAME_NAME = (
+        "Both the Hash Key and the Range Key element in the KeySchema have the same name"
+    )
+    KEY_SCHEMA_UNDEFINED = (
+        "One or more parameter values were invalid: Some index key attributes are not defined in "
+        "AttributeDefinitions. Keys: [{keys}], AttributeDefinitions: [{definitions}]"
+    )
+    KEY_SCHEMA_COUNT = (
+        "One or more parameter values were invalid: Number of attributes in KeySchema does not "
+        "exactly match number of attributes defined in AttributeDefinitions"
+    )
+    DEFINITIONS_MISSING = (
+        "One or more parameter values were invalid: AttributeDefinitions must be specified"
+    )
+    DEFINITIONS_DUPLICATE = (
+        "One or more parameter values were invalid: "
+        "Duplicate AttributeName in AttributeDefinitions: {name}"
+    )
+    KEY_SCHEMA_MISSING = "One or more parameter values were invalid: KeySchema must be specified"
+    THROUGHPUT_FORBIDDEN = (
+        "One or more parameter values were invalid: Neither ReadCapacityUnits nor "
+        "WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
+    )
+    THROUGHPUT_MISSING = (
+        "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must "
+        "both be specified when BillingMode is PROVISIONED"
+    )
+    THROUGHPUT_TOO_LARGE = "Given value {value} for {name} is out of bounds"
+
+
+class ModelError(Exception):
+    """Base of every error a DynamoDB caller may see; `str()` is AWS's sentence.
+
+    Every subclass is made from one message, so that an error can travel between processes.
+    """
+
+    code: ClassVar[str] = "InternalServerError"
+    prefix: ClassVar[str] = DYNAMODB_PREFIX
+    http_status: ClassVar[int] = 400
+    retryable: ClassVar[bool] = False  # the very same request may succeed later
+    message_member: ClassVar[str] = "message"
+    sentence: ClassVar[str] = ""
+
+    def __init__(self, message: str = "") -> None:
+        """Take the sentence to show; without one, the class's own."""
+        self.message = message or str(self.sentence)
+        super().__init__(self.message)
+
+    def members(self) -> dict[str, object]:
+        """Return what the error document has besides its type and message."""
+        return {}
+
+
+class ValidationFailed(ModelError):
+    """The request breaks a rule: what AWS calls a ValidationException."""
+
+    code = "ValidationException"
+    prefix = VALIDATE_PREFIX
+
+
+class ItemTooLarge(ValidationFailed):
+    """An item is over the size limit."""
+
+    sentence = Sentence.ITEM_TOO_LARGE
+
+
+class SerializationFailed(ModelError):
+    """The body is no JSON, or a member has the wrong JSON type."""
+
+    code = "SerializationException"
+    prefix = SERVICE_PREFIX
+    message_member = "Message"
+
+
+class UnknownOperation(ModelError):
+    """The X-Amz-Target names nothing that this server does."""
+
+    code = "UnknownOperationException"
+    prefix = SERVICE_PREFIX
+
+
+class MissingAuthenticationToken(ModelError):
+    """The request is not signed and must be."""
+
+    code = "MissingAuthenticationTokenException"
+    prefix = SERVICE_PREFIX
+    sentence = "Request is missing Authentication Token"
+
+
+class IncompleteSignature(ModelError):
+    """The Authorization header lacks a part."""
+
+    code = "IncompleteSignatureException"
+    prefix = SERVICE_PREFIX
+
+
+class InvalidSignature(ModelError):
+    """The signature is wrong or expired."""
+
+    code = "InvalidSignatureException"
+    prefix = SERVICE_PREFIX
+    sentence = (
+        "The request signature we calculated does not match the signature you provided. Check your "
+        "AWS Secret Access Key and signing method. Consult the service documentation for details."
+    )
+
+
+class UnrecognizedClient(ModelError):
+    """The access key is unknown."""
+
+    code = "UnrecognizedClientException"
+    prefix = SERVICE_PREFIX
+    sentence = "The security token included in the request is invalid."
+
+
+class AccessDenied(ModelError):
+    """The caller may not do this."""
+
+    code = "AccessDeniedException"
+    prefix = SERVICE_PREFIX
+
+
+class ConditionFailed(ModelError):
+    """The condition was false on the leader's state; `item_json` is the item if asked for."""
+
+    code = "ConditionalCheckFailedException"
+    sentence = Sentence.CONDITION_FAILED
+
+    def __init__(self, item_json: bytes = b"", message: str = "") -> None:
+        """Take the JSON of the item that failed the condition, empty for none."""
+        super().__init__(message)
+        self.item_json = item_json
+
+    def members(self) -> dict[str, object]:
+        """Return the item, if there is one."""
+        return {"Item": orjson.Fragment(self.item_json)} if self.item_json else {}
+
+
+class ResourceNotFound(ModelError):
+    """The table does not exist."""
+
+    code = "ResourceNotFoundException"
+    sentence = Sentence.RESOURCE_NOT_FOUND
+
+
+class ResourceInUse(ModelError):
+    """The table exists already, or is being changed."""
+
+    code = "ResourceInUseException"
+
+
+class LimitExceeded(ModelError):
+    """Too many tables, or too many control-plane operations at once."""
+
+    code = "LimitExceededException"
+
+
+class ThrottledError(ModelError):
+    """Base of the refusals that carry reasons."""
+
+    retryable = True
+    reasons_member: ClassVar[str] = "ThrottlingReasons"
+
+    def __init__(self, message: str = "", reasons: Sequence[tuple[str, str]] = ()) -> None:
+        """Take (reason, resource ARN) pairs, such as `TableWriteKeyRangeThroughputExceeded`."""
+        super().__init__(message)
+        self.reasons = tuple(reasons)
+
+    def members(self) -> dict[str, object]:
+        """Return the reasons, if there are any."""
+        if not self.reasons:
+            return {}
+        return {
+            self.reasons_member: [
+                {"reason": reason, "resource": resource} for reason, resource in self.reasons
+            ]
+        }
+
+
+class ProvisionedThroughputExceeded(ThrottledError):
+    """A provisioned table, or one of its partitions, is out of capacity units."""
+
+    code = "ProvisionedThroughputExceededException"
+    sentence = Sentence.PROVISIONED_EXCEEDED
+
+
+class RequestLimitExceeded(ThrottledError):
+    """The account is over its throughput quota."""
+
+    code = "RequestLimitExceeded"
+    sentence = Sentence.REQUEST_LIMIT
+
+
+class Throttled(ThrottledError):
+    """An on-demand table, or this server, is overloaded."""
+
+    code = "ThrottlingException"
+    prefix = AVAILABILITY_PREFIX
+    reasons_member = "throttlingReasons"
+    sentence = Sentence.ON_DEMAND_EXCEEDED
+
+
+class ItemCollectionTooLarge(ModelError):
+    """A collection of a table with a local index is over 10 GB."""
+
+    code = "ItemCollectionSizeLimitExceededException"
+    sentence = Sentence.COLLECTION_TOO_LARGE
+
+
+class TransactionConflict(ModelError):
+    """A transaction holds the item."""
+
+    code = "TransactionConflictException"
+    retryable = True
+    sentence = Sentence.TRANSACTION_CONFLICT
+
+
+class InternalServerError(ModelError):
+    """Something failed here; for a write this means that its outcome is unknown."""
+
+    code = "InternalServerError"
+    http_status = 500
+    retryable = True
+    sentence = Sentence.INTERNAL
+
+
+class ServiceUnavailable(ModelError):
+    """Nobody can serve the request now, and it surely had no effect."""
+
+    code = "ServiceUnavailable"
+    http_status = 503
+    retryable = True
+    sentence = Sentence.UNAVAILABLE
+
+
+_BY_CODE: Final[dict[str, type[ModelError]]] = {
+    error.code: error
+    for error in (
+        ValidationFailed,
+        SerializationFailed,
+        UnknownOperation,
+        MissingAuthenticationToken,
+        IncompleteSignature,
+        InvalidSignature,
+        UnrecognizedClient,
+        AccessDenied,
+        ConditionFailed,
+        ResourceNotFound,
+        ResourceInUse,
+        LimitExceeded,
+        ProvisionedThroughputExceeded,
+        RequestLimitExceeded,
+        Throttled,
+        ItemCollectionTooLarge,
+        TransactionConflict,
+        InternalServerError,
+        ServiceUnavailable,
+    )
+}
+
+
+def invalid(sentence: Sentence, **fields: object) -> ValidationFailed:
+    """Return the ValidationException with this sentence; to be raised."""
+    return ValidationFailed(sentence.format(**fields) if fields else str(sentence))
+
+
+def misshapen(sentence: Sentence, **fields: object) -> SerializationFailed:
+    """Return the SerializationException with this sentence; to be raised."""
+    return SerializationFailed(sentence.format(**fields) if fields else str(sentence))
+
+
+def error_document(error: ModelError) -> bytes:
+    """Return the JSON body of the error's HTTP response."""
+    document: dict[str, object] = {"__type": error.prefix + error.code}
+    if error.message:
+        document[error.message_member] = error.message
+    document.update(error.members())
+    return orjson.dumps(document)
+
+
+def encode_error(error: ModelError) -> bytes:
+    """Return an error as JSON bytes for another process; the pair of `decode_error`."""
+    document: dict[str, object] = {"code": error.code, "message": error.message}
+    if isinstance(error, ConditionFailed) and error.item_json:
+        document["item"] = orjson.Fragment(error.item_json)
+    if isinstance(error, ThrottledError) and error.reasons:
+        document["reasons"] = error.reasons
+    return orjson.dumps(document)
+
+
+def decode_error(raw: bytes) -> ModelError:
+    """Return the error in `raw`; anything unreadable becomes an InternalServerError."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return InternalServerError()
+    if not isinstance(document, Mapping):
+        return InternalServerError()
+    message = str(document.get("message", ""))
+    kind = _BY_CODE.get(str(document.get("code")), InternalServerError)
+    if issubclass(kind, ConditionFailed):
+        item = document.get("item")
+        return kind(b"" if item is None else orjson.dumps(item), message)
+    if issubclass(kind, ThrottledError):
+        pairs = document.get("reasons", ())
+        return kind(message, [(str(reason), str(resource)) for reason, resource in pairs])
+    return kind(message)
