@@ -50,7 +50,7 @@ class Sentence(StrEnum):
 
     # The JSON has a member of the wrong type.
     WRONG_JSON_TYPE = "{found} cannot be converted to {expected}"
-    UNEXPECTED_TOKEN = "Unexpected token received from parser"
+    UNEXPECTED_SCALAR = "Unexpected token received from parser"
     UNEXPECTED_FIELD = "Unexpected field type"
     UNEXPECTED_STRUCTURE = "Start of structure or map found where not expected"
     UNEXPECTED_LIST = "Start of list found where not expected"
@@ -156,20 +156,6 @@ class Sentence(StrEnum):
         "Can not use both expression and non-expression parameters in the same request: "
         "Non-expression parameters: {{{legacy}}} Expression parameters: {{{expressions}}}"
     )
-    NAMES_WITHOUT_EXPRESSION = (
-        "ExpressionAttributeNames can only be specified when using expressions"
-    )
-    NAMES_WITHOUT_NAMED_EXPRESSION = (
-        "ExpressionAttributeNames can only be specified when using expressions: {names} is null"
-    )
-    VALUES_WITHOUT_EXPRESSION = (
-        "ExpressionAttributeValues can only be specified when using expressions: {names} is null"
-    )
-    VALUES_EMPTY = "ExpressionAttributeValues must not be empty"
-    NAMES_EMPTY = "ExpressionAttributeNames must not be empty"
-    NAME_KEY_INVALID = 'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"'
-    VALUE_KEY_INVALID = 'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"'
-    NAME_VALUE_INVALID = "ExpressionAttributeNames contains invalid value: {reason} for key {key}"
     VALUE_VALUE_INVALID = "ExpressionAttributeValues contains invalid value: {reason} for key {key}"
     NO_KEY_CONDITION = (
         "Either the KeyConditions or KeyConditionExpression parameter must be specified "
@@ -270,14 +256,14 @@ class ModelError(Exception):
         return {}
 
 
-class ValidationFailed(ModelError):
+class ValidationError(ModelError):
     """The request breaks a rule: what AWS calls a ValidationException."""
 
     code = "ValidationException"
     prefix = VALIDATE_PREFIX
 
 
-class ItemTooLarge(ValidationFailed):
+class ItemTooLarge(ValidationError):
     """An item is over the size limit."""
 
     sentence = Sentence.ITEM_TOO_LARGE
@@ -455,7 +441,7 @@ class ServiceUnavailable(ModelError):
 _BY_CODE: Final[dict[str, type[ModelError]]] = {
     error.code: error
     for error in (
-        ValidationFailed,
+        ValidationError,
         SerializationFailed,
         UnknownOperation,
         MissingAuthenticationToken,
@@ -478,9 +464,9 @@ _BY_CODE: Final[dict[str, type[ModelError]]] = {
 }
 
 
-def invalid(sentence: Sentence, **fields: object) -> ValidationFailed:
+def invalid(sentence: Sentence, **fields: object) -> ValidationError:
     """Return the ValidationException with this sentence; to be raised."""
-    return ValidationFailed(sentence.format(**fields) if fields else str(sentence))
+    return ValidationError(sentence.format(**fields) if fields else str(sentence))
 
 
 def misshapen(sentence: Sentence, **fields: object) -> SerializationFailed:
