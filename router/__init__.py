@@ -1,0 +1,1 @@
+"""The stateless process that serves clients: faces, validation by `model`, routing to leaders."""

@@ -26,8 +26,7 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 def run(options: RouterOptions) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code: 0 stopped, 2 refused."""
     if not __debug__:
-        print("asserts are off (-O or PYTHONOPTIMIZE): refusing to serve", file=sys.stderr)
-        return EXIT_REFUSED
+        return _refuse("asserts are off (-O or PYTHONOPTIMIZE): refusing to serve")
     os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     from router.process import Refused, serve  # noqa: PLC0415  (imports grpc; see above)
@@ -35,6 +34,10 @@ def run(options: RouterOptions) -> int:
     try:
         serve(options)
     except Refused as refusal:
-        print(f"quorate router: {refusal}", file=sys.stderr)
-        return EXIT_REFUSED
+        return _refuse(str(refusal))
     return 0
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"quorate router: {why}\n")
+    return EXIT_REFUSED

@@ -1,0 +1,57 @@
+"""One call of a client, whatever face it came through: answered exactly once."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from model.errors import ModelError
+
+
+class CallObserver(Protocol):
+    """Who counts and times calls."""
+
+    def call_ended(self, call: Call, code: str) -> None:
+        """Take a call that was answered, with "OK" or the error's code."""
+
+
+class Call:
+    """What every face's call has; a face adds how the answer travels.
+
+    Shape: `request_id` has 16 bytes and is the same for every attempt of one call.
+    `deadline` and `started` are seconds on the loop's clock.
+    """
+
+    __slots__ = ("deadline", "ended", "observer", "operation", "refreshed", "request_id", "started")
+
+    def __init__(
+        self, observer: CallObserver, request_id: bytes, started: float, deadline: float
+    ) -> None:
+        self.observer = observer
+        self.request_id = request_id
+        self.started = started
+        self.deadline = deadline
+        self.operation = ""  # a known operation's name, "" until it is known
+        self.refreshed = False  # a newer catalog was asked for once already
+        self.ended = False
+
+    def succeed(self, body: bytes) -> None:
+        """Answer with the operation's response in DynamoDB's JSON."""
+        if not self.ended:
+            self.ended = True
+            self.observer.call_ended(self, "OK")
+            self.send_answer(body)
+
+    def fail(self, error: ModelError) -> None:
+        """Answer with an error."""
+        if not self.ended:
+            self.ended = True
+            self.observer.call_ended(self, error.code)
+            self.send_error(error)
+
+    def send_answer(self, body: bytes) -> None:
+        """Hand a success to the face."""
+        raise NotImplementedError
+
+    def send_error(self, error: ModelError) -> None:
+        """Hand an error to the face."""
+        raise NotImplementedError

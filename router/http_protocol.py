@@ -1,0 +1,458 @@
+"""HTTP/1.1 with every limit of its own: sizes, counts, times, connections, back-pressure.
+
+Knows nothing of DynamoDB: a handler gets an `Exchange` and replies to it, at once or later.
+One exchange at a time per connection; what a client pipelines waits, and not without bound.
+Time-outs come from one sweep over all connections, not from a timer for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+log = logging.getLogger(__name__)
+
+NEVER: Final = float("inf")
+SWEEP_SECONDS: Final = 0.5
+"""How coarse the time-outs of connections are. Ours."""
+
+REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
+}
+DRAIN_SECONDS: Final = 2.0
+"""How long the rest of a refused request is read and dropped, so that the client sees the answer
+and not a reset. Ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What a client may take. Source of the times and sizes: reliability goals of the project."""
+
+    header_bytes_max: int = 16 << 10
+    headers_max: int = 100
+    body_bytes_max: int = 16 << 20
+    body_bytes_all_max: int = 512 << 20  # of all connections together
+    pipelined_max: int = 64
+    connections_max: int = 8_192
+    header_seconds_max: float = 5.0
+    body_seconds_max: float = 10.0
+    body_bytes_per_second_min: int = 1 << 20  # beyond the seconds above
+    idle_seconds_max: float = 60.0
+    write_seconds_max: float = 10.0
+    write_buffer_bytes: int = 256 << 10
+
+
+class _Refused(Exception):
+    """The bytes on this connection are refused: answer with the status, then close."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Exchange:
+    """One request and the way to answer it. `headers` have lower-case names."""
+
+    __slots__ = ("body", "connection", "headers", "keep_alive", "method", "path")
+
+    def __init__(
+        self,
+        connection: HttpConnection,
+        method: bytes,
+        path: bytes,
+        headers: dict[bytes, bytes],
+        *,
+        keep_alive: bool,
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body: bytes | bytearray = b""
+
+    def reply(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer; `headers` are complete lines, without Content-Length and Connection."""
+        self.connection.reply(self, status, headers, body)
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection: bytes in, exchanges out, replies back.
+
+    Invariant: at most one exchange is with the handler (`_current`).
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_continue_wanted",
+        "_current",
+        "_draining",
+        "_exchange",
+        "_header_bytes",
+        "_headers",
+        "_in_headers",
+        "_loop",
+        "_parser",
+        "_path",
+        "_queue",
+        "_reading_paused",
+        "_server",
+        "_split_header_bytes",
+        "_transport",
+        "_write_paused",
+        "deadline",
+    )
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._path = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._split_header_bytes = 0
+        self._in_headers = False
+        self._exchange: Exchange | None = None  # being received
+        self._current: Exchange | None = None  # being answered
+        self._queue: deque[Exchange] = deque()
+        self._body_bytes = 0  # of everything received and not yet answered
+        self._reading_paused = False
+        self._write_paused = False
+        self._draining = False  # refused or closing: what still comes is dropped
+        self.deadline = NEVER  # when the sweep closes this connection
+
+    # Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection, or turn it away if there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        limits = self._server.limits
+        self._transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
+        self.deadline = self._server.now + limits.header_seconds_max
+        if not self._server.admit(self):
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        """Forget the connection; an answer that is still to come goes nowhere."""
+        self._transport = None
+        self._queue.clear()
+        self._exchange = None
+        self._release_body(self._body_bytes)
+        self._server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; whole requests go to the handler from within."""
+        if self._draining:
+            return
+        try:
+            if self._in_headers:  # since an earlier read; a whole header in one is counted by field
+                self._split_header_bytes += len(data)
+                if self._split_header_bytes > self._server.limits.header_bytes_max:
+                    raise _Refused(431)
+            self._parser.feed_data(data)
+        except _Refused as refusal:
+            self._refuse(refusal.status)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, _Refused):
+                raise
+            self._refuse(cause.status)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(400)
+
+    def eof_received(self) -> bool:
+        """Close when the client has said its last word, once it is answered."""
+        if self._current is None:
+            return False
+        self._current.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        """Stop taking requests from a client that does not read its answers."""
+        self._write_paused = True
+        self.deadline = self._server.now + self._server.limits.write_seconds_max
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on when the client has read enough."""
+        self._write_paused = False
+        if not self._draining:
+            self.deadline = self._server.now + self._server.limits.idle_seconds_max
+            self._pump()
+
+    # Parser
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        self._in_headers = True
+        self._header_bytes = 0
+        self._split_header_bytes = 0
+        self._path = b""
+        self._headers = {}
+        if self._current is None:
+            self.deadline = self._server.now + self._server.limits.header_seconds_max
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, or a part of it."""
+        self._path += url
+        if len(self._path) > self._server.limits.header_bytes_max:
+            raise _Refused(431)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field."""
+        headers = self._headers
+        name = name.lower()
+        if name in headers:
+            value = headers[name] + b"," + value
+            self._header_bytes += 64  # repeating one name must not get round the count
+        headers[name] = value
+        self._header_bytes += len(name) + len(value)
+
+    def on_headers_complete(self) -> None:
+        """All header fields are here: refuse what must not be read on."""
+        limits = self._server.limits
+        headers = self._headers
+        if len(headers) > limits.headers_max or self._header_bytes > limits.header_bytes_max:
+            raise _Refused(431)
+        length = headers.get(b"content-length")
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (length is not None or coding.lower() != b"chunked"):
+            raise _Refused(400)
+        if length is not None and int(length) > limits.body_bytes_max:
+            raise _Refused(413)
+        self._in_headers = False
+        parser = self._parser
+        self._exchange = Exchange(
+            self,
+            parser.get_method(),
+            self._path,
+            headers,
+            keep_alive=parser.should_keep_alive(),
+        )
+        if self._current is None:
+            expected = 0 if length is None else int(length)
+            self.deadline = (
+                self._server.now
+                + limits.body_seconds_max
+                + expected / limits.body_bytes_per_second_min
+            )
+            if headers.get(b"expect", b"").lower() == b"100-continue":
+                assert self._transport is not None
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        exchange = self._exchange
+        assert exchange is not None
+        size_bytes = len(exchange.body) + len(data)
+        if size_bytes > self._server.limits.body_bytes_max:
+            raise _Refused(413)
+        self._body_bytes += len(data)
+        if not self._server.reserve_body(len(data)):
+            raise _Refused(503)
+        if not exchange.body:
+            exchange.body = data
+        elif isinstance(exchange.body, bytearray):
+            exchange.body += data
+        else:
+            exchange.body = bytearray(exchange.body) + data
+
+    def on_message_complete(self) -> None:
+        """A whole request is here."""
+        exchange = self._exchange
+        assert exchange is not None
+        self._exchange = None
+        if self._current is None and not self._queue and not self._write_paused:
+            self._start(exchange)
+            return
+        self._queue.append(exchange)
+        if len(self._queue) > self._server.limits.pipelined_max:
+            raise _Refused(503)
+        self._pause_reading()
+
+    # Exchanges
+
+    def _start(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self.deadline = NEVER  # the handler has deadlines of its own
+        self._server.handler(exchange)
+
+    def reply(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
+        """Write the answer of the exchange that is being answered."""
+        transport = self._transport
+        if exchange is not self._current or transport is None:
+            return  # the client has gone
+        self._current = None
+        self._release_body(len(exchange.body))
+        keep_alive = exchange.keep_alive and not self._server.stopping
+        head = b"%sContent-Length: %d\r\n%s%s\r\n" % (
+            STATUS_LINES[status],
+            len(body),
+            headers,
+            b"" if keep_alive else b"Connection: close\r\n",
+        )
+        self.deadline = self._server.now + self._server.limits.idle_seconds_max
+        transport.write(head if exchange.method == b"HEAD" else head + body)
+        if not keep_alive:
+            self._draining = True
+            self.deadline = self._server.now + self._server.limits.write_seconds_max
+            transport.close()
+        elif self._queue:
+            # Not from here: a handler that answers at once would nest as deep as the queue is long.
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Start the next exchange that waits, if nothing is in the way."""
+        if self._transport is None or self._write_paused or self._draining:
+            return
+        if self._current is None and self._queue:
+            self._start(self._queue.popleft())
+        if not self._queue and self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _refuse(self, status: int) -> None:
+        """Answer with an error that ends the connection; the rest of the request is dropped."""
+        transport = self._transport
+        self._draining = True
+        self._queue.clear()
+        if transport is None:
+            return
+        if self._current is not None:
+            # An answer is still due on this connection; nothing sensible can follow it.
+            self._current.keep_alive = False
+            return
+        body = REASONS[status]
+        transport.write(
+            b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+            % (STATUS_LINES[status], len(body), body)
+        )
+        self._server.count_refusal(status)
+        self.deadline = self._server.now + DRAIN_SECONDS
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._reading_paused:
+            self._reading_paused = False
+            transport.resume_reading()
+
+    def _release_body(self, size_bytes: int) -> None:
+        if size_bytes:
+            self._body_bytes -= size_bytes
+            self._server.release_body(size_bytes)
+
+    def time_out(self) -> None:
+        """Close for want of progress: idle, too slow, or refused and drained long enough."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._in_headers or self._exchange is not None:
+            if not self._draining:
+                self._refuse(408)
+                return
+        transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being received or answered."""
+        if self._current is None and not self._queue and self._exchange is None:
+            if self._transport is not None and not self._in_headers:
+                self._transport.close()
+
+
+class HttpServer:
+    """The listener and all its connections."""
+
+    def __init__(self, handler: Callable[[Exchange], None], limits: HttpLimits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.now = 0.0  # the loop's clock, as of the last sweep
+        self.stopping = False
+        self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
+        self._connections: set[HttpConnection] = set()
+        self._body_bytes = 0
+        self._server: asyncio.Server | None = None
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError if the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), host, port, backlog=1024
+        )
+
+    async def sweep_forever(self) -> None:
+        """Close connections whose time is up, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.now = loop.time()
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Close connections whose time is up."""
+        now = self.now
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            connection.time_out()
+
+    def stop_accepting(self) -> None:
+        """Close the listener and idle connections; the others end with their next answer."""
+        self.stopping = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+
+    def abort_all(self) -> None:
+        """Drop every connection."""
+        for connection in list(self._connections):
+            connection.deadline = 0.0
+            connection.time_out()
+
+    # For connections
+
+    def admit(self, connection: HttpConnection) -> bool:
+        """Take a connection into the books; return whether it may stay."""
+        self._connections.add(connection)
+        return len(self._connections) <= self.limits.connections_max and not self.stopping
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Strike a connection off the books."""
+        self._connections.discard(connection)
+
+    def reserve_body(self, size_bytes: int) -> bool:
+        """Count bytes of a body as held; return whether there is room for them."""
+        self._body_bytes += size_bytes
+        return self._body_bytes <= self.limits.body_bytes_all_max
+
+    def release_body(self, size_bytes: int) -> None:
+        """Count bytes of a body as gone."""
+        self._body_bytes -= size_bytes
+        assert self._body_bytes >= 0
+
+    def count_refusal(self, status: int) -> None:
+        """Count an answer that was given before the handler saw the request."""
+        self.refusals[status] = self.refusals.get(status, 0) + 1

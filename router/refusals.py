@@ -1,0 +1,70 @@
+"""The errors that the router itself gives to clients, and how a node's refusal becomes one.
+
+The sentences are ours: DynamoDB has none for what happens inside it.
+"""
+
+from __future__ import annotations
+
+from model.errors import (
+    ConditionFailed,
+    InternalServerError,
+    ModelError,
+    ResourceNotFound,
+    ServiceUnavailable,
+    Throttled,
+    decode_error,
+)
+from router.routed import Outcome
+
+
+def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelError:
+    """Return the client's error for an answer that ends a request and is not OK.
+
+    A refusal of one attempt says nothing about an earlier one that may have been proposed.
+    """
+    if outcome == Outcome.CONDITION_FAILED:
+        return ConditionFailed(payload)
+    if outcome == Outcome.INVALID:
+        return decode_error(payload)
+    if maybe_proposed:
+        return outcome_unknown()
+    if outcome == Outcome.NO_TABLE:
+        return ResourceNotFound()
+    if outcome == Outcome.STORAGE_FULL:
+        return ServiceUnavailable("The partition's leader has no disk space left: nothing written.")
+    return InternalServerError(f"A node answered with an outcome unknown here: {outcome}.")
+
+
+def outcome_unknown() -> ModelError:
+    """Return the answer to a write that may or may not have taken effect."""
+    return InternalServerError(
+        "The outcome of this write is unknown: it may or may not have taken effect. "
+        "Retry with the same request id, or read the item."
+    )
+
+
+def no_answer_in_time(*, led: bool) -> ModelError:
+    """Return the answer to a request that surely had no effect before its deadline."""
+    if led:
+        return ServiceUnavailable("The partition's leader did not answer in time: nothing written.")
+    return ServiceUnavailable("The partition has no leader that this router can reach.")
+
+
+def router_full() -> ModelError:
+    """Return the answer at the door of a router that has too much to do."""
+    return Throttled("This router has too many requests in flight. Slow down and retry.")
+
+
+def overloaded() -> ModelError:
+    """Return the answer for a node that keeps refusing work."""
+    return Throttled("The partition's leader is overloaded. Slow down and retry.")
+
+
+def no_catalog() -> ModelError:
+    """Return the answer of a router that has not reached any node yet."""
+    return ServiceUnavailable("This router has not learned the cluster's catalog yet.")
+
+
+def router_bug() -> ModelError:
+    """Return the answer when serving a request raised something unexpected here."""
+    return InternalServerError()

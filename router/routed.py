@@ -1,0 +1,180 @@
+"""Requests on their way to a node: what is asked, of which partition, and how far it got.
+
+Plain mutable state for `router.dispatch`, which alone changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import ClassVar, Protocol
+
+from model.errors import ModelError
+from quorate.v1 import node_pb2
+
+NEVER = float("inf")
+
+
+@unique
+class Outcome(IntEnum):
+    """How a node answered a routed request; the meaning of each is in node.proto."""
+
+    UNSPECIFIED = node_pb2.OUTCOME_UNSPECIFIED
+    OK = node_pb2.OUTCOME_OK
+    CONDITION_FAILED = node_pb2.OUTCOME_CONDITION_FAILED
+    INVALID = node_pb2.OUTCOME_INVALID
+    NOT_LEADER = node_pb2.OUTCOME_NOT_LEADER
+    NOT_REPLICA = node_pb2.OUTCOME_NOT_REPLICA
+    STALE_CATALOG = node_pb2.OUTCOME_STALE_CATALOG
+    NO_TABLE = node_pb2.OUTCOME_NO_TABLE
+    OVERLOADED = node_pb2.OUTCOME_OVERLOADED
+    EXPIRED = node_pb2.OUTCOME_EXPIRED
+    UNKNOWN = node_pb2.OUTCOME_UNKNOWN
+    STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
+
+
+@unique
+class Stage(IntEnum):
+    """Where a routed request is."""
+
+    NEW = 0  # not yet taken by the dispatcher
+    AT_NODE = 1  # in the outbox of, or on the wire to, `node_id`
+    WAITING = 2  # no leader is known, or the router has no stream to it
+    BACKING_OFF = 3  # refused for the moment; again at `retry_at`
+    DONE = 4
+
+
+class Owner(Protocol):
+    """Who asked. Exactly one of these is called, once, for each routed request."""
+
+    def answered(self, routed: Routed, units: int, payload: bytes) -> None:
+        """Take the answer of a write (capacity units, attributes asked for) or get (the image)."""
+
+    def page_arrived(
+        self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
+    ) -> None:
+        """Take the answer of a range read."""
+
+    def failed(self, routed: Routed, error: ModelError) -> None:
+        """Take the error that ended the request."""
+
+
+class Routed:
+    """What all kinds have in common.
+
+    Invariant: `slot` is the number of the newest attempt; answers to older ones are ignored.
+    Invariant: `maybe_proposed` is never unset: an earlier attempt may have been proposed, even
+    if a later one surely was not. It means something for writes only.
+    """
+
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "eventual",
+        "maybe_proposed",
+        "node_id",
+        "owner",
+        "partition",
+        "refusals",
+        "retry_at",
+        "sent",
+        "size_bytes",
+        "slot",
+        "stage",
+    )
+
+    is_write: ClassVar[bool] = False
+
+    def __init__(self, owner: Owner, partition: int, deadline: float) -> None:
+        """Take the deadline in seconds on the loop's clock."""
+        self.owner = owner
+        self.partition = partition
+        self.deadline = deadline
+        self.eventual = False  # any replica may answer
+        self.size_bytes = 0  # held while the request is pending
+        self.slot = 0
+        self.node_id = 0  # the node of the newest attempt; 0 = none yet
+        self.stage = Stage.NEW
+        self.sent = False  # the newest attempt has left in a batch
+        self.maybe_proposed = False
+        self.attempts = 0
+        self.refusals = 0  # OVERLOADED answers so far
+        self.retry_at = NEVER  # backing off: when to go on; an eventual read: when to ask another
+
+    def token_key(self) -> bytes:
+        """Return a storage key that decides the partition; empty = the partition is fixed."""
+        return b""
+
+
+class RoutedWrite(Routed):
+    """One write, for the leader of its partition. Resending it is safe: nodes know its id.
+
+    Shape: `request_id` has 16 bytes; an empty image = delete, or computed by the program.
+    """
+
+    __slots__ = ("image", "key", "program", "request_id")
+
+    is_write = True
+
+    def __init__(
+        self,
+        owner: Owner,
+        partition: int,
+        deadline: float,
+        request_id: bytes,
+        key: bytes,
+        image: bytes,
+        program: bytes,
+    ) -> None:
+        Routed.__init__(self, owner, partition, deadline)
+        self.request_id = request_id
+        self.key = key
+        self.image = image
+        self.program = program
+        self.size_bytes = len(image) + len(program)
+
+    def token_key(self) -> bytes:
+        """Return the item's storage key."""
+        return self.key
+
+
+class RoutedGet(Routed):
+    """One item by key."""
+
+    __slots__ = ("key",)
+
+    def __init__(
+        self, owner: Owner, partition: int, deadline: float, key: bytes, *, consistent: bool
+    ) -> None:
+        Routed.__init__(self, owner, partition, deadline)
+        self.key = key
+        self.eventual = not consistent
+
+    def token_key(self) -> bytes:
+        """Return the item's storage key."""
+        return self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The items of one partition with low <= storage key < high, and how many of them."""
+
+    low: bytes
+    high: bytes
+    backwards: bool
+    items_max: int  # 0 = no bound
+    size_bytes_max: int
+
+
+class RoutedRange(Routed):
+    """One page of items of one partition."""
+
+    __slots__ = ("span",)
+
+    def __init__(
+        self, owner: Owner, partition: int, deadline: float, span: Span, *, consistent: bool
+    ) -> None:
+        Routed.__init__(self, owner, partition, deadline)
+        self.span = span
+        self.eventual = not consistent

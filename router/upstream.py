@@ -1,0 +1,223 @@
+"""One Route stream to one node: batches out with a beat, answers in, reconnecting for ever.
+
+One batch is outstanding at a time. The next leaves at the node's first sign of acceptance, not
+when its requests are answered: one partition without a quorum must not hold up the others.
+What to do with requests whose stream broke is `router.dispatch`'s decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from quorate.cluster.catalog import NodeRecord
+from quorate.v1 import node_pb2
+from quorate.v1.node_pb2_grpc import NodeServiceStub
+from router.channels import open_channel
+from router.codec import encode_batch
+from router.dispatch import Dispatch
+from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Stage
+
+log = logging.getLogger(__name__)
+
+BATCH_REQUESTS_MAX: Final = 4_096
+"""Most requests in one batch. Ours."""
+
+BATCH_BYTES_MAX: Final = 4 << 20
+"""A batch ends with the request that reaches this many bytes of images and programs. Ours."""
+
+STALLED_SECONDS: Final = 0.5
+"""A node that has not accepted a batch for so long is avoided by eventual reads. Ours."""
+
+CONNECT_SECONDS_MAX: Final = 2.0
+"""Longest wait for a connection before the next try. Ours."""
+
+RECONNECT_SECONDS_MIN: Final = 0.05
+"""First pause after a broken stream; doubles up to the maximum. Ours."""
+
+RECONNECT_SECONDS_MAX: Final = 0.5
+"""Longest pause between two tries. Ours: well under an election."""
+
+RouteCall = Any  # grpc.aio.StreamStreamCall; protoc's service stubs have no types
+
+
+class StreamEnded(Exception):
+    """The stream to the node broke or was closed; the reason is the message."""
+
+
+class Upstream:
+    """The stream to one node, and the requests that wait for its next batch."""
+
+    def __init__(
+        self,
+        node: NodeRecord,
+        dispatch: Dispatch,
+        *,
+        clock: Callable[[], float],
+        epoch: Callable[[], int],
+        on_epoch: Callable[[int], None],
+    ) -> None:
+        """`epoch` is the router's catalog's; `on_epoch` takes the node's."""
+        self.node = node
+        self._dispatch = dispatch
+        self._clock = clock
+        self._epoch = epoch
+        self._on_epoch = on_epoch
+        self._outbox: deque[Routed] = deque()
+        self._wake = asyncio.Event()
+        self._sequence = 0
+        self._accepted = 0
+        self._sent_at = 0.0
+        self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream is open and the node has answered on it."""
+        return self._connected
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the node has not accepted the last batch for a while."""
+        return self._sequence != self._accepted and self._clock() - self._sent_at > STALLED_SECONDS
+
+    def send(self, routed: Routed) -> None:
+        """Put a request into the outbox; all of one loop turn leave in one message."""
+        outbox = self._outbox
+        outbox.append(routed)
+        if len(outbox) == 1 and self._sequence == self._accepted:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Keep a stream to the node until cancelled."""
+        pause = RECONNECT_SECONDS_MIN
+        async with open_channel(self.node.address) as channel:
+            stub = NodeServiceStub(channel)
+            while True:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                        await channel.channel_ready()
+                    await self._use(stub.Route())
+                except TimeoutError:
+                    pass
+                except StreamEnded as end:
+                    log.info("stream to %s ended: %s", self.node.name, end)
+                finally:
+                    served = self._connected
+                    self._lose()
+                pause = RECONNECT_SECONDS_MIN if served else min(pause * 2, RECONNECT_SECONDS_MAX)
+                await asyncio.sleep(pause)
+
+    async def _use(self, call: RouteCall) -> None:
+        """Use one stream until it breaks. Raises StreamEnded."""
+        self._sequence = self._accepted = 0
+        self._wake.set()  # the first batch may be empty: its reply says who leads
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write_batches(call))
+                tasks.create_task(self._read_replies(call))
+        except* StreamEnded as ends:
+            raise StreamEnded(str(ends.exceptions[0])) from None
+        finally:
+            call.cancel()
+
+    def _lose(self) -> None:
+        """Forget the stream and give back what was on it."""
+        self._connected = False
+        self._outbox.clear()
+        self._dispatch.stream_broken(self.node.id)
+
+    async def _write_batches(self, call: RouteCall) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._sequence != self._accepted:
+                continue
+            self._sequence += 1
+            self._sent_at = self._clock()
+            try:
+                await call.write(self._take_batch())
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                raise StreamEnded(_reason(error)) from error
+
+    def _take_batch(self) -> node_pb2.RouteBatch:
+        """Return the next batch; what does not fit stays in the outbox for the one after."""
+        writes: list[RoutedWrite] = []
+        gets: list[RoutedGet] = []
+        ranges: list[RoutedRange] = []
+        outbox = self._outbox
+        node_id = self.node.id
+        size_bytes = 0
+        for _ in range(min(len(outbox), BATCH_REQUESTS_MAX)):
+            routed = outbox.popleft()
+            if routed.stage is not Stage.AT_NODE or routed.node_id != node_id or routed.sent:
+                continue  # expired or sent elsewhere while it was here
+            routed.sent = True
+            if isinstance(routed, RoutedWrite):
+                writes.append(routed)
+            elif isinstance(routed, RoutedGet):
+                gets.append(routed)
+            else:
+                assert isinstance(routed, RoutedRange)
+                ranges.append(routed)
+            size_bytes += routed.size_bytes
+            if size_bytes >= BATCH_BYTES_MAX:
+                break
+        return encode_batch(self._sequence, self._epoch(), self._clock(), writes, gets, ranges)
+
+    async def _read_replies(self, call: RouteCall) -> None:
+        while True:
+            try:
+                reply = await call.read()
+            except grpc.aio.AioRpcError as error:
+                raise StreamEnded(_reason(error)) from error
+            if reply is grpc.aio.EOF:
+                raise StreamEnded("the node closed it")
+            self._take_reply(reply)
+
+    def _take_reply(self, reply: node_pb2.RouteReply) -> None:
+        """Answers before hints: what is answered here need not be sent to the new leader."""
+        dispatch = self._dispatch
+        if not self._connected:
+            self._connected = True
+            log.info("stream to %s (%s) is open", self.node.name, self.node.address)
+            dispatch.stream_opened(self.node.id)
+        if reply.accepted:
+            self._accepted = reply.accepted
+            if self._outbox:
+                self._wake.set()
+        if reply.catalog_epoch:
+            self._on_epoch(reply.catalog_epoch)
+        if reply.HasField("answers"):
+            answers = reply.answers
+            dispatch.answered(
+                self.node.id,
+                list(answers.slots),
+                list(answers.outcomes),
+                list(answers.write_units),
+                list(answers.payloads),
+            )
+        for page in reply.pages:
+            dispatch.page_arrived(
+                self.node.id,
+                page.slot,
+                page.outcome,
+                page.keys,
+                page.images,
+                more=page.more,
+            )
+        if reply.leaders:
+            dispatch.learned_leaders(
+                [(hint.partition, hint.term, hint.leader) for hint in reply.leaders]
+            )
+
+
+def _reason(error: grpc.aio.AioRpcError | asyncio.InvalidStateError) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name} {error.details()}"
+    return "it was closed while a batch was written"
