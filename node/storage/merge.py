@@ -37,9 +37,9 @@ def merge_newest_first(
                 heads[position] = head
         if image:
             yield key, image
-    for (key, image), iterator in zip(heads, iterators, strict=True):
-        if image:
-            yield key, image
-        for key, image in iterator:
-            if image:
-                yield key, image
+    if heads:
+        if heads[0][1]:
+            yield heads[0]
+        for item in iterators[0]:
+            if item[1]:
+                yield item

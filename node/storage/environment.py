@@ -1,0 +1,212 @@
+"""Opening an LMDB environment safely, and telling "full" from "broken".
+
+LMDB maps a truncated file without a word and the process dies of SIGBUS at the first read; so
+the file is checked against its own meta pages, by plain reads, before it is mapped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import lmdb
+from lmdb.verify import VerifyError, verify
+
+from node.storage.errors import Corrupt, StorageFailed, StorageFull
+
+LMDB_MAJOR: Final = 0
+"""LMDB 0.9: its file format, and not that of 1.0, which neither reads of the other's."""
+
+DATA_FILE: Final = "data.mdb"
+
+_META: Final = struct.Struct("=16xIIQQ96xQQ")
+"""A meta page of LMDB 0.9 on 64 bits, in native byte order: (page header), magic, version,
+address, map size, (two databases), last page, transaction id. Source: mdb.c, MDB_meta."""
+
+_PAGE_BYTES: Final = struct.Struct("=40xI")
+"""The page size: the first field of the first of the two databases. Source: same."""
+
+_META_MAGIC: Final = 0xBEEFC0DE
+_META_VERSION: Final = 1
+_PAGE_BYTES_ALLOWED: Final = frozenset(1 << shift for shift in range(9, 17))
+
+assert _META.size == 152
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentOptions:
+    """What the log and the items want to be different."""
+
+    map_size_bytes: int
+    metasync: bool
+    readahead: bool
+    databases_max: int = 0
+    readers_max: int = 126
+    verify_structure: bool = False  # walk the whole tree before it is mapped
+
+
+class Refuse:
+    """Makes the store's own Corrupt error, with where it was and what to do about it."""
+
+    __slots__ = ("_error", "_what_to_do", "_where")
+
+    def __init__(self, error: type[Corrupt], where: Path, what_to_do: str) -> None:
+        self._error = error
+        self._where = where
+        self._what_to_do = what_to_do
+
+    def __call__(self, what: str) -> Corrupt:
+        """Return the error, to be raised."""
+        return self._error(what, str(self._where), self._what_to_do)
+
+
+def open_environment(
+    path: Path,
+    options: EnvironmentOptions,
+    refuse: Refuse,
+    *,
+    create: bool,
+    fill: Callable[[lmdb.Environment], None],
+) -> lmdb.Environment:
+    """Open the environment in directory `path`; make it first if there is none.
+
+    A new one is made aside, filled by `fill`, synced and renamed: so a missing or empty data
+    file is never taken for a new one. Raises what `refuse` makes, StorageFull or StorageFailed.
+    """
+    try:
+        if not path.exists():
+            if not create:
+                raise refuse("it is missing")
+            _create(path, options, fill)
+        check_file(path / DATA_FILE, refuse, verify_structure=options.verify_structure)
+        environment = _map(path, options)
+        environment.reader_check()
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+        raise refuse(f"LMDB cannot read it ({error})") from error
+    except (lmdb.Error, OSError) as error:
+        raise storage_error(error, f"opening {path}") from error
+    return environment
+
+
+def _create(
+    path: Path, options: EnvironmentOptions, fill: Callable[[lmdb.Environment], None]
+) -> None:
+    aside = path.with_name(path.name + ".new")
+    if aside.exists():  # a start that was killed half-way; nobody has used it
+        shutil.rmtree(aside)
+    aside.mkdir(parents=True)
+    environment = _map(aside, options)
+    try:
+        fill(environment)
+        environment.sync(True)  # noqa: FBT003 - lmdb's own signature
+    finally:
+        environment.close()
+    sync_directory(aside)
+    aside.rename(path)
+    sync_directory(path.parent)
+
+
+def _map(path: Path, options: EnvironmentOptions) -> lmdb.Environment:
+    return lmdb.open(
+        str(path),
+        map_size=options.map_size_bytes,
+        subdir=True,
+        metasync=options.metasync,
+        sync=True,
+        readahead=options.readahead,
+        max_readers=options.readers_max,
+        max_dbs=options.databases_max,
+        max_spare_txns=4,
+        lib_version=LMDB_MAJOR,
+    )
+
+
+def check_file(data: Path, refuse: Refuse, *, verify_structure: bool) -> None:
+    """Check, without mapping it, that a data file is whole. Raises what `refuse` makes."""
+    try:
+        size_bytes = data.stat().st_size
+        with data.open("rb") as file:
+            first = file.read(_META.size)
+            page_bytes = _PAGE_BYTES.unpack_from(first)[0] if len(first) == _META.size else 0
+            file.seek(page_bytes)
+            second = file.read(_META.size)
+    except FileNotFoundError as error:
+        raise refuse(f"{DATA_FILE} is missing") from error
+    if len(first) < _META.size or len(second) < _META.size:
+        raise refuse(f"{DATA_FILE} was cut short, to {size_bytes} bytes")
+    metas = [_META.unpack(raw) for raw in (first, second)]
+    if page_bytes not in _PAGE_BYTES_ALLOWED or any(
+        (magic, version) != (_META_MAGIC, _META_VERSION) for magic, version, *_ in metas
+    ):
+        raise refuse(f"{DATA_FILE} has a damaged meta page, or is not of LMDB 0.9")
+    transactions = [meta[-1] for meta in metas]
+    # Each commit writes the older of the two pages, with the next id.
+    if any(transactions) and abs(transactions[0] - transactions[1]) != 1:
+        raise refuse(f"the meta pages of {DATA_FILE} disagree: transactions {transactions}")
+    last_page = max(metas, key=lambda meta: meta[-1])[-2]
+    needed_bytes = (last_page + 1) * page_bytes
+    # The last pages of a file, if they are free, may never have been written: a file that is
+    # too short may still be whole, and only a walk of the tree can tell.
+    if size_bytes < needed_bytes:
+        _verify(data, refuse, f"was cut short, to {size_bytes} of {needed_bytes} bytes")
+    elif verify_structure:
+        _verify(data, refuse, "is damaged")
+
+
+def _verify(data: Path, refuse: Refuse, verdict: str) -> None:
+    try:
+        findings: list[str] = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        raise refuse(f"{DATA_FILE} {verdict}: {error}") from error
+    if findings:
+        raise refuse(f"{DATA_FILE} {verdict}: {findings[0]} ({len(findings)} findings)")
+
+
+def storage_error(error: Exception, doing: str) -> StorageFull | StorageFailed:
+    """Return what an error of LMDB or the system means for the node.
+
+    Full is only what LMDB finds before its sync: the map is full, or a page could not be
+    written for want of space (DiskError is ENOSPC).
+    """
+    if isinstance(error, lmdb.MapFullError):
+        return StorageFull(f"{doing}: the map is full; raise the map size and restart")
+    if isinstance(error, lmdb.DiskError):
+        return StorageFull(f"{doing}: no space left on the device")
+    return StorageFailed(f"{doing}: {error}")
+
+
+class FileWatch:
+    """Notices that a file was deleted or replaced while we have it open; LMDB does not."""
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: Path) -> None:
+        """Remember the file as it is now."""
+        self._path = path
+        self._identity = self._look()
+
+    def check(self) -> None:
+        """Raise StorageFailed if the path does not lead to the same file any more."""
+        if self._look() != self._identity:
+            raise StorageFailed(f"{self._path} was deleted or replaced while in use")
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
