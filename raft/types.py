@@ -125,7 +125,9 @@ class Configuration:
     def decode(cls, raw: bytes) -> "Configuration":
         """Decode what `encode` made. Raises BadConfiguration."""
         if len(raw) < _CONFIGURATION_HEAD.size:
-            raise BadConfiguration(f"{len(raw)} bytes, the head alone is {_CONFIGURATION_HEAD.size}")
+            raise BadConfiguration(
+                f"{len(raw)} bytes, the head alone is {_CONFIGURATION_HEAD.size}"
+            )
         version, flags, *lengths = _CONFIGURATION_HEAD.unpack_from(raw)
         if version != CONFIGURATION_VERSION or flags > 1:
             raise BadConfiguration(f"version {version}, flags {flags}")

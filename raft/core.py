@@ -1,0 +1,683 @@
+"""The door of the consensus core: one replica of one group.
+
+A RaftCore never waits and never does anything by itself. The host tells it what happened (`tick`,
+`step`, `propose`, `persisted`, ...) and takes the work that follows (`take_ready`), in the order
+that `Ready` describes. All of it is plain `def`: a transition is never seen half done.
+
+Messages of other replicas never make it raise; what cannot be used is noted in `trace` and
+dropped. Local calls raise NotLeader or ProposalRefused, and then have changed nothing.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from raft import election, following
+from raft.configuration import ConfigurationChange, ConfigurationHistory, decode_entry
+from raft.leadership import Leadership
+from raft.log import RaftLog
+from raft.types import (
+    MIB,
+    NO_NODE,
+    Compacted,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    LogReader,
+    Message,
+    MessageType,
+    NotLeader,
+    RaftConfig,
+    Ready,
+    RecoveryRefused,
+    Rng,
+    Role,
+    SnapshotMeta,
+    Status,
+)
+
+__all__ = [
+    "Compacted",
+    "ConfigurationChange",
+    "LogReader",
+    "NotLeader",
+    "RaftConfig",
+    "RaftCore",
+    "Rng",
+]
+
+# Plain module names: an attribute of the enum class costs a lookup more on every message.
+APPEND: Final = MessageType.APPEND
+APPEND_REPLY: Final = MessageType.APPEND_REPLY
+HEARTBEAT: Final = MessageType.HEARTBEAT
+HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
+PRE_VOTE: Final = MessageType.PRE_VOTE
+PRE_VOTE_REPLY: Final = MessageType.PRE_VOTE_REPLY
+VOTE: Final = MessageType.VOTE
+VOTE_REPLY: Final = MessageType.VOTE_REPLY
+SNAPSHOT: Final = MessageType.SNAPSHOT
+TIMEOUT_NOW: Final = MessageType.TIMEOUT_NOW
+
+NO_ACK: Final = -1
+"""No acknowledgement is due. Ours: 0 is one, of an empty log."""
+
+SCAN_BYTES_MAX: Final = MIB
+"""Payload bytes read at once while the log is searched for configurations at start. Ours."""
+
+
+class RaftCore:
+    """One replica. Invariant: applied <= handed over <= commit <= log.last_index.
+
+    The host uses the methods without underscore under "Doors" and reads `role`, `term`,
+    `leader`, `commit`, `applied`, `last_index`, `may_evaluate`, `configuration`, `trace`. The
+    rest is for the sibling modules.
+    """
+
+    __slots__ = (
+        "_ack_index",
+        "_ack_to",
+        "_alarm",
+        "_dropped_reads",
+        "_given",
+        "_handed",
+        "_read_count",
+        "_rng",
+        "_saved_term",
+        "_saved_vote",
+        "_send_gated",
+        "_snapshot_due",
+        "_ticket",
+        "_ticket_in_flight",
+        "_ticks",
+        "_told",
+        "applied",
+        "commit",
+        "config",
+        "configurations",
+        "dirty",
+        "installing",
+        "leader",
+        "leadership",
+        "log",
+        "node_id",
+        "quick_campaigns_left",
+        "read_sequence",
+        "reads",
+        "role",
+        "send_now",
+        "snapshot",
+        "snapshot_wanted",
+        "term",
+        "trace",
+        "vote",
+        "votes",
+    )
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        hard_state: HardState,
+        configuration: Configuration,
+        log: LogReader,
+        applied: int,
+        rng: Rng,
+    ) -> None:
+        """Start from what was found on disk; `configuration` is the one as of `applied`.
+
+        Raises RecoveryRefused if the pieces do not fit: then something durable was lost.
+        """
+        self.config = config
+        self.node_id = config.node_id
+        self._rng = rng
+        self.log = RaftLog(log, cache_bytes_max=config.cache_bytes_max)
+        _check_recovered(self.log, hard_state, applied)
+
+        self.role = Role.FOLLOWER
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        self.leader = NO_NODE
+        self.votes: dict[int, bool] = {}  # of the campaign that is running
+        self.leadership: Leadership | None = None  # exactly while role is LEADER
+        self.commit = max(hard_state.commit, applied)
+        self.applied = applied
+        self._handed = applied  # highest index given to the host as committed
+        self.configurations = ConfigurationHistory(applied, configuration)
+        self._scan_configurations(applied)
+
+        self._saved_term = hard_state.term  # what is on disk
+        self._saved_vote = hard_state.vote
+        self._given = (hard_state.term, hard_state.vote, hard_state.commit)  # for writing, last
+        self._ticket = 0  # the newest given out
+        self._ticket_in_flight = 0  # 0: none
+
+        self.send_now: list[Message] = []
+        self._send_gated: list[Message] = []  # wait for the next write
+        self._ack_index = NO_ACK  # the newest append to acknowledge, once durable
+        self._ack_to = NO_NODE
+        self.reads: list[tuple[int, int]] = []
+        self._dropped_reads: list[int] = []
+        self._read_count = 0
+        self.read_sequence = 0  # newest read round; never goes back while this object lives
+
+        self.snapshot: SnapshotMeta | None = None  # newest the host can send
+        self.snapshot_wanted = False
+        self.installing: SnapshotMeta | None = None
+        self._snapshot_due = False  # `installing` has not been given to the host yet
+
+        self._ticks = 0  # since the leader was heard; as leader, since the last heartbeat
+        self._alarm = 0  # when `_ticks` gets here there is something to do
+        self.quick_campaigns_left = 0
+        self._told = (self.role, self.term, self.leader)
+        self.dirty = self.commit > applied
+        self.trace: deque[tuple[str, int, int]] = deque(maxlen=config.trace_count_max)
+        self.reset_election_timer()
+
+    def _scan_configurations(self, applied: int) -> None:
+        """Put the configurations in effect that the log holds above `applied`."""
+        low, high = applied + 1, self.log.last_index + 1
+        while low < high:
+            entries = self.log.entries(low, high, SCAN_BYTES_MAX)
+            for entry in entries:
+                if entry.kind == EntryKind.CONFIGURATION:
+                    self.configurations.append(entry.index, decode_entry(entry))
+            low = entries[-1].index + 1
+        self.configurations.settle(self.commit)
+
+    # Doors: what a host may ask about
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last entry in the log, durable or not."""
+        return self.log.last_index
+
+    @property
+    def configuration(self) -> Configuration:
+        """The membership in effect, committed or not."""
+        return self.configurations.current
+
+    @property
+    def may_evaluate(self) -> bool:
+        """Whether this is the leader and an entry of its own term is committed and applied."""
+        leadership = self.leadership
+        return leadership is not None and leadership.may_evaluate()
+
+    def status(self) -> Status:
+        """Return everything worth showing."""
+        leadership = self.leadership
+        return Status(
+            node_id=self.node_id,
+            role=self.role,
+            term=self.term,
+            vote=self.vote,
+            leader=self.leader,
+            commit=self.commit,
+            applied=self.applied,
+            first_index=self.log.first_index(),
+            last_index=self.log.last_index,
+            durable_index=self.log.durable,
+            configuration=self.configurations.current,
+            may_evaluate=self.may_evaluate,
+            transferee=leadership.transferee if leadership else NO_NODE,
+            uncommitted_bytes=leadership.uncommitted_bytes if leadership else 0,
+            installing=self.installing is not None,
+            progress=leadership.describe() if leadership else (),
+        )
+
+    # Doors: what a host may tell
+
+    def tick(self, n: int = 1) -> None:
+        """Let `n` ticks pass. After a pause, step the waiting messages first and cap `n`."""
+        self._ticks += n
+        if self._ticks >= self._alarm:
+            self._ring()
+
+    def step(self, message: Message) -> None:
+        """Take one message of another replica. Never raises for what the message says."""
+        if message.to != self.node_id or message.sender in (self.node_id, NO_NODE):
+            self.note("ignored_misdirected", message.sender)
+            return
+        if message.term != self.term and not self._step_term(message):
+            return
+        message_type = message.type
+        if message_type in (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW):
+            self._step_leader(message)
+        elif message_type == APPEND_REPLY:
+            if self.leadership is not None:
+                self.leadership.on_append_reply(message)
+        elif message_type == HEARTBEAT_REPLY:
+            if self.leadership is not None:
+                self.leadership.on_heartbeat_reply(message)
+        elif message_type in (PRE_VOTE, VOTE):
+            election.on_vote_request(self, message)
+        elif message_type in (PRE_VOTE_REPLY, VOTE_REPLY):
+            election.on_vote_reply(self, message)
+        else:
+            self.note("ignored_unknown_type", message.sender)
+
+    def propose(self, payloads: Sequence[bytes]) -> range:
+        """Append one entry a payload and return their indexes.
+
+        Raises NotLeader or ProposalRefused: then surely nothing was proposed.
+        """
+        leadership = self.leadership
+        if leadership is None:
+            raise NotLeader(self.leader, self.term)
+        return leadership.propose(payloads)
+
+    def propose_configuration(self, change: ConfigurationChange) -> int:
+        """Begin a change of members; return the entry's index. Raises as `propose` does."""
+        return self._lead().propose_change(change)
+
+    def propose_leave_joint(self) -> int:
+        """End a joint configuration that was entered without auto_leave. Raises as `propose`."""
+        return self._lead().propose_leave_joint()
+
+    def read_index(self) -> int:
+        """Ask for a linearizable read; its id comes back in `reads` or `dropped_reads`.
+
+        Raises NotLeader.
+        """
+        leadership = self._lead()
+        self._read_count += 1
+        leadership.read(self._read_count)
+        return self._read_count
+
+    def transfer_leader(self, to: int) -> None:
+        """Hand leadership to `to`; to itself: call a hand-over off. Raises as `propose` does."""
+        self._lead().transfer(to)
+
+    def campaign(self) -> None:
+        """Try to become the leader now (with a pre-vote). Does nothing on a leader."""
+        if self.role is not Role.LEADER:
+            election.campaign(self)
+
+    def step_down(self) -> None:
+        """Give up leading or campaigning, e.g. because the disk does not answer.
+
+        A leader asks its best follower to take over at once.
+        """
+        if self.leadership is not None:
+            self.leadership.hand_over()
+        if self.role is not Role.FOLLOWER:
+            self.note("stepped_down", self.term)
+            self.become_follower(self.term, NO_NODE)
+
+    def peer_unreachable(self, node_id: int) -> None:
+        """The stream to or from a node broke: probe it anew, or look for another leader soon."""
+        if self.leadership is not None:
+            self.leadership.peer_unreachable(node_id)
+        elif self.role is Role.FOLLOWER and self.leader == node_id != NO_NODE:
+            self.note("leader_unreachable", node_id)
+            self.leader = NO_NODE
+            self.dirty = True
+            self.quick_campaigns_left = self.config.quick_campaign_count
+            self.reset_election_timer()
+
+    def persisted(self, ticket: int) -> None:
+        """The write of a Ready is durable. Only now does this replica's own promise count."""
+        assert ticket == self._ticket_in_flight
+        assert ticket > 0
+        self._ticket_in_flight = 0
+        self._saved_term, self._saved_vote, _ = self._given
+        self.log.persisted()
+        self.dirty = True
+        if self.leadership is not None:
+            self.leadership.own_log_persisted()
+        elif self.role is Role.CANDIDATE and self._saved_term == self.term:
+            election.own_vote_persisted(self)
+
+    def applied_to(self, index: int) -> None:
+        """The host has applied the committed entries up to `index`."""
+        assert self.applied <= index <= self._handed
+        self.applied = index
+        self.log.shrink(index)
+
+    def set_snapshot(self, meta: SnapshotMeta) -> None:
+        """The host can send this snapshot; its index must not be above `applied`."""
+        assert meta.index <= self.applied
+        self.snapshot = meta
+        if self.leadership is not None:
+            self.leadership.snapshot_available()
+
+    def snapshot_sent(self, to: int, ok: bool) -> None:  # noqa: FBT001 (the contract's shape)
+        """The transfer of a snapshot to `to` ended: it has all of it, or it failed."""
+        if self.leadership is not None:
+            self.leadership.snapshot_sent(to, ok=ok)
+
+    def snapshot_installed(self, index: int) -> None:
+        """The snapshot is installed, durably, and the log on disk starts after it."""
+        meta = self.installing
+        assert meta is not None
+        assert meta.index == index
+        assert not self._snapshot_due
+        self.installing = None
+        self.log.restore(index, meta.term)
+        self.configurations.reset(index, meta.configuration)
+        self.commit = self.applied = self._handed = index
+        self.note("snapshot_installed", index)
+        self.dirty = True
+        if self.leader != NO_NODE:
+            self.acknowledge(index, self.leader)
+
+    def snapshot_failed(self) -> None:
+        """The snapshot could not be installed and nothing was changed: go on without it."""
+        assert self.installing is not None
+        assert not self._snapshot_due
+        self.note("snapshot_failed", self.installing.index)
+        self.installing = None
+
+    def has_ready(self) -> bool:
+        """Whether `take_ready` may have something to give."""
+        return self.dirty
+
+    def take_ready(self, persist: bool = True) -> Ready:  # noqa: FBT001, FBT002 (the contract's)
+        """Hand over the work that is due.
+
+        With `persist` False, while a log commit is in flight, only what needs no new write.
+        With `persist` True no ticket of this core may be in flight.
+        """
+        leadership = self.leadership
+        if leadership is not None:
+            leadership.flush()
+        send_now, self.send_now = self.send_now, []
+        reads, self.reads = self.reads, []
+        dropped_reads, self._dropped_reads = self._dropped_reads, []
+        told = (self.role, self.term, self.leader)
+        role_changed = told != self._told
+        self._told = told
+        ready = Ready(
+            0, None, None, [], None, False, send_now, [], [], reads, dropped_reads,  # noqa: FBT003
+            role_changed, self.snapshot_wanted,
+        )  # fmt: skip
+        self.snapshot_wanted = False
+        self._take_acknowledgement(ready, persist=persist)
+        if persist:
+            self._take_write(ready)
+        more = self._take_committed(ready)
+        if persist and self._snapshot_due and not more and not ready.ticket:
+            # Nothing of the old log is on its way to the disk or to the host any more.
+            ready.snapshot = self.installing
+            self._snapshot_due = False
+        self.dirty = more or (not persist and self._has_gated_work())
+        return ready
+
+    # Ready, piece by piece
+
+    def _take_acknowledgement(self, ready: Ready, *, persist: bool) -> None:
+        """Acknowledge appends: at once if all of it is durable, else with the next write."""
+        index = self._ack_index
+        if index == NO_ACK:
+            return
+        durable = index <= self.log.durable and self._saved_term == self.term
+        if durable or persist:
+            self._ack_index = NO_ACK
+            reply = Message(APPEND_REPLY, self.node_id, self._ack_to, self.term, index)
+            if durable:
+                ready.send_now.append(reply)
+            else:
+                self._send_gated.append(reply)
+
+    def _take_write(self, ready: Ready) -> None:
+        """Fill in what has to be written, and the messages that wait for it."""
+        log = self.log
+        given = self._given
+        term_changed = given[0] != self.term or given[1] != self.vote
+        if not term_changed and not log.needs_write():
+            assert not self._ticket_in_flight or not self._send_gated
+            if self._send_gated:
+                ready.send_now.extend(self._send_gated)
+                self._send_gated = []
+            return
+        assert self._ticket_in_flight == 0
+        ready.truncate_from, ready.entries = log.take()
+        if term_changed or given[2] != self.commit:
+            self._given = (self.term, self.vote, self.commit)
+            ready.hard_state = HardState(self.term, self.vote, self.commit)
+        self._ticket += 1
+        ready.ticket = self._ticket_in_flight = self._ticket
+        ready.must_sync = True  # a commit index alone is never written, so never a write for it
+        ready.send_after, self._send_gated = self._send_gated, []
+
+    def _take_committed(self, ready: Ready) -> bool:
+        """Fill in a page of what is committed and durable; whether there is more."""
+        high = min(self.commit, self.log.durable)
+        handed = self._handed
+        if high <= handed or (self.installing is not None and not self._snapshot_due):
+            return False
+        ready.committed = self.log.entries(handed + 1, high + 1, self.config.committed_bytes_max)
+        assert ready.committed[0].index == handed + 1
+        self._handed = ready.committed[-1].index
+        if self.leadership is not None:
+            self.leadership.committed_taken(ready.committed)
+        return self._handed < high
+
+    def _has_gated_work(self) -> bool:
+        """Whether something waits for the next take_ready that may write."""
+        return (
+            bool(self._send_gated)
+            or self._ack_index != NO_ACK
+            or self._snapshot_due
+            or self._given[0] != self.term
+            or self._given[1] != self.vote
+            or self.log.needs_write()
+        )
+
+    # Terms and roles
+
+    def _step_term(self, message: Message) -> bool:
+        """Settle a message of another term than ours; whether to go on with it."""
+        message_type = message.type
+        if message.term < self.term:
+            self._answer_older_term(message)
+            return False
+        if message_type in (PRE_VOTE, VOTE):
+            wanted = message_type == VOTE and message.hint == election.WANTED_BY_LEADER
+            if not wanted and self._leader_is_near():
+                self.note("ignored_leader_is_near", message.sender)
+                return False
+            if message_type == PRE_VOTE:
+                return True
+        elif message_type == PRE_VOTE_REPLY and not message.reject:
+            return True  # it bears the term asked about, which nobody has yet
+        from_leader = message_type in (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW)
+        self.become_follower(message.term, message.sender if from_leader else NO_NODE)
+        return True
+
+    def _answer_older_term(self, message: Message) -> None:
+        """Tell who lives in an older term of ours; answers to us of that term are just dropped."""
+        reply_type = _REPLY_TYPES.get(message.type)
+        if reply_type is None:
+            self.note("ignored_older_term", message.sender)
+            return
+        reply = Message(reply_type, self.node_id, message.sender, self.term, reject=True)
+        self.send_durable(reply)
+
+    def _leader_is_near(self) -> bool:
+        """Whether a leader was heard within the shortest election timeout.
+
+        Source: Raft thesis, sections 4.2.3 and 6.2.
+        """
+        return self.leader != NO_NODE and self._ticks < self.config.election_ticks_min
+
+    def _step_leader(self, message: Message) -> None:
+        """Take a message that only the leader of our term can have sent."""
+        if self.role is Role.LEADER or (self.leader not in (NO_NODE, message.sender)):
+            self.note("ignored_second_leader", message.sender)
+            return
+        message_type = message.type
+        if self.role is not Role.FOLLOWER:
+            self.become_follower(self.term, message.sender)
+        elif self.leader == NO_NODE:
+            self.leader = message.sender
+            self.quick_campaigns_left = 0
+            self.dirty = True
+            self.reset_election_timer()
+        else:
+            self._ticks = 0
+        if message_type == APPEND:
+            following.on_append(self, message)
+        elif message_type == HEARTBEAT:
+            following.on_heartbeat(self, message)
+        elif message_type == SNAPSHOT:
+            following.on_snapshot(self, message)
+        else:
+            following.on_timeout_now(self, message)
+
+    def become(self, role: Role, term: int, leader: int) -> None:
+        """Change role, term and leader, and start with a clean slate in all that depends on them."""
+        assert term >= self.term
+        if self.leadership is not None:
+            self._dropped_reads.extend(self.leadership.abandon_reads())
+            self.leadership = None
+        if term != self.term:
+            self.term = term
+            self.vote = NO_NODE
+            self._ack_index = NO_ACK  # it was for the leader of the older term
+        self.role = role
+        self.leader = leader
+        self.votes = {}
+        self.dirty = True
+        self.note(role.value, term)
+        self.reset_election_timer()
+
+    def become_follower(self, term: int, leader: int) -> None:
+        """Follow `leader`, or nobody yet."""
+        if leader != NO_NODE:
+            self.quick_campaigns_left = 0
+        self.become(Role.FOLLOWER, term, leader)
+
+    def become_leader(self) -> None:
+        """Lead: begin with an empty entry, so that older ones can be committed under it.
+
+        Source: Raft thesis, section 6.4.
+        """
+        assert self.role is Role.CANDIDATE
+        assert self._saved_term == self.term
+        assert self._saved_vote == self.node_id
+        self.become(Role.LEADER, self.term, self.node_id)
+        self.quick_campaigns_left = 0
+        self._alarm = self.config.heartbeat_ticks
+        self.leadership = Leadership(self)
+        noop = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
+        self.leadership.append([noop])
+
+    def promotable(self) -> bool:
+        """Whether this replica may campaign."""
+        return self.configurations.current.is_voter(self.node_id) and self.installing is None
+
+    # Time
+
+    def _ring(self) -> None:
+        """Do what the alarm was set for: heartbeats, news of a commit, or a campaign."""
+        leadership = self.leadership
+        if leadership is None:
+            self.note("leader_silent", self.leader)
+            self.quick_campaigns_left = max(0, self.quick_campaigns_left - 1)
+            if self.promotable():
+                election.campaign(self)
+                return
+            self.reset_election_timer()
+            if self.leader != NO_NODE:
+                self.leader = NO_NODE
+                self.dirty = True
+        elif self._ticks >= self.config.heartbeat_ticks:
+            ticks, self._ticks = self._ticks, 0
+            self._alarm = self.config.heartbeat_ticks
+            leadership.heartbeat(ticks)
+        else:
+            self._alarm = self.config.heartbeat_ticks
+            leadership.tell_commit()
+
+    def reset_election_timer(self) -> None:
+        """Wait anew, for a time drawn anew; a short one while a broken stream explains the hurry.
+
+        Source: Raft thesis, section 3.4.
+        """
+        self._ticks = 0
+        if self.quick_campaigns_left:
+            low, high = 1, 1 + self.config.quick_campaign_ticks
+            if self.role is not Role.FOLLOWER:  # a campaign needs time for answers
+                low, high = low + 1, high + 1
+        else:
+            low = self.config.election_ticks_min
+            high = 2 * low
+        self._alarm = self._rng.randrange(low, high)
+
+    def news_due(self, *, at_once: bool) -> None:
+        """Followers should hear of a new commit index: at the next tick if no append tells it."""
+        if at_once and self.leadership is not None:
+            self.leadership.tell_commit()
+            return
+        self._alarm = min(self._alarm, self._ticks + 1)
+
+    # For the sibling modules
+
+    def _lead(self) -> Leadership:
+        if self.leadership is None:
+            raise NotLeader(self.leader, self.term)
+        return self.leadership
+
+    def note(self, event: str, about: int) -> None:
+        """Record one event with our term and what it is about (mostly a node id)."""
+        self.trace.append((event, self.term, about))
+
+    def send_durable(self, message: Message) -> None:
+        """Send a message that promises our term and vote: not before they are on disk."""
+        if self._saved_term == self.term and self._saved_vote == self.vote:
+            self.send_now.append(message)
+        else:
+            self._send_gated.append(message)
+        self.dirty = True
+
+    def acknowledge(self, index: int, to: int) -> None:
+        """Tell the leader, once it is durable, that our log agrees with its own up to `index`."""
+        assert index <= self.log.last_index
+        self._ack_index = max(self._ack_index, index)
+        self._ack_to = to
+        self.dirty = True
+
+    def commit_to(self, index: int) -> None:
+        """Take a higher commit index."""
+        assert self.commit < index <= self.log.last_index
+        self.commit = index
+        self.configurations.settle(index)
+        self.dirty = True
+
+    def truncate(self, index: int) -> None:
+        """Remove uncommitted entries that the leader does not have."""
+        assert index > self.commit
+        self.note("truncated", index)
+        self.log.truncate(index)
+        self.configurations.truncate(index)
+        if self._ack_index >= index:
+            self._ack_index = NO_ACK
+
+    def begin_install(self, meta: SnapshotMeta) -> None:
+        """Give a snapshot to the host as soon as the old log rests; no appends until it is in."""
+        assert meta.index > self.commit
+        self.installing = meta
+        self._snapshot_due = True
+        self.dirty = True
+
+
+_REPLY_TYPES: Final = {
+    APPEND: APPEND_REPLY,
+    HEARTBEAT: HEARTBEAT_REPLY,
+    SNAPSHOT: APPEND_REPLY,
+    PRE_VOTE: PRE_VOTE_REPLY,
+    VOTE: VOTE_REPLY,
+}
+
+
+def _check_recovered(log: RaftLog, hard_state: HardState, applied: int) -> None:
+    """Refuse to vote with a state from which something durable is missing."""
+    if hard_state.commit > log.last_index:
+        raise RecoveryRefused(f"commit {hard_state.commit}, but the log ends at {log.last_index}")
+    if applied > log.last_index:
+        raise RecoveryRefused(f"applied {applied}, but the log ends at {log.last_index}")
+    if log.first_index() > applied + 1:
+        raise RecoveryRefused(f"applied {applied}, but the log begins at {log.first_index()}")
+    if log.last_term > hard_state.term:
+        raise RecoveryRefused(f"term {hard_state.term}, but the log ends in {log.last_term}")

@@ -1,0 +1,135 @@
+"""What a replica does with what its leader sends: entries, heartbeats, snapshots, the baton.
+
+Every function here has been given a message of the current term from the leader of that term.
+"""
+
+from typing import TYPE_CHECKING
+
+from raft.configuration import decode_entry
+from raft.election import WANTED_BY_LEADER, become_candidate
+from raft.types import (
+    BadConfiguration,
+    Configuration,
+    EntryKind,
+    Message,
+    MessageType,
+)
+
+if TYPE_CHECKING:
+    from raft.core import RaftCore
+
+
+def on_append(core: "RaftCore", message: Message) -> None:
+    """Take entries that follow on from this log, or say where the logs may agree.
+
+    Source: Raft thesis, section 3.5. Entries that are already here are never truncated, however
+    late or out of order a message comes.
+    """
+    if core.installing is not None:
+        core.note("ignored_installing", message.sender)
+        return
+    log = core.log
+    if message.index < core.commit:
+        core.acknowledge(core.commit, message.sender)
+        return
+    if not log.matches(message.index, message.log_term):
+        _reject(core, message)
+        return
+    configurations = _check_entries(core, message)
+    if configurations is None:
+        core.note("ignored_malformed", message.sender)
+        return
+    last_new = message.index
+    for place, entry in enumerate(message.entries):
+        if not log.matches(entry.index, entry.term):
+            if entry.index <= log.last_index:
+                core.truncate(entry.index)
+            log.append(message.entries[place:] if place else message.entries)
+            for index, configuration in configurations:
+                if index >= entry.index:
+                    core.configurations.append(index, configuration)
+            core.dirty = True
+            break
+    if message.entries:
+        last_new = message.entries[-1].index
+    commit = min(message.commit, last_new)
+    if commit > core.commit:
+        core.commit_to(commit)
+    core.acknowledge(last_new, message.sender)
+
+
+def _check_entries(core: "RaftCore", message: Message) -> list[tuple[int, Configuration]] | None:
+    """Return the configurations among the entries, or None if a leader cannot have sent them."""
+    configurations: list[tuple[int, Configuration]] = []
+    index, term = message.index, message.log_term
+    for entry in message.entries:
+        index += 1
+        if entry.index != index or not term <= entry.term <= core.term:
+            return None
+        term = entry.term
+        if entry.kind == EntryKind.CONFIGURATION:
+            try:
+                configurations.append((index, decode_entry(entry)))
+            except BadConfiguration:
+                return None
+    return configurations
+
+
+def _reject(core: "RaftCore", message: Message) -> None:
+    """Tell the leader the last place, of a term it may know, where the logs may still agree."""
+    hint, hint_term = core.log.find_conflict(message.index, message.log_term)
+    core.send_durable(
+        Message(
+            MessageType.APPEND_REPLY,
+            core.node_id,
+            message.sender,
+            core.term,
+            index=message.index,
+            reject=True,
+            hint=hint,
+            hint_term=hint_term,
+        )
+    )
+
+
+def on_heartbeat(core: "RaftCore", message: Message) -> None:
+    """Learn the commit index and answer: the leader is heard, its read round with it.
+
+    The leader never sends a commit index above what this replica has acknowledged to it.
+    """
+    if core.commit < message.commit <= core.log.last_index and core.installing is None:
+        core.commit_to(message.commit)
+    core.send_durable(
+        Message(
+            MessageType.HEARTBEAT_REPLY,
+            core.node_id,
+            message.sender,
+            core.term,
+            sequence=message.sequence,
+        )
+    )
+
+
+def on_snapshot(core: "RaftCore", message: Message) -> None:
+    """Install a snapshot that has arrived, unless this log has it all already."""
+    meta = message.snapshot
+    if meta is None or meta.index < 1 or not meta.configuration.voters:
+        core.note("ignored_malformed", message.sender)
+    elif core.installing is not None:
+        core.note("ignored_installing", message.sender)
+    elif meta.index <= core.commit:
+        core.acknowledge(core.commit, message.sender)
+    elif core.log.matches(meta.index, meta.term):
+        core.commit_to(meta.index)
+        core.acknowledge(meta.index, message.sender)
+    else:
+        core.begin_install(meta)
+
+
+def on_timeout_now(core: "RaftCore", message: Message) -> None:
+    """Campaign at once and without a pre-vote: the leader itself asks for it."""
+    if core.promotable():
+        core.note("campaigns_for_transfer", message.sender)
+        become_candidate(core, hint=WANTED_BY_LEADER)
+    else:
+        core.note("not_promotable", core.node_id)
