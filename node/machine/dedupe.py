@@ -7,6 +7,8 @@ for each checkpoint, and a generation is forgotten as a whole. Bounded by time, 
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,16 +19,16 @@ REQUEST_ID_BYTES: Final = 16
 
 WINDOW_MS: Final = 60_000
 """An id is remembered at least this long, unless a bound below is hit first. Ours: above the
-10 s that a client of ours retries, and the 60 s read time-out of the AWS SDKs."""
+10 s that a client of ours retries, and about the 60 s read time-out of the AWS SDKs."""
 
 IDS_MAX: Final = 131_072
-"""Most ids a partition remembers. Ours: some 20 MB."""
+"""Most ids a partition remembers beyond the newest generation. Ours: some 20 MB."""
 
 ANSWERS_BYTES_MAX: Final = 16 << 20
 """Most bytes of remembered answers (old and new attributes that writes asked for). Ours."""
 
-_HEADER = struct.Struct(">QI")  # time_ms, count
-_RECORD = struct.Struct(">16sII")  # request id, write units, answer length
+_HEADER = struct.Struct(">QII")  # time_ms, number of ids, number of answers
+_ANSWER = struct.Struct(">II")  # position of the id, length of the answer
 
 Answer = tuple[int, bytes]
 """What a write returned: (write units, attributes asked for as JSON or b"")."""
@@ -34,119 +36,138 @@ Answer = tuple[int, bytes]
 
 @dataclass(slots=True)
 class Generation:
-    """The ids of one checkpoint interval. `number` is its key in the items store."""
+    """The ids of one checkpoint interval. `number` is its key in the items store.
+
+    `units` is a column beside `request_ids`; `answers` is sparse, by request id.
+    """
 
     number: int
     time_ms: int = 0
-    units: dict[bytes, int] = field(default_factory=dict)
+    request_ids: list[bytes] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
     answers: dict[bytes, bytes] = field(default_factory=dict)
-    answers_bytes: int = 0
 
     def encode(self) -> bytes:
         """Return the generation as bytes, for the items store and for snapshots."""
-        answers = self.answers
-        parts = [_HEADER.pack(self.time_ms, len(self.units))]
-        for request_id, units in self.units.items():
-            answer = answers.get(request_id, b"")
-            parts.append(_RECORD.pack(request_id, units, len(answer)))
-            if answer:
-                parts.append(answer)
+        units = array("I", self.units)
+        if sys.byteorder == "little":
+            units.byteswap()
+        parts = [
+            _HEADER.pack(self.time_ms, len(self.request_ids), len(self.answers)),
+            b"".join(self.request_ids),
+            units.tobytes(),
+        ]
+        if self.answers:
+            for position, request_id in enumerate(self.request_ids):
+                answer = self.answers.get(request_id)
+                if answer is not None:
+                    parts += (_ANSWER.pack(position, len(answer)), answer)
         return b"".join(parts)
 
 
 def decode_generation(number: int, data: bytes) -> Generation:
     """Read what `Generation.encode` wrote. Raises ValueError if the bytes are not that."""
     try:
-        time_ms, count = _HEADER.unpack_from(data)
-        generation = Generation(number, time_ms)
+        time_ms, count, answer_count = _HEADER.unpack_from(data)
         position = _HEADER.size
-        for _ in range(count):
-            request_id, units, length = _RECORD.unpack_from(data, position)
-            position += _RECORD.size
-            generation.units[request_id] = units
-            if length:
-                generation.answers[request_id] = data[position : position + length]
-                generation.answers_bytes += length
-                position += length
-    except struct.error as error:
-        raise ValueError(f"dedupe generation {number} is cut short: {error}") from error
+        ids_end = position + count * REQUEST_ID_BYTES
+        request_ids = [
+            data[start : start + REQUEST_ID_BYTES]
+            for start in range(position, ids_end, REQUEST_ID_BYTES)
+        ]
+        units = list(struct.unpack_from(f">{count}I", data, ids_end))
+        position = ids_end + 4 * count
+        answers = {}
+        for _ in range(answer_count):
+            which, length = _ANSWER.unpack_from(data, position)
+            position += _ANSWER.size
+            answers[request_ids[which]] = data[position : position + length]
+            position += length
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"dedupe generation {number} is damaged: {error}") from error
     if position != len(data):
-        raise ValueError(f"dedupe generation {number} has {len(data) - position} bytes too many")
-    return generation
+        raise ValueError(f"dedupe generation {number}: {len(data)} bytes, expected {position}")
+    return Generation(number, time_ms, request_ids, units, answers)
 
 
 class DedupeWindow:
-    """The ids that one partition remembers, oldest generation first."""
+    """The ids that one partition remembers.
 
-    __slots__ = ("_generations", "_ids")
+    Invariant: `_units` and `_answers` hold exactly what the generations hold; the last
+    generation is the open one.
+    """
+
+    __slots__ = ("_answers", "_answers_bytes", "_generations", "_units")
 
     def __init__(self, recovered: Sequence[Generation] = ()) -> None:
         """Start from the generations found in the items store, in order of number."""
         self._generations: deque[Generation] = deque(recovered)
+        self._units: dict[bytes, int] = {}
+        self._answers: dict[bytes, bytes] = {}
+        for generation in recovered:
+            self._units.update(zip(generation.request_ids, generation.units, strict=True))
+            self._answers.update(generation.answers)
+        self._answers_bytes = sum(map(len, self._answers.values()))
         newest = self._generations[-1].number if self._generations else 0
         self._generations.append(Generation(newest + 1))
-        self._ids = sum(len(generation.units) for generation in self._generations)
 
     def __len__(self) -> int:
         """Return the number of ids remembered."""
-        return self._ids
+        return len(self._units)
 
     def find(self, request_id: bytes) -> Answer | None:
         """Return what the write with this id answered, or None if it is not remembered."""
-        for generation in reversed(self._generations):
-            units = generation.units.get(request_id)
-            if units is not None:
-                return units, generation.answers.get(request_id, b"")
-        return None
+        units = self._units.get(request_id)
+        if units is None:
+            return None
+        return units, self._answers.get(request_id, b"")
 
     def add(
         self,
         request_ids: Sequence[bytes],
         units: Sequence[int],
-        answers: dict[bytes, bytes] | None,
+        answers: dict[bytes, bytes],
         time_ms: int,
     ) -> None:
         """Remember the writes of one applied entry."""
         current = self._generations[-1]
-        before = len(current.units)
-        current.units.update(zip(request_ids, units, strict=True))
-        self._ids += len(current.units) - before
+        current.request_ids += request_ids
+        current.units += units
+        self._units.update(zip(request_ids, units, strict=True))
         if answers:
             current.answers.update(answers)
-            current.answers_bytes += sum(map(len, answers.values()))
+            self._answers.update(answers)
+            self._answers_bytes += sum(map(len, answers.values()))
         current.time_ms = max(current.time_ms, time_ms)
 
     def rotate(self) -> tuple[Generation | None, list[int]]:
-        """Close the current generation at a checkpoint.
+        """Close the open generation at a checkpoint.
 
         Returns the closed generation, to be stored (None if it is empty), and the numbers of
         those that are forgotten, to be deleted.
         """
         current = self._generations[-1]
         closed = None
-        if current.units:
+        if current.request_ids:
             closed = current
             self._generations.append(Generation(current.number + 1))
         forgotten = []
-        newest_ms = closed.time_ms if closed else self._newest_ms()
+        newest_ms = max(generation.time_ms for generation in self._generations)
         while len(self._generations) > 2 and self._oldest_may_go(newest_ms):
-            oldest = self._generations.popleft()
-            self._ids -= len(oldest.units)
-            forgotten.append(oldest.number)
+            forgotten.append(self._forget_oldest())
         return closed, forgotten
 
-    def generations(self) -> list[Generation]:
-        """Return the closed generations, oldest first."""
-        return list(self._generations)[:-1]
-
-    def _newest_ms(self) -> int:
-        return max(generation.time_ms for generation in self._generations)
-
     def _oldest_may_go(self, newest_ms: int) -> bool:
-        oldest = self._generations[0]
         return (
-            newest_ms - oldest.time_ms > WINDOW_MS
-            or self._ids > IDS_MAX
-            or sum(generation.answers_bytes for generation in self._generations)
-            > ANSWERS_BYTES_MAX
+            newest_ms - self._generations[0].time_ms > WINDOW_MS
+            or len(self._units) > IDS_MAX
+            or self._answers_bytes > ANSWERS_BYTES_MAX
         )
+
+    def _forget_oldest(self) -> int:
+        oldest = self._generations.popleft()
+        for request_id in oldest.request_ids:
+            self._units.pop(request_id, None)
+        for request_id in oldest.answers:
+            self._answers_bytes -= len(self._answers.pop(request_id, b""))
+        return oldest.number

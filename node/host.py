@@ -1,0 +1,658 @@
+"""The host: drives all replicas of one node, a turn at a time.
+
+A turn steps what arrived, takes every group's Ready, sends what may leave before the fsync,
+submits ONE log write for all groups, applies and answers. Writes are evaluated only in a turn
+that finds the log writer idle, so what arrives during a commit becomes the next batch.
+
+No asyncio, threads, sockets or clock here: `Shell` provides them, in a process (`node.shell`)
+or in a simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from node.catalog_replica import CATALOG_GROUP, CatalogRead, CatalogReplica, CommandAnswer
+from node.checkpoints import Checkpointer
+from node.codec import Outcome
+from node.machine.catalog import CatalogMachine
+from node.machine.dedupe import decode_generation
+from node.machine.partition import PartitionMachine
+from node.replica import GetReads, PartitionReplica, RangeRead, Replica
+from node.routes import RouteStream
+from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
+from node.storage.log import GroupWrite, LogRecord, LogStore
+from quorate.cluster.catalog import Catalog
+from quorate.cluster.ring import Ring
+from quorate.v1 import node_pb2
+from raft.core import RaftCore
+from raft.types import (
+    Configuration,
+    HardState,
+    Message,
+    MessageType,
+    RaftConfig,
+    Ready,
+    Rng,
+    Role,
+    SnapshotMeta,
+)
+
+TICK_SECONDS: Final = 0.05
+"""Length of a Raft tick. With RaftConfig: heartbeats every 200 ms, elections after 1 to 2 s."""
+
+TICKS_AT_ONCE_MAX: Final = 4
+"""Most ticks made up for at once after the loop was held up, so that what arrived meanwhile is
+stepped before anybody campaigns. Ours."""
+
+STALL_SECONDS: Final = 2.0
+"""A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
+
+BALANCE_SECONDS: Final = 1.0
+"""How often a leader looks whether the preferred replica could take over. Ours."""
+
+SETTLED_SECONDS: Final = 5.0
+"""How long a group must have had its leader before leadership is moved for balance. Ours."""
+
+FIRST_CAMPAIGN_TICKS: Final = 3
+"""When a preferred leader first campaigns, after its replica was made. Ours: its peers make
+theirs within some milliseconds."""
+
+
+class Shell(Protocol):
+    """What the host needs of the world."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Return the wall clock, milliseconds since the epoch."""
+        ...
+
+    def schedule_turn(self) -> None:
+        """Call `Host.turn` soon."""
+        ...
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        """Send (group, message) pairs to a node, in order; they may be lost."""
+        ...
+
+    def write_log(self, record: LogRecord) -> None:
+        """Commit a record on the log's thread, then call `log_written` or `log_refused`."""
+        ...
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        """Run a job on the items store's thread, in order; then `done(whether there was room)`."""
+        ...
+
+    def send_snapshot(self, group: int, message: Message) -> None:
+        """Stream a replica's items to `message.to`, then call `snapshot_sent`."""
+        ...
+
+    def catalog_changed(self, catalog: Catalog) -> None:
+        """Take note of a new catalog."""
+        ...
+
+    def log(self, event: str, **facts: object) -> None:
+        """Log one fact."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    """A snapshot that has arrived whole and verified."""
+
+    state: bytes
+
+    def install(self, items: ItemStore, group: int, arc: tuple[int, int]) -> None:
+        """Install into the items store; runs on its thread."""
+        ...
+
+    def discard(self) -> None:
+        """Delete what was received."""
+        ...
+
+
+@dataclass(slots=True)
+class _LogWrite:
+    """A log write in flight: what to tell the cores when it is durable."""
+
+    record: LogRecord
+    started: float
+    tickets: list[tuple[Replica, int, list[Message]]] = field(default_factory=list)
+    installed: list[tuple[Replica, int]] = field(default_factory=list)
+
+
+class Host:
+    """All replicas of one node. Every method runs on one thread, to completion."""
+
+    def __init__(
+        self, *, node_id: int, log: LogStore, items: ItemStore, rng: Rng, shell: Shell
+    ) -> None:
+        """Take over stores that are open; call `recover` before anything else."""
+        self.node_id = node_id
+        self.catalog = Catalog()
+        self.replicas: dict[int, Replica] = {}
+        self.storage_full = False
+        self._partitions: dict[int, PartitionReplica] = {}
+        self._log = log
+        self._items = items
+        self._rng = rng
+        self._shell = shell
+        self.checkpointer = Checkpointer(log, items, shell)
+        self._dirty: dict[int, Replica] = {}
+        self._held: dict[int, Replica] = {}
+        self._streams: dict[RouteStream, None] = {}
+        self._unaccepted: list[tuple[RouteStream, int]] = []
+        self._outboxes: dict[int, list[tuple[int, Message]]] = {}
+        self._writing: _LogWrite | None = None
+        self._stalled = False
+        self._resets: list[tuple[Replica, SnapshotMeta]] = []
+        self._offers: dict[int, SnapshotSource] = {}
+        self._live_tables: set[bytes] = set()
+        self._draining = False
+        self._campaigns: dict[int, int] = {}
+        self._settled: dict[int, float] = {}
+        self._balance_at = 0.0
+
+    # Start
+
+    def recover(self, catalog_voters: Sequence[int]) -> None:
+        """Make the replicas that the stores know; group 0 if this node is one of its voters."""
+        states = self._items.replicas()
+        for group, state in states.items():
+            self._reset_older_log(group, state)
+        if self.node_id in catalog_voters:
+            fresh = ReplicaState(0, 0, Configuration(tuple(sorted(catalog_voters))).encode())
+            state = states.pop(CATALOG_GROUP, fresh)
+            encoded = dict(self._items.generations(CATALOG_GROUP))
+            machine = CatalogMachine(next(iter(encoded.values()), b""))
+            core = self._make_core(CATALOG_GROUP, state)
+            replica = CatalogReplica(core, state, machine, self.adopt_catalog)
+            self._add(replica, preferred=self.node_id == min(catalog_voters))
+            self.adopt_catalog(machine.catalog)
+
+    def adopt_catalog(self, catalog: Catalog) -> None:
+        """Follow a newer catalog: make the replicas it gives this node, know its tables."""
+        if catalog.epoch <= self.catalog.epoch:
+            return
+        self.catalog = catalog
+        self._live_tables.clear()
+        self._live_tables.update(table.id.to_bytes(4, "big") for table in catalog.tables)
+        states = self._items.replicas()
+        ring = Ring(catalog.partitions)
+        for partition in catalog.partitions:
+            if self.node_id not in partition.replicas or partition.id in self.replicas:
+                continue
+            fresh = ReplicaState(0, 0, Configuration(tuple(sorted(partition.replicas))).encode())
+            state = states.get(partition.id, fresh)
+            replica = PartitionReplica(
+                partition.id,
+                self._make_core(partition.id, state),
+                state,
+                self._make_machine(partition.id, state),
+                ring.arc_of(partition.id),
+                self._live_tables,
+            )
+            self._partitions[partition.id] = replica
+            self._add(replica, preferred=self.node_id == partition.replicas[0])
+        self.checkpointer.catalog_changed(catalog)
+        self._shell.catalog_changed(catalog)
+
+    def _add(self, replica: Replica, *, preferred: bool) -> None:
+        self.replicas[replica.group] = replica
+        if preferred:
+            self._campaigns[replica.group] = FIRST_CAMPAIGN_TICKS
+        if replica.durable_applied:
+            replica.core.set_snapshot(
+                SnapshotMeta(
+                    replica.durable_applied, replica.applied_term, replica.configuration
+                )
+            )
+        self._mark(replica)
+
+    def _reset_older_log(self, group: int, state: ReplicaState) -> None:
+        """Drop a log that is older than its items.
+
+        A snapshot was installed, and the node stopped before the log was reset after it.
+        """
+        reader = self._log.reader(group)
+        applied = state.applied_index
+        if applied > reader.last_index() or (
+            applied >= reader.first_index() and reader.term(applied) != state.applied_term
+        ):
+            record = self._log.prepare(
+                [GroupWrite(group, reset=(applied, state.applied_term))]
+            )
+            self._log.commit(record)
+            self._log.publish(record)
+
+    def _make_core(self, group: int, state: ReplicaState) -> RaftCore:
+        recovered = self._log.recovered().get(group)
+        return RaftCore(
+            RaftConfig(node_id=self.node_id),
+            hard_state=recovered.hard_state if recovered else HardState(),
+            configuration=Configuration.decode(state.configuration),
+            log=self._log.reader(group),
+            applied=state.applied_index,
+            rng=self._rng,
+        )
+
+    def _make_machine(self, group: int, state: ReplicaState) -> PartitionMachine:
+        generations = [
+            decode_generation(number, data) for number, data in self._items.generations(group)
+        ]
+        return PartitionMachine(self._items, state.table_sizes, generations)
+
+    # What arrives
+
+    def receive(self, sender: int, messages: Sequence[tuple[int, Message]]) -> None:
+        """Step a peer's messages. Snapshots come through `offer_snapshot`, with their data."""
+        del sender
+        replicas = self.replicas
+        for group, message in messages:
+            replica = replicas.get(group)
+            if replica is not None and message.type != MessageType.SNAPSHOT:
+                replica.core.step(message)
+                self._mark(replica)
+
+    def peer_broken(self, node_id: int) -> None:
+        """Take note that a stream to or from a node broke: it may be dead."""
+        for replica in self.replicas.values():
+            replica.core.peer_unreachable(node_id)
+            self._mark(replica)
+
+    def add_stream(self, stream: RouteStream) -> None:
+        """Serve a router; it is told at once who leads what."""
+        self._streams[stream] = None
+        stream.hint_leaders([self._hint(replica) for replica in self._partitions.values()])
+        stream.flush()
+
+    def remove_stream(self, stream: RouteStream) -> None:
+        """Forget a router that has gone; what it waited for is answered to nobody."""
+        stream.closed = True
+        self._streams.pop(stream, None)
+
+    def route(self, stream: RouteStream, batch: node_pb2.RouteBatch) -> None:
+        """Take in a router's batch: reads begin at once, writes wait for the next free turn."""
+        now = self._shell.monotonic()
+        self._unaccepted.append((stream, batch.sequence))
+        if batch.writes.slots:
+            self._route_writes(stream, batch, now)
+        if batch.gets.slots:
+            self._route_gets(stream, batch.gets)
+        for request in batch.ranges:
+            read = RangeRead(stream, request)
+            self._route_read(request.partition, read, consistent=request.consistent)
+        self._shell.schedule_turn()
+
+    def _route_writes(self, stream: RouteStream, batch: node_pb2.RouteBatch, now: float) -> None:
+        writes = batch.writes
+        refusal = None
+        if self.storage_full:
+            refusal = Outcome.STORAGE_FULL
+        elif batch.catalog_epoch > self.catalog.epoch:
+            refusal = Outcome.STALE_CATALOG
+        if refusal is not None:
+            for slot in writes.slots:
+                stream.answer(slot, refusal)
+            return
+        partitions, dirty = self._partitions, self._dirty
+        for slot, partition, deadline_ms, request_id, key, image, program in zip(
+            writes.slots,
+            writes.partitions,
+            writes.deadlines_ms,
+            writes.request_ids,
+            writes.keys,
+            writes.images,
+            writes.programs,
+            strict=True,
+        ):
+            replica = partitions.get(partition)
+            if replica is None:
+                stream.answer(slot, Outcome.NOT_REPLICA)
+                continue
+            deadline = now + deadline_ms / 1000
+            replica.write((stream, slot, deadline, request_id, key, image, program))
+            dirty[partition] = replica
+
+    def _route_gets(self, stream: RouteStream, gets: node_pb2.GetColumns) -> None:
+        by_partition: dict[tuple[int, bool], tuple[list[int], list[bytes]]] = {}
+        for slot, partition, key, consistent in zip(
+            gets.slots, gets.partitions, gets.keys, gets.consistent, strict=True
+        ):
+            slots, keys = by_partition.setdefault((partition, consistent), ([], []))
+            slots.append(slot)
+            keys.append(key)
+        for (partition, consistent), (slots, keys) in by_partition.items():
+            read = GetReads(stream, slots, keys)
+            self._route_read(partition, read, consistent=consistent)
+
+    def _route_read(
+        self, partition: int, read: GetReads | RangeRead, *, consistent: bool
+    ) -> None:
+        replica = self._partitions.get(partition)
+        if replica is None or replica.installing:
+            read.refuse(Outcome.NOT_REPLICA)
+        elif consistent:
+            replica.read(read)
+            self._mark(replica)
+        else:
+            read.serve(replica)
+
+    def change_catalog(self, payload: bytes, answer: CommandAnswer) -> bool:
+        """Propose a catalog command; False if this node has no replica of the catalog."""
+        replica = self.replicas.get(CATALOG_GROUP)
+        if replica is None:
+            return False
+        assert isinstance(replica, CatalogReplica)
+        replica.change(payload, answer)
+        self._mark(replica)
+        return True
+
+    def confirm_catalog(self, answer: CommandAnswer) -> bool:
+        """Answer with the newest epoch, proved; False if there is no replica of the catalog."""
+        replica = self.replicas.get(CATALOG_GROUP)
+        if replica is None:
+            return False
+        replica.read(CatalogRead(answer))
+        self._mark(replica)
+        return True
+
+    def drain(self) -> bool:
+        """Hand every leadership to the replica that is furthest; return whether none is left."""
+        self._draining = True
+        left = False
+        for replica in self.replicas.values():
+            core = replica.core
+            if core.role is not Role.LEADER:
+                continue
+            others = [progress for progress in core.status().progress if progress.active]
+            others = [progress for progress in others if progress.node_id != self.node_id]
+            if not others:
+                continue
+            left = True
+            if not core.transferring:
+                core.transfer_leader(max(others, key=lambda progress: progress.match).node_id)
+                self._mark(replica)
+        return not left
+
+    def transfer_leadership(self, group: int, to: int) -> bool:
+        """Hand a group's leadership over; False if this node does not lead it."""
+        replica = self.replicas.get(group)
+        if replica is None or replica.core.role is not Role.LEADER:
+            return False
+        replica.core.transfer_leader(to)
+        self._mark(replica)
+        return True
+
+    def _mark(self, replica: Replica) -> None:
+        self._dirty[replica.group] = replica
+        self._shell.schedule_turn()
+
+    # Time
+
+    def tick(self, count: int) -> None:
+        """Let `count` ticks pass, at most TICKS_AT_ONCE_MAX of them."""
+        count = min(count, TICKS_AT_ONCE_MAX)
+        dirty = self._dirty
+        for group, replica in self.replicas.items():
+            replica.core.tick(count)
+            if replica.core.has_ready():
+                dirty[group] = replica
+        if self._campaigns:
+            self._campaign_first(count)
+        now = self._shell.monotonic()
+        writing = self._writing
+        if writing is not None and now - writing.started > STALL_SECONDS and not self._stalled:
+            self._stalled = True
+            self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
+            self._give_up_leaderships()
+        if now >= self._balance_at and not self._draining:
+            self._balance_at = now + BALANCE_SECONDS
+            self._balance(now)
+        self.checkpointer.maybe_start(self.replicas, now)
+        if dirty:
+            self._shell.schedule_turn()
+
+    def _campaign_first(self, count: int) -> None:
+        for group in list(self._campaigns):
+            self._campaigns[group] -= count
+            if self._campaigns[group] <= 0:
+                del self._campaigns[group]
+                core = self.replicas[group].core
+                if not core.leader:
+                    core.campaign()
+                    self._dirty[group] = self.replicas[group]
+
+    def _give_up_leaderships(self) -> None:
+        for replica in self.replicas.values():
+            if replica.core.role is Role.LEADER:
+                replica.core.step_down()
+                self._dirty[replica.group] = replica
+        self._shell.schedule_turn()
+
+    def _balance(self, now: float) -> None:
+        """Hand at most one settled group to its preferred leader, if that has the whole log."""
+        for group, replica in self._partitions.items():
+            preferred = self.catalog.partition_by_id[group].replicas[0]
+            core = replica.core
+            if (
+                preferred == self.node_id
+                or core.role is not Role.LEADER
+                or core.transferring
+                or now - self._settled.get(group, now) < SETTLED_SECONDS
+            ):
+                continue
+            for progress in core.status().progress:
+                if (
+                    progress.node_id == preferred
+                    and progress.active
+                    and progress.match >= core.last_index
+                ):
+                    core.transfer_leader(preferred)
+                    self._mark(replica)
+                    return
+
+    # The turn
+
+    def turn(self) -> None:
+        """Do everything that is due."""
+        idle = self._writing is None
+        if idle:
+            for stream, sequence in self._unaccepted:
+                stream.accept(sequence)
+            self._unaccepted.clear()
+        dirty, self._dirty = self._dirty, {}
+        writes: list[GroupWrite] = []
+        tickets: list[tuple[Replica, int, list[Message]]] = []
+        now, time_ms = self._shell.monotonic(), self._shell.wall_ms()
+        for group, replica in dirty.items():
+            replica.start_reads()
+            if idle:
+                replica.start_waiting(now, time_ms)
+            else:
+                self._held[group] = replica
+            ready = replica.core.take_ready(idle)
+            if ready.role_changed:
+                self._follow_role(replica, now)
+            for message in ready.send_now:
+                self._post(group, message)
+            if ready.ticket:
+                writes.append(
+                    GroupWrite(
+                        group,
+                        truncate_from=ready.truncate_from,
+                        entries=ready.entries,
+                        hard_state=ready.hard_state,
+                    )
+                )
+                tickets.append((replica, ready.ticket, ready.send_after))
+            self._finish(replica, ready, idle=idle)
+        if writes or (idle and self._resets):
+            self._write(writes, tickets, now)
+        self._flush()
+
+    def _finish(self, replica: Replica, ready: Ready, *, idle: bool) -> None:
+        if ready.committed:
+            replica.apply(ready.committed)
+            replica.serve_confirmed()
+            if replica.has_waiting or replica.core.has_ready():
+                self._mark(replica)
+        if ready.reads or ready.dropped_reads:
+            replica.reads_confirmed(ready.reads, ready.dropped_reads)
+        if ready.snapshot is not None:
+            self._install(replica, ready.snapshot)
+        elif idle and self._offers:
+            unwanted = self._offers.pop(replica.group, None)
+            if unwanted is not None:
+                unwanted.discard()
+        if ready.snapshot_wanted:
+            self.checkpointer.hurry()
+
+    def _write(
+        self,
+        writes: list[GroupWrite],
+        tickets: list[tuple[Replica, int, list[Message]]],
+        now: float,
+    ) -> None:
+        installed = []
+        for replica, meta in self._resets:
+            assert all(write.group != replica.group for write in writes)
+            writes.append(GroupWrite(replica.group, reset=(meta.index, meta.term)))
+            installed.append((replica, meta.index))
+        self._resets = []
+        record = self._log.prepare(writes)
+        self._writing = _LogWrite(record, now, tickets, installed)
+        self._shell.write_log(record)
+
+    def log_written(self) -> None:
+        """The log write in flight is durable: count it, send what had to wait, go on."""
+        writing = self._writing
+        assert writing is not None
+        self._writing = None
+        self._stalled = False
+        if self.storage_full:
+            self.storage_full = False
+            self._shell.log("storage_has_room_again")
+        self._log.publish(writing.record)
+        self._dirty.update(self._held)
+        self._held = {}
+        dirty = self._dirty
+        for replica, ticket, messages in writing.tickets:
+            replica.core.persisted(ticket)
+            for message in messages:
+                self._post(replica.group, message)
+            dirty[replica.group] = replica
+        for replica, index in writing.installed:
+            replica.installing = False
+            replica.core.snapshot_installed(index)
+            dirty[replica.group] = replica
+        self.turn()
+
+    def log_refused(self) -> LogRecord:
+        """The disk is full and nothing was written: refuse writes, and try the record again.
+
+        Returns the record to commit once more after a pause. Nothing in it was promised to
+        anybody, so it may wait; only an unexpected error ends the process.
+        """
+        assert self._writing is not None
+        if not self.storage_full:
+            self.storage_full = True
+            self._shell.log("storage_full")
+        for replica in self._partitions.values():
+            replica.refuse_waiting(Outcome.STORAGE_FULL)
+        self._give_up_leaderships()
+        return self._writing.record
+
+    def _post(self, group: int, message: Message) -> None:
+        if message.type == MessageType.SNAPSHOT:
+            self._shell.send_snapshot(group, message)
+            return
+        box = self._outboxes.get(message.to)
+        if box is None:
+            self._outboxes[message.to] = [(group, message)]
+        else:
+            box.append((group, message))
+
+    def _flush(self) -> None:
+        if self._outboxes:
+            outboxes, self._outboxes = self._outboxes, {}
+            for node_id, outbox in outboxes.items():
+                self._shell.send(node_id, outbox)
+        for stream in self._streams:
+            stream.flush()
+
+    def _follow_role(self, replica: Replica, now: float) -> None:
+        replica.follow_role()
+        core = replica.core
+        self._settled[replica.group] = now
+        self._shell.log(
+            "role_changed",
+            group=replica.group,
+            role=core.role.value,
+            term=core.term,
+            leader=core.leader,
+        )
+        if isinstance(replica, PartitionReplica):
+            hint = self._hint(replica)
+            for stream in self._streams:
+                stream.hint_leaders([hint])
+
+    def _hint(self, replica: Replica) -> node_pb2.LeaderHint:
+        core = replica.core
+        return node_pb2.LeaderHint(partition=replica.group, term=core.term, leader=core.leader)
+
+    # Snapshots
+
+    def offer_snapshot(self, group: int, message: Message, source: SnapshotSource) -> None:
+        """Take a snapshot that has arrived whole; the core decides whether it is wanted."""
+        replica = self.replicas.get(group)
+        if replica is None or replica.installing or group in self._offers:
+            source.discard()
+            return
+        self._offers[group] = source
+        replica.core.step(message)
+        self._mark(replica)
+
+    def snapshot_sent(self, group: int, to: int, *, ok: bool) -> None:
+        """A snapshot has been delivered, or could not be."""
+        replica = self.replicas.get(group)
+        if replica is not None:
+            replica.core.snapshot_sent(to, ok)
+            self._mark(replica)
+
+    def _install(self, replica: Replica, meta: SnapshotMeta) -> None:
+        source = self._offers.pop(replica.group)
+        replica.installing = True
+        arc = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
+
+        def done(stored: bool) -> None:
+            source.discard()
+            if not stored:
+                replica.installing = False
+                replica.core.snapshot_failed()
+            else:
+                self._installed(replica, meta, source.state)
+            self._mark(replica)
+
+        self._shell.write_items(
+            lambda: source.install(self._items, replica.group, arc), done
+        )
+
+    def _installed(self, replica: Replica, meta: SnapshotMeta, encoded: bytes) -> None:
+        self._items.refresh()
+        state, generations = decode_snapshot_state(encoded)
+        assert (state.applied_index, state.applied_term) == (meta.index, meta.term)
+        if isinstance(replica, PartitionReplica):
+            replica.machine = self._make_machine(replica.group, state)
+        else:
+            assert isinstance(replica, CatalogReplica)
+            replica.machine = CatalogMachine(generations[0][1])
+            self.adopt_catalog(replica.machine.catalog)
+        replica.applied_term = meta.term
+        replica.configuration = meta.configuration
+        replica.durable_applied = meta.index
+        self._resets.append((replica, meta))

@@ -1,0 +1,47 @@
+"""The node's log: one line a fact, on stderr, for people and for `grep`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+_logger = logging.getLogger("quorate.node")
+
+STORAGE_ERROR_EXIT = 3
+"""Exit code when the disk or the log failed."""
+
+BUG_EXIT = 70
+"""Exit code when an assertion failed: a bug of ours (sysexits.h, EX_SOFTWARE)."""
+
+
+def configure(node: str, level: str) -> None:
+    """Send lines to stderr, each with the time and the node's name."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter(f"%(asctime)s.%(msecs)03d {node} %(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
+    _logger.handlers = [handler]
+    _logger.propagate = False
+    _logger.setLevel(level.upper())
+
+
+def log(event: str, **facts: object) -> None:
+    """Log one fact: a fixed event name and its fields."""
+    _logger.info("%s", _line(event, facts))
+
+
+def warn(event: str, **facts: object) -> None:
+    """Log something that a person may want to look at."""
+    _logger.warning("%s", _line(event, facts))
+
+
+def die(code: int, event: str, **facts: object) -> None:
+    """Log one line and end the process at once: nothing may be acknowledged after this."""
+    _logger.critical("%s", _line(event, facts))
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _line(event: str, facts: dict[str, object]) -> str:
+    return " ".join([event, *(f"{name}={value}" for name, value in facts.items())])

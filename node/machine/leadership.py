@@ -1,0 +1,230 @@
+"""What only a leader has: waiting writes, speculative images, proposals in flight.
+
+A write is evaluated against the newest image of its key, speculative before committed. All
+writes of a turn become one proposal, hence one log entry. A write is answered only once its
+entry is applied, and everything in flight is answered when leadership ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from model.errors import ConditionFailed, ModelError, encode_error
+from model.image import image_size_bytes
+from model.program import decode_program, evaluate
+from node.codec import Outcome, WriteColumns
+from node.machine.partition import PartitionMachine
+from node.routes import RouteStream
+
+WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes]
+"""A routed write: (stream, slot, deadline in monotonic seconds, request id, key, image, program).
+A tuple because one is built for every write."""
+
+CAPACITY_UNIT_BYTES: Final = 1024
+"""Bytes of one write capacity unit. Source: DynamoDB Developer Guide, read/write capacity."""
+
+
+@dataclass(slots=True)
+class StateAnswer:
+    """An answer that is a linearizable read: a failed condition, an update that cannot apply.
+
+    It may be given once all it was evaluated on is applied and the leader has proved that it
+    still led after the evaluation.
+    """
+
+    stream: RouteStream
+    slot: int
+    outcome: Outcome
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Proposal:
+    """The writes of one turn, one log entry. Element i of the lists belongs to write i.
+
+    `also` are repeated requests that wait for the same write: (stream, slot, request id).
+    `fresh` is the newest image of each key written here.
+    """
+
+    columns: WriteColumns
+    streams: list[RouteStream] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    also: list[tuple[RouteStream, int, bytes]] = field(default_factory=list)
+    fresh: dict[bytes, bytes] = field(default_factory=dict)
+    index: int = 0
+    term: int = 0
+
+
+class Leadership:
+    """The leader's volatile state for one partition; made anew for every term led.
+
+    Invariant: `_speculative` holds the newest image of every key that a proposal in flight
+    writes; `_in_flight` holds the request ids of exactly those proposals.
+    """
+
+    __slots__ = ("_in_flight", "_machine", "_proposals", "_speculative", "term")
+
+    def __init__(self, term: int, machine: PartitionMachine) -> None:
+        """Start with nothing in flight."""
+        self.term = term
+        self._machine = machine
+        self._speculative: dict[bytes, bytes] = {}
+        self._in_flight: dict[bytes, Proposal] = {}
+        self._proposals: deque[Proposal] = deque()
+
+    def evaluate(
+        self,
+        waiting: Iterable[WaitingWrite],
+        *,
+        now: float,
+        time_ms: int,
+        live_tables: Container[bytes],
+    ) -> tuple[Proposal | None, list[StateAnswer]]:
+        """Evaluate writes in order of arrival; answer at once those that need no log entry.
+
+        `live_tables` are table ids as the first four bytes of keys. Returns the proposal, or
+        None if nothing is to be logged, and the answers that must wait for proof of leadership.
+        """
+        machine, speculative, in_flight = self._machine, self._speculative, self._in_flight
+        keys: list[bytes] = []
+        images: list[bytes] = []
+        request_ids: list[bytes] = []
+        units: list[int] = []
+        columns = WriteColumns(keys, images, request_ids, units, time_ms)
+        proposal = Proposal(columns)
+        fresh = proposal.fresh
+        state_answers: list[StateAnswer] = []
+        for stream, slot, deadline, request_id, key, image, program in waiting:
+            if deadline <= now:
+                stream.answer(slot, Outcome.EXPIRED)
+                continue
+            if key[:4] not in live_tables:
+                stream.answer(slot, Outcome.NO_TABLE)
+                continue
+            answered = machine.answered(request_id)
+            if answered is not None:
+                stream.answer(slot, Outcome.OK, *answered)
+                continue
+            earlier = in_flight.get(request_id)
+            if earlier is not None:
+                earlier.also.append((stream, slot, request_id))
+                continue
+            old = fresh.get(key)
+            if old is None:
+                old = speculative.get(key)
+                if old is None:
+                    old = machine.image(key)
+            if program:
+                try:
+                    result = evaluate(decode_program(program), old, image)
+                except ModelError as error:
+                    state_answers.append(_state_answer(stream, slot, error))
+                    continue
+                image, write_units = result.image, result.units
+                if result.returned:
+                    columns.answers[request_id] = result.returned
+            else:
+                write_units = 0
+            size_before = image_size_bytes(old) if old else 0
+            size_after = image_size_bytes(image) if image else 0
+            if not write_units:
+                larger = size_before if size_before > size_after else size_after
+                write_units = -(-larger // CAPACITY_UNIT_BYTES) or 1
+            if size_before != size_after:
+                _add_size(columns.sizes, key, size_before, size_after)
+            fresh[key] = image
+            keys.append(key)
+            images.append(image)
+            request_ids.append(request_id)
+            units.append(write_units)
+            proposal.streams.append(stream)
+            proposal.slots.append(slot)
+            in_flight[request_id] = proposal
+        return (proposal if keys else None), state_answers
+
+    def proposed(self, proposal: Proposal, index: int) -> None:
+        """Note that a proposal is in the log at `index`; answered when that is applied."""
+        assert not self._proposals or self._proposals[-1].index < index
+        proposal.index = index
+        proposal.term = self.term
+        self._speculative.update(proposal.fresh)
+        self._proposals.append(proposal)
+
+    def refused(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Answer the writes of a proposal that the log did not take: surely not proposed."""
+        for request_id in proposal.columns.request_ids:
+            del self._in_flight[request_id]
+        _answer_all(proposal, outcome)
+
+    def take_applied(self, index: int, term: int) -> Proposal | None:
+        """Return the proposal whose entry is applied now, or None if it is not one of ours."""
+        if not self._proposals or self._proposals[0].index != index:
+            return None
+        proposal = self._proposals.popleft()
+        assert proposal.term == term, "a leader's own entries are not overwritten in its term"
+        return proposal
+
+    def resolve(self, proposal: Proposal) -> None:
+        """Answer the writes of an applied proposal and forget their speculative images."""
+        columns = proposal.columns
+        answers = columns.answers
+        in_flight = self._in_flight
+        if answers:
+            for stream, slot, units, request_id in zip(
+                proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
+            ):
+                stream.answer(slot, Outcome.OK, units, answers.get(request_id, b""))
+        else:
+            for stream, slot, units in zip(
+                proposal.streams, proposal.slots, columns.units, strict=True
+            ):
+                stream.answer(slot, Outcome.OK, units)
+        for stream, slot, request_id in proposal.also:
+            answered = self._machine.answered(request_id)
+            assert answered is not None, "an applied request id is remembered"
+            stream.answer(slot, Outcome.OK, *answered)
+        for request_id in columns.request_ids:
+            del in_flight[request_id]
+        if not self._proposals:
+            self._speculative.clear()
+            return
+        speculative = self._speculative
+        for key, image in zip(columns.keys, columns.images, strict=True):
+            if speculative.get(key) is image:
+                del speculative[key]
+
+    def end(self) -> None:
+        """Answer everything in flight as unknown: it was proposed, and may yet commit."""
+        for proposal in self._proposals:
+            _answer_all(proposal, Outcome.UNKNOWN)
+        self._proposals.clear()
+        self._in_flight.clear()
+        self._speculative.clear()
+
+
+def _answer_all(proposal: Proposal, outcome: Outcome) -> None:
+    for stream, slot in zip(proposal.streams, proposal.slots, strict=True):
+        stream.answer(slot, outcome)
+    for stream, slot, _ in proposal.also:
+        stream.answer(slot, outcome)
+
+
+def _state_answer(stream: RouteStream, slot: int, error: ModelError) -> StateAnswer:
+    outcome = (
+        Outcome.CONDITION_FAILED if isinstance(error, ConditionFailed) else Outcome.INVALID
+    )
+    return StateAnswer(stream, slot, outcome, encode_error(error))
+
+
+def _add_size(
+    sizes: dict[int, tuple[int, int]], key: bytes, size_before: int, size_after: int
+) -> None:
+    table = int.from_bytes(key[:4], "big")
+    item_count, size_bytes = sizes.get(table, (0, 0))
+    sizes[table] = (
+        item_count + (1 if not size_before else 0) - (1 if not size_after else 0),
+        size_bytes + size_after - size_before,
+    )

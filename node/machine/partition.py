@@ -1,0 +1,121 @@
+"""The items of one partition on one node: memtable over tree, dedupe window, table sizes.
+
+Pure of clocks and of I/O but for reads of the tree. Applying the same entries gives the same
+state on every replica: entries carry images, so nothing is evaluated or decoded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.codec import WriteColumns, decode_write_entry
+from node.machine.dedupe import Answer, DedupeWindow, Generation
+from node.storage.memtable import Memtable
+from node.storage.merge import merge_newest_first
+
+
+class Tree(Protocol):
+    """The part of the items store that a partition reads."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the image under `key`, or None."""
+        ...
+
+    def scan(self, low: bytes, high: bytes, backwards: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, image) with low <= key < high in key order, or backwards."""
+        ...
+
+
+@dataclass(slots=True)
+class FrozenState:
+    """What a checkpoint writes for one partition."""
+
+    memtable: Memtable
+    generation: Generation | None
+    forgotten_generations: list[int]
+
+
+class PartitionMachine:
+    """Reads and applies; `applied` bookkeeping is the replica's.
+
+    Invariant: an image is looked for in `_active`, then `_frozen`, then the tree; `_frozen` is
+    there only while a checkpoint is writing it.
+    """
+
+    __slots__ = ("_active", "_frozen", "_tree", "_window", "table_sizes")
+
+    def __init__(
+        self,
+        tree: Tree,
+        table_sizes: dict[int, tuple[int, int]],
+        generations: Sequence[Generation],
+    ) -> None:
+        """Start from what the items store had: sizes by table id, dedupe generations in order."""
+        self._tree = tree
+        self._active = Memtable()
+        self._frozen: Memtable | None = None
+        self._window = DedupeWindow(generations)
+        self.table_sizes = dict(table_sizes)
+
+    @property
+    def memtable_bytes(self) -> int:
+        """Bytes of images not yet in the tree."""
+        frozen = self._frozen.size_bytes if self._frozen else 0
+        return self._active.size_bytes + frozen
+
+    def image(self, key: bytes) -> bytes:
+        """Return the committed image under `key`; b"" if there is no such item."""
+        image = self._active.get(key)
+        if image is None and self._frozen is not None:
+            image = self._frozen.get(key)
+        if image is None:
+            image = self._tree.get(key)
+        return image if image is not None else b""
+
+    def scan(self, low: bytes, high: bytes, *, backwards: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, image) of the items with low <= key < high, in key order or backwards.
+
+        Valid until the machine changes: read what is needed at once.
+        """
+        layers = [self._active.scan(low, high, backwards)]
+        if self._frozen is not None:
+            layers.append(self._frozen.scan(low, high, backwards))
+        layers.append(self._tree.scan(low, high, backwards))
+        return merge_newest_first(layers, backwards=backwards)
+
+    def answered(self, request_id: bytes) -> Answer | None:
+        """Return what an applied write with this id answered, if it is remembered."""
+        return self._window.find(request_id)
+
+    def apply(self, payload: bytes) -> None:
+        """Apply one committed entry."""
+        self.apply_columns(decode_write_entry(payload))
+
+    def apply_columns(self, columns: WriteColumns) -> None:
+        """Apply one committed entry whose columns are at hand."""
+        self._active.apply(columns.keys, columns.images)
+        self._window.add(columns.request_ids, columns.units, columns.answers, columns.time_ms)
+        sizes = self.table_sizes
+        for table, (item_count, size_bytes) in columns.sizes.items():
+            count_before, size_before = sizes.get(table, (0, 0))
+            sizes[table] = (count_before + item_count, size_before + size_bytes)
+
+    def freeze(self) -> FrozenState:
+        """Set the memtable aside for a checkpoint; a new one takes what is applied from here."""
+        assert self._frozen is None, "one checkpoint at a time"
+        closed, forgotten = self._window.rotate()
+        self._frozen = self._active
+        self._active = Memtable()
+        return FrozenState(self._frozen, closed, forgotten)
+
+    def thaw(self) -> None:
+        """Drop what was set aside: the tree has it now."""
+        assert self._frozen is not None
+        self._frozen = None
+
+    def forget_tables(self, live: Sequence[int] | set[int]) -> None:
+        """Drop the sizes of tables that are not live any more."""
+        for table in [table for table in self.table_sizes if table not in live]:
+            del self.table_sizes[table]

@@ -1,0 +1,408 @@
+"""A replica: one group's Raft core on this node, its state machine, and the requests that wait.
+
+`Replica` is what all groups share, `PartitionReplica` a partition's. Neither knows streams,
+threads or clocks: the host (`node.host`) drives them, a turn at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Container, Sequence
+from typing import Final, Protocol
+
+from model.image import image_size_bytes
+from model.keys import same_tie
+from node.codec import Outcome, encode_write_entry
+from node.machine.leadership import Leadership, StateAnswer, WaitingWrite
+from node.machine.partition import PartitionMachine
+from node.routes import RouteStream
+from node.storage.items import ReplicaCheckpoint, ReplicaState
+from quorate.v1 import node_pb2
+from raft.core import RaftCore
+from raft.types import Configuration, Entry, EntryKind, NotLeader, ProposalRefused, Role
+
+WAITING_MAX: Final = 16_384
+"""Most requests of a kind that wait at one replica. Ours: four full batches of a router."""
+
+MEMTABLE_BYTES_MAX: Final = 256 << 20
+"""Memtable bytes of one replica above which writes are refused: the checkpoint cannot keep up.
+Ours."""
+
+
+class PendingRead(Protocol):
+    """A read that waits for proof that its leader leads."""
+
+    def serve(self, replica: Replica) -> None:
+        """Read the applied state and answer."""
+        ...
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer that it was not served."""
+        ...
+
+
+class Replica:
+    """What every group has on this node. Subclasses say what entries mean.
+
+    Invariant: `applied_term` is the term of the entry at `core.applied`, and `configuration` the
+    one in force there: a checkpoint stores them together with the applied state.
+    """
+
+    def __init__(self, group: int, core: RaftCore, state: ReplicaState) -> None:
+        """Take over a core that starts at the applied index of `state`."""
+        self.group = group
+        self.core = core
+        self.applied_term = state.applied_term
+        self.configuration = Configuration.decode(state.configuration)
+        self.durable_applied = state.applied_index
+        self.installing = False
+        self._reads: list[PendingRead] = []
+        self._rounds: dict[int, list[PendingRead]] = {}
+        self._confirmed: list[tuple[int, list[PendingRead]]] = []
+
+    # What a subclass adds
+
+    machine: object
+
+    def apply_command(self, index: int, term: int, payload: bytes) -> None:
+        """Apply one committed command."""
+        raise NotImplementedError
+
+    def start_waiting(self, now: float, time_ms: int) -> None:
+        """Propose what waits. Called in a turn that may write to the log."""
+        raise NotImplementedError
+
+    def follow_role(self) -> None:
+        """Take note of a change of role or term."""
+        raise NotImplementedError
+
+    def checkpoint(self) -> ReplicaCheckpoint | Callable[[], ReplicaCheckpoint] | None:
+        """Set the applied state aside; return what writes it, or None if nothing is new."""
+        raise NotImplementedError
+
+    def checkpointed(self) -> None:
+        """What `checkpoint` set aside is in the tree now."""
+        raise NotImplementedError
+
+    # Reads
+
+    def read(self, read: PendingRead) -> None:
+        """Serve a read once this node has proved that it leads and has applied enough."""
+        if self.core.role is not Role.LEADER or self.installing:
+            read.refuse(Outcome.NOT_LEADER)
+        elif len(self._reads) >= WAITING_MAX:
+            read.refuse(Outcome.OVERLOADED)
+        else:
+            self._reads.append(read)
+
+    def start_reads(self) -> None:
+        """Begin one ReadIndex round for all reads that wait."""
+        reads, self._reads = self._reads, []
+        if not reads:
+            return
+        try:
+            self._rounds[self.core.read_index()] = reads
+        except NotLeader:
+            _refuse(reads, Outcome.NOT_LEADER)
+
+    def reads_confirmed(self, confirmed: Sequence[tuple[int, int]], dropped: Sequence[int]) -> None:
+        """Serve rounds whose index is applied, keep the others until it is."""
+        for read_id in dropped:
+            _refuse(self._rounds.pop(read_id, ()), Outcome.NOT_LEADER)
+        for read_id, index in confirmed:
+            reads = self._rounds.pop(read_id, None)
+            if reads:
+                self._confirmed.append((index, reads))
+        self.serve_confirmed()
+
+    def serve_confirmed(self) -> None:
+        """Serve confirmed reads whose index is applied."""
+        if not self._confirmed:
+            return
+        applied = self.core.applied
+        waiting = []
+        for index, reads in self._confirmed:
+            if index <= applied:
+                for read in reads:
+                    read.serve(self)
+            else:
+                waiting.append((index, reads))
+        self._confirmed = waiting
+
+    # Entries
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Apply committed entries in order and tell the core."""
+        for entry in entries:
+            if entry.kind == EntryKind.COMMAND:
+                self.apply_command(entry.index, entry.term, entry.payload)
+            elif entry.kind == EntryKind.CONFIGURATION:
+                self.configuration = Configuration.decode(entry.payload)
+        if entries:
+            self.applied_term = entries[-1].term
+            self.core.applied_to(entries[-1].index)
+
+    def state(self, table_sizes: dict[int, tuple[int, int]] | None = None) -> ReplicaState:
+        """Return what a checkpoint stores beside the items."""
+        return ReplicaState(
+            self.core.applied,
+            self.applied_term,
+            self.configuration.encode(),
+            dict(table_sizes or {}),
+        )
+
+    def refuse_reads(self) -> None:
+        """Answer every read that waits with NOT_LEADER."""
+        waiting = [self._reads, *self._rounds.values(), *(reads for _, reads in self._confirmed)]
+        self._reads, self._rounds, self._confirmed = [], {}, []
+        for reads in waiting:
+            _refuse(reads, Outcome.NOT_LEADER)
+
+
+class PartitionReplica(Replica):
+    """A partition's replica: evaluates and proposes writes as leader, applies images always."""
+
+    def __init__(
+        self,
+        group: int,
+        core: RaftCore,
+        state: ReplicaState,
+        machine: PartitionMachine,
+        arc: tuple[int, int],
+        live_tables: Container[bytes],
+    ) -> None:
+        """`arc` is [low token, high token); `live_tables` holds table ids as key prefixes."""
+        super().__init__(group, core, state)
+        self.machine = machine
+        self.arc = arc
+        self.live_tables = live_tables
+        self._low = arc[0].to_bytes(8, "big")
+        self._last = (arc[1] - 1).to_bytes(8, "big")
+        self._waiting: list[WaitingWrite] = []
+        self._leadership: Leadership | None = None
+        self._state_answers: deque[tuple[int, list[StateAnswer]]] = deque()
+
+    def owns(self, key: bytes) -> bool:
+        """Return whether a storage key's token lies in this partition's arc."""
+        return self._low <= key[4:12] <= self._last
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether writes wait for a turn that may write to the log."""
+        return bool(self._waiting)
+
+    def write(self, waiting: WaitingWrite) -> None:
+        """Take in one routed write; it is evaluated in the next turn that may write."""
+        stream, slot, _, _, key, _, _ = waiting
+        if self.core.role is not Role.LEADER or self.installing:
+            stream.answer(slot, Outcome.NOT_LEADER)
+        elif not self.owns(key):
+            stream.answer(slot, Outcome.NOT_REPLICA)
+        elif (
+            len(self._waiting) >= WAITING_MAX or self.machine.memtable_bytes > MEMTABLE_BYTES_MAX
+        ):
+            stream.answer(slot, Outcome.OVERLOADED)
+        else:
+            self._waiting.append(waiting)
+
+    def start_waiting(self, now: float, time_ms: int) -> None:
+        """Evaluate the waiting writes and propose what they change as one entry."""
+        leadership = self._leadership
+        if not self._waiting or leadership is None:
+            return
+        if not self.core.may_evaluate or self.core.transferring:
+            self._waiting = [write for write in self._waiting if _keep(write, now)]
+            return
+        waiting, self._waiting = self._waiting, []
+        proposal, state_answers = leadership.evaluate(
+            waiting, now=now, time_ms=time_ms, live_tables=self.live_tables
+        )
+        if proposal is not None:
+            try:
+                (index,) = self.core.propose([encode_write_entry(proposal.columns)])
+            except ProposalRefused:
+                leadership.refused(proposal, Outcome.OVERLOADED)
+                for answer in state_answers:
+                    answer.stream.answer(answer.slot, Outcome.OVERLOADED)
+                return
+            leadership.proposed(proposal, index)
+            if state_answers:
+                # The commit of this entry, made after the evaluation, proves leadership.
+                self.answer_states(state_answers, after_index=index)
+        elif state_answers:
+            self.read(_StateAnswers(state_answers, self.core.last_index))
+            self.start_reads()
+
+    def apply_command(self, index: int, term: int, payload: bytes) -> None:
+        """Apply one entry; answer its writes if this leader proposed it."""
+        leadership = self._leadership
+        proposal = leadership.take_applied(index, term) if leadership is not None else None
+        if leadership is None or proposal is None:
+            self.machine.apply(payload)
+            return
+        self.machine.apply_columns(proposal.columns)
+        leadership.resolve(proposal)
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Apply committed entries in order, then answer what waited for them."""
+        super().apply(entries)
+        applied = self.core.applied
+        while self._state_answers and self._state_answers[0][0] <= applied:
+            _give(self._state_answers.popleft()[1])
+
+    def answer_states(self, answers: list[StateAnswer], *, after_index: int) -> None:
+        """Give answers whose leadership is proved once the entry at `after_index` is applied."""
+        if self.core.applied >= after_index:
+            _give(answers)
+        else:
+            self._state_answers.append((after_index, answers))
+
+    def follow_role(self) -> None:
+        """End a leadership that is over: answer all that depended on it; begin a new one."""
+        core = self.core
+        leads = core.role is Role.LEADER
+        if self._leadership is not None and not (leads and core.term == self._leadership.term):
+            self._leadership.end()
+            self._leadership = None
+            for _, answers in self._state_answers:
+                for answer in answers:
+                    answer.stream.answer(answer.slot, Outcome.NOT_LEADER)
+            self._state_answers.clear()
+        if leads and self._leadership is None:
+            self._leadership = Leadership(core.term, self.machine)
+        if not leads:
+            waiting, self._waiting = self._waiting, []
+            for write in waiting:
+                write[0].answer(write[1], Outcome.NOT_LEADER)
+            self.refuse_reads()
+
+    def refuse_waiting(self, outcome: Outcome) -> None:
+        """Answer every write that waits for its evaluation."""
+        waiting, self._waiting = self._waiting, []
+        for write in waiting:
+            write[0].answer(write[1], outcome)
+
+    def checkpoint(self) -> Callable[[], ReplicaCheckpoint] | None:
+        """Freeze the memtable; what is returned sorts and encodes it, on any thread."""
+        if self.core.applied == self.durable_applied:
+            return None
+        frozen = self.machine.freeze()
+        state = self.state(self.machine.table_sizes)
+
+        def build() -> ReplicaCheckpoint:
+            generation = frozen.generation
+            return ReplicaCheckpoint(
+                self.group,
+                state,
+                frozen.memtable.items_sorted(),
+                (generation.number, generation.encode()) if generation else None,
+                frozen.forgotten_generations,
+            )
+
+        return build
+
+    def checkpointed(self) -> None:
+        """Drop the frozen memtable."""
+        self.machine.thaw()
+
+
+class GetReads:
+    """The gets of one router batch at one partition."""
+
+    __slots__ = ("_keys", "_slots", "_stream")
+
+    def __init__(self, stream: RouteStream, slots: list[int], keys: list[bytes]) -> None:
+        """Shape: `keys[i]` is asked for by `slots[i]`."""
+        self._stream = stream
+        self._slots = slots
+        self._keys = keys
+
+    def serve(self, replica: Replica) -> None:
+        """Answer each with its image, b"" for none."""
+        assert isinstance(replica, PartitionReplica)
+        image_of = replica.machine.image
+        answer = self._stream.answer
+        for slot, key in zip(self._slots, self._keys, strict=True):
+            answer(slot, Outcome.OK, 0, image_of(key))
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer each that it was not served."""
+        for slot in self._slots:
+            self._stream.answer(slot, outcome)
+
+
+class RangeRead:
+    """One page of a Query or Scan at one partition."""
+
+    __slots__ = ("_request", "_stream")
+
+    def __init__(self, stream: RouteStream, request: node_pb2.RangeRead) -> None:
+        """Take the request as it came."""
+        self._stream = stream
+        self._request = request
+
+    def serve(self, replica: Replica) -> None:
+        """Answer with the items up to the page's bounds."""
+        assert isinstance(replica, PartitionReplica)
+        request = self._request
+        keys: list[bytes] = []
+        images: list[bytes] = []
+        size_bytes = 0
+        more = False
+        for key, image in replica.machine.scan(
+            request.low, request.high, backwards=request.backwards
+        ):
+            if not replica.owns(key):
+                continue
+            full = size_bytes >= request.size_bytes_max or len(keys) >= request.items_max > 0
+            if full and not same_tie(keys[-1], key):
+                more = True
+                break
+            keys.append(key)
+            images.append(image)
+            size_bytes += image_size_bytes(image)
+        self._stream.answer_page(
+            node_pb2.RangePage(
+                slot=request.slot, outcome=Outcome.OK, keys=keys, images=images, more=more
+            )
+        )
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer that it was not served."""
+        self._stream.answer_page(node_pb2.RangePage(slot=self._request.slot, outcome=outcome))
+
+
+class _StateAnswers:
+    """Failed conditions of a turn that logged nothing: a linearizable read proves them."""
+
+    __slots__ = ("_after_index", "_answers")
+
+    def __init__(self, answers: list[StateAnswer], after_index: int) -> None:
+        self._answers = answers
+        self._after_index = after_index
+
+    def serve(self, replica: Replica) -> None:
+        assert isinstance(replica, PartitionReplica)
+        replica.answer_states(self._answers, after_index=self._after_index)
+
+    def refuse(self, outcome: Outcome) -> None:
+        for answer in self._answers:
+            answer.stream.answer(answer.slot, outcome)
+
+
+def _keep(write: WaitingWrite, now: float) -> bool:
+    stream, slot, deadline = write[:3]
+    if deadline > now:
+        return True
+    stream.answer(slot, Outcome.EXPIRED)
+    return False
+
+
+def _give(answers: Sequence[StateAnswer]) -> None:
+    for answer in answers:
+        answer.stream.answer(answer.slot, answer.outcome, 0, answer.payload)
+
+
+def _refuse(reads: Sequence[PendingRead], outcome: Outcome) -> None:
+    for read in reads:
+        read.refuse(outcome)

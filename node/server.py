@@ -1,0 +1,289 @@
+"""The node's gRPC service: what routers and peers say, handed to the host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import getpid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from node.catalog_replica import CATALOG_GROUP
+from node.codec import CorruptMessage, Outcome, decode_raft_batch
+from node.logs import warn
+from node.machine.catalog import CatalogResult
+from node.peers import CLUSTER_ID, INCARNATION, NODE_ID
+from node.replica import PartitionReplica, Replica
+from node.routes import RouteStream
+from node.snapshots import RECEIVING_MAX, BrokenSnapshot, receive_snapshot
+from node.storage.identity import Identity
+from quorate.cluster.codec import encode_catalog
+from quorate.v1 import node_pb2, node_pb2_grpc
+
+if TYPE_CHECKING:
+    from node.shell import ProcessShell
+
+    Context = grpc.aio.ServicerContext[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """Who opened a stream, as its metadata says."""
+
+    cluster_id: str
+    node_id: int
+    incarnation: str
+
+
+class NodeServicer(node_pb2_grpc.NodeServiceServicer):
+    """One node's service. `shell` is None until the node takes part in the cluster."""
+
+    def __init__(self, identity: Identity, data_dir: Path) -> None:
+        """Answer only Identify until `shell` is set."""
+        self._identity = identity
+        self._snapshots = data_dir / "snapshots"
+        self._started = time.monotonic()
+        self._streams_of: dict[int, int] = {}
+        self._receiving = 0
+        self.shell: ProcessShell | None = None
+        self.catalog_waiters: set[asyncio.Event] = set()
+
+    async def Identify(  # noqa: N802: the name is the protocol's
+        self, request: node_pb2.IdentifyRequest, context: Context
+    ) -> node_pb2.IdentifyResponse:
+        """Say who this node is, and which incarnation of the asking node it remembers."""
+        del context
+        identity = self._identity
+        return node_pb2.IdentifyResponse(
+            cluster_id=identity.cluster_id,
+            node_id=identity.node_id,
+            incarnation=identity.incarnation,
+            joined=identity.joined,
+            incarnation_known=identity.peers.get(request.node_id, ""),
+        )
+
+    async def Replicate(  # noqa: N802
+        self, request_iterator: AsyncIterator[node_pb2.RaftBatch], context: Context
+    ) -> node_pb2.ReplicateResponse:
+        """Step what a peer sends, until its stream ends."""
+        shell = await self._ready(context)
+        peer = await self._admit(context)
+        sender, receiver = peer.node_id, self._identity.node_id
+        self._streams_of[sender] = self._streams_of.get(sender, 0) + 1
+        try:
+            async for batch in request_iterator:
+                try:
+                    messages = decode_raft_batch(batch, sender=sender, receiver=receiver)
+                except (CorruptMessage, ValueError) as error:
+                    warn("corrupt_message", peer=sender, error=error)
+                    await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+                shell.host.receive(sender, messages)
+        finally:
+            self._streams_of[sender] -= 1
+            if not self._streams_of[sender]:
+                shell.host.peer_broken(sender)
+        return node_pb2.ReplicateResponse()
+
+    async def Route(  # noqa: N802
+        self, request_iterator: AsyncIterator[node_pb2.RouteBatch], context: Context
+    ) -> None:
+        """Serve one router until its stream ends."""
+        shell = await self._ready(context)
+        host = shell.host
+        wake = asyncio.Event()
+        stream = RouteStream(wake.set)
+        host.add_stream(stream)
+
+        async def read() -> None:
+            try:
+                async for batch in request_iterator:
+                    host.route(stream, batch)
+            finally:
+                stream.closed = True
+                wake.set()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(read())
+                while not stream.closed:
+                    await wake.wait()
+                    wake.clear()
+                    if stream.has_reply() and not stream.closed:
+                        await context.write(stream.take_reply(host.catalog.epoch))
+        finally:
+            host.remove_stream(stream)
+
+    async def SendSnapshot(  # noqa: N802
+        self, request_iterator: AsyncIterator[node_pb2.SnapshotChunk], context: Context
+    ) -> node_pb2.SendSnapshotResponse:
+        """Gather a snapshot and offer it to the core."""
+        shell = await self._ready(context)
+        if self._receiving >= RECEIVING_MAX:
+            return node_pb2.SendSnapshotResponse(reason="busy with other snapshots")
+        self._receiving += 1
+        try:
+            received = await receive_snapshot(
+                request_iterator, self._snapshots, self._identity.node_id
+            )
+        except (BrokenSnapshot, TimeoutError) as error:
+            warn("snapshot_broken", error=error)
+            return node_pb2.SendSnapshotResponse(reason=str(error) or "too slow")
+        finally:
+            self._receiving -= 1
+        assert received.message is not None
+        shell.host.offer_snapshot(received.group, received.message, received)
+        return node_pb2.SendSnapshotResponse(installed=True)
+
+    async def ChangeCatalog(  # noqa: N802
+        self, request: node_pb2.ChangeCatalogRequest, context: Context
+    ) -> node_pb2.ChangeCatalogResponse:
+        """Replicate one catalog command; without a command, confirm the newest epoch."""
+        shell = await self._ready(context)
+        host = shell.host
+        answered: asyncio.Future[tuple[Outcome, CatalogResult]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+        def answer(outcome: Outcome, result: CatalogResult) -> None:
+            if not answered.done():
+                answered.set_result((outcome, result))
+
+        command = request.command
+        if command.WhichOneof("change") is None:
+            taken = host.confirm_catalog(answer)
+        else:
+            taken = host.change_catalog(command.SerializeToString(), answer)
+        if not taken:
+            return node_pb2.ChangeCatalogResponse(outcome=Outcome.NOT_REPLICA)
+        outcome, result = await answered
+        if outcome is Outcome.OK and result.refusal:
+            outcome = Outcome.INVALID
+        return node_pb2.ChangeCatalogResponse(
+            outcome=outcome,
+            leader=host.replicas[CATALOG_GROUP].core.leader,
+            epoch=result.epoch,
+            reason=result.refusal,
+        )
+
+    async def WatchCatalog(  # noqa: N802
+        self, request: node_pb2.WatchCatalogRequest, context: Context
+    ) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
+        """Yield the catalog now (once there is one) and after every change."""
+        del request
+        shell = await self._ready(context)
+        changed = asyncio.Event()
+        self.catalog_waiters.add(changed)
+        epoch = 0
+        try:
+            while True:
+                catalog = shell.host.catalog
+                if catalog.epoch > epoch:
+                    epoch = catalog.epoch
+                    yield node_pb2.WatchCatalogResponse(catalog=encode_catalog(catalog))
+                await changed.wait()
+                changed.clear()
+        finally:
+            self.catalog_waiters.discard(changed)
+
+    async def GetStatus(  # noqa: N802
+        self, request: node_pb2.GetStatusRequest, context: Context
+    ) -> node_pb2.GetStatusResponse:
+        """Report on this node and its replicas."""
+        shell = await self._ready(context)
+        host, identity = shell.host, self._identity
+        partitions = [
+            replica for replica in host.replicas.values() if isinstance(replica, PartitionReplica)
+        ]
+        return node_pb2.GetStatusResponse(
+            node_id=identity.node_id,
+            name=identity.name,
+            az=identity.az,
+            pid=getpid(),
+            uptime_seconds=time.monotonic() - self._started,
+            version=version("quorate"),
+            catalog_epoch=host.catalog.epoch,
+            memtable_bytes=sum(replica.machine.memtable_bytes for replica in partitions),
+            log_bytes=shell.log_store.size_bytes(),
+            items_bytes=shell.items.size_bytes(),
+            log_commits=shell.log_store.commit_count(),
+            groups=[
+                _group_status(replica, table_sizes=request.table_sizes)
+                for replica in host.replicas.values()
+            ],
+        )
+
+    async def TransferLeadership(  # noqa: N802
+        self, request: node_pb2.TransferLeadershipRequest, context: Context
+    ) -> node_pb2.TransferLeadershipResponse:
+        """Begin to hand a group's leadership over."""
+        shell = await self._ready(context)
+        done = shell.host.transfer_leadership(request.group, request.to)
+        return node_pb2.TransferLeadershipResponse(
+            outcome=Outcome.OK if done else Outcome.NOT_LEADER
+        )
+
+    async def _ready(self, context: Context) -> ProcessShell:
+        if self.shell is None:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "this node does not take part in the cluster yet"
+            )
+        assert self.shell is not None
+        return self.shell
+
+    async def _admit(self, context: Context) -> _Peer:
+        """Return who the peer is; end the call if it is not who this node remembers."""
+        metadata = dict(context.invocation_metadata() or ())
+        try:
+            peer = _Peer(
+                str(metadata[CLUSTER_ID]), int(metadata[NODE_ID]), str(metadata[INCARNATION])
+            )
+        except (KeyError, ValueError):
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "a node names its cluster, id and incarnation"
+            )
+            raise AssertionError("abort raises") from None
+        known = self._identity.peers.get(peer.node_id)
+        if peer.cluster_id != self._identity.cluster_id or known != peer.incarnation:
+            warn("peer_refused", peer=peer.node_id, cluster=peer.cluster_id)
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"node {peer.node_id} of cluster {peer.cluster_id} is not known here with this "
+                "data directory",
+            )
+        return peer
+
+
+def _group_status(replica: Replica, *, table_sizes: bool) -> node_pb2.GroupStatus:
+    status = replica.core.status()
+    sizes: Sequence[tuple[int, tuple[int, int]]] = ()
+    if table_sizes and isinstance(replica, PartitionReplica):
+        sizes = list(replica.machine.table_sizes.items())
+    return node_pb2.GroupStatus(
+        group=replica.group,
+        role=status.role.value,
+        term=status.term,
+        leader=status.leader,
+        commit=status.commit,
+        applied=status.applied,
+        last=status.last_index,
+        first=status.first_index,
+        progress=[
+            node_pb2.ReplicaProgress(
+                node_id=progress.node_id,
+                match=progress.match,
+                flow=progress.flow,
+                active=progress.active,
+            )
+            for progress in status.progress
+        ],
+        table_sizes=[
+            node_pb2.TableSize(table=table, item_count=item_count, size_bytes=size_bytes)
+            for table, (item_count, size_bytes) in sizes
+        ],
+    )

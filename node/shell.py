@@ -1,0 +1,221 @@
+"""The host's shell in a process: asyncio loop, writer threads, peers' streams, timers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from random import SystemRandom
+from typing import Final
+
+from node.catalog_replica import CATALOG_GROUP
+from node.codec import Bootstrap, encode_catalog_command
+from node.host import TICK_SECONDS, Host
+from node.logs import STORAGE_ERROR_EXIT, die, log
+from node.machine.catalog import CatalogResult
+from node.peers import PeerLink
+from node.server import NodeServicer
+from node.snapshots import SnapshotSender
+from node.storage.errors import StorageFailed
+from node.storage.identity import DirectoryLock, Identity
+from node.storage.items import ItemStore
+from node.storage.log import LogRecord, LogStore
+from node.writer_thread import WriterThread
+from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.placement import place_partitions
+from raft.types import Message, Role
+
+FULL_RETRY_SECONDS: Final = 0.5
+"""Pause before a write that found the disk full is tried again. Ours."""
+
+IN_PLACE_SECONDS: Final = 5.0
+"""How often the data directory is checked to be still the one that was opened. Ours."""
+
+DRAIN_SECONDS: Final = 3.0
+"""Longest time a stopping node hands leaderships over. Ours."""
+
+
+class ProcessShell:
+    """Implements `node.host.Shell`. Everything runs on one loop, but for the two writer threads."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        nodes: Sequence[NodeRecord],
+        partitions: int,
+        log_store: LogStore,
+        items: ItemStore,
+        lock: DirectoryLock,
+        servicer: NodeServicer,
+    ) -> None:
+        """Take over open stores. `nodes` are the initial nodes, `partitions` the wanted count."""
+        self.log_store = log_store
+        self.items = items
+        self._identity = identity
+        self._nodes = {node.id: node for node in nodes}
+        self._partitions = partitions
+        self._lock = lock
+        self._servicer = servicer
+        self._loop = asyncio.get_running_loop()
+        self._log_thread = WriterThread("log-writer", self._loop)
+        self._items_thread = WriterThread("items-writer", self._loop)
+        self._turn_scheduled = False
+        self._bootstrapping = False
+        self.host = Host(
+            node_id=identity.node_id,
+            log=log_store,
+            items=items,
+            rng=SystemRandom(),
+            shell=self,
+        )
+        self._sender = SnapshotSender(self.host, items)
+        self._links = {
+            node.id: PeerLink(identity, node, self.host.peer_broken)
+            for node in nodes
+            if node.id != identity.node_id
+        }
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # What the host asks for
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return the wall clock, milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def schedule_turn(self) -> None:
+        """Run a turn after what the loop has ready now, so that it takes all of that."""
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        """Send to a peer; lost if there is no stream to it."""
+        self._links[node_id].send(outbox)
+
+    def write_log(self, record: LogRecord) -> None:
+        """Commit on the log's thread."""
+        self._log_thread.submit(lambda: self.log_store.commit(record), self._log_done)
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        """Run a job on the items store's thread."""
+        self._items_thread.submit(job, done)
+
+    def send_snapshot(self, group: int, message: Message) -> None:
+        """Stream a snapshot in a task of its own, a few at a time."""
+        address = self._nodes[message.to].address
+        if self._tasks is None or not self._sender.has_room:
+            self._loop.call_soon(
+                lambda: self.host.snapshot_sent(group, message.to, ok=False)
+            )
+            return
+        self._tasks.create_task(self._sender.send(group, message, address))
+
+    def catalog_changed(self, catalog: Catalog) -> None:
+        """Wake those who watch the catalog."""
+        del catalog
+        for changed in self._servicer.catalog_waiters:
+            changed.set()
+
+    def log(self, event: str, **facts: object) -> None:
+        """Log one fact."""
+        log(event, **facts)
+
+    # Its own life
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take part in the cluster until `stop` is set; then hand over and close."""
+        self.host.recover(catalog_voters(list(self._nodes.values())))
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            running = [tasks.create_task(link.run()) for link in self._links.values()]
+            running.append(tasks.create_task(self._tick()))
+            running.append(tasks.create_task(self._check_in_place()))
+            await stop.wait()
+            await self._drain()
+            self._tasks = None
+            for task in running:
+                task.cancel()
+        await self._last_checkpoint()
+        self._log_thread.stop()
+        self._items_thread.stop()
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        self.host.turn()
+
+    def _log_done(self, stored: bool) -> None:
+        if stored:
+            self.host.log_written()
+        else:
+            record = self.host.log_refused()
+            self._loop.call_later(FULL_RETRY_SECONDS, self.write_log, record)
+
+    async def _tick(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            count = int((now - last) / TICK_SECONDS)
+            if count:
+                last += count * TICK_SECONDS
+                self.host.tick(count)
+                self._maybe_bootstrap()
+
+    def _maybe_bootstrap(self) -> None:
+        """Make the first catalog, once this node leads a catalog group that has none."""
+        host = self.host
+        if host.catalog.epoch or self._bootstrapping or CATALOG_GROUP not in host.replicas:
+            return
+        if host.replicas[CATALOG_GROUP].core.role is not Role.LEADER:
+            return
+        nodes = tuple(self._nodes.values())
+        catalog = Catalog(
+            cluster_id=self._identity.cluster_id,
+            nodes=nodes,
+            partitions=place_partitions(self._partitions, nodes),
+        )
+        # Derived, so that a second attempt after an unknown outcome is the same command.
+        request_id = b"bootstrap".ljust(16, b"\0")
+        self._bootstrapping = True
+
+        def answer(outcome: object, result: CatalogResult) -> None:
+            self._bootstrapping = False
+            log("bootstrapped", outcome=outcome, epoch=result.epoch)
+
+        host.change_catalog(encode_catalog_command(Bootstrap(request_id, catalog)), answer)
+
+    async def _check_in_place(self) -> None:
+        while True:
+            await asyncio.sleep(IN_PLACE_SECONDS)
+            try:
+                self._lock.check_in_place()
+                self.log_store.check_in_place()
+                self.items.check_in_place()
+            except StorageFailed as error:
+                die(STORAGE_ERROR_EXIT, "data_directory_gone", error=error)
+
+    async def _drain(self) -> None:
+        until = time.monotonic() + DRAIN_SECONDS
+        while not self.host.drain() and time.monotonic() < until:
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _last_checkpoint(self) -> None:
+        """Write what is applied into the tree, so that the next start replays little."""
+        checkpointed = self._loop.create_future()
+        checkpointer = self.host.checkpointer
+        if checkpointer.start(self.host.replicas):
+            self._items_thread.submit(lambda: None, checkpointed.set_result)
+            await checkpointed
+
+
+def catalog_voters(nodes: Sequence[NodeRecord]) -> list[int]:
+    """Return the nodes that replicate the catalog: the first of each AZ by number."""
+    first_of_az: dict[str, int] = {}
+    for node in sorted(nodes, key=lambda node: node.id):
+        first_of_az.setdefault(node.az, node.id)
+    return sorted(first_of_az.values())

@@ -1,0 +1,53 @@
+"""A dedicated thread for the writes of one LMDB environment.
+
+LMDB wants a write transaction to begin and end on one thread, and an unexpected error from a
+commit must end the process: LMDB does not latch it, the next commit would "succeed".
+"""
+
+from __future__ import annotations
+
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die
+from node.storage.errors import StorageError, StorageFull
+
+Job = Callable[[], None]
+Done = Callable[[bool], None]
+
+
+class WriterThread:
+    """Runs jobs in order; the queue is bounded by its callers, who have one job each in flight."""
+
+    def __init__(self, name: str, loop: AbstractEventLoop) -> None:
+        """Start the thread."""
+        self._loop = loop
+        self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job, done: Done) -> None:
+        """Run `job` on the thread, then `done(True)` on the loop; `done(False)` on StorageFull."""
+        self._jobs.put((job, done))
+
+    def stop(self) -> None:
+        """Finish what was submitted and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, done = item
+            try:
+                job()
+            except StorageFull:
+                stored = False
+            except StorageError as error:
+                die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
+            except BaseException as error:  # noqa: BLE001: a bug; nothing may go on after it
+                die(BUG_EXIT, "bug", error=repr(error))
+            else:
+                stored = True
+            self._loop.call_soon_threadsafe(done, stored)
