@@ -94,6 +94,9 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "Input collection [{members}]of type BS contains duplicates."
     )
+    SET_MEMBER_NULL = (
+        "One or more parameter values were invalid: A set may not have a null as a member"
+    )
     NESTED_TOO_DEEPLY = "Nesting Levels have exceeded supported limits"
     NAME_EMPTY = "One or more parameter values were invalid: Attribute name may not be empty"
     NAME_TOO_LONG = (
@@ -140,6 +143,9 @@ class Sentence(StrEnum):
     START_KEY_OUTSIDE_RANGE = (
         "The provided starting key is outside query boundaries based on provided conditions"
     )
+    START_KEY_OUTSIDE_SORT_RANGE = (
+        "The provided starting key does not match the range key predicate"
+    )
     START_KEY_OUTSIDE_SEGMENT = (
         "The provided starting key is invalid: Invalid ExclusiveStartKey. "
         "Please use ExclusiveStartKey with correct Segment. "
@@ -155,6 +161,25 @@ class Sentence(StrEnum):
     MIXED_PARAMETERS = (
         "Can not use both expression and non-expression parameters in the same request: "
         "Non-expression parameters: {{{legacy}}} Expression parameters: {{{expressions}}}"
+    )
+    NAMES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeNames can only be specified when using expressions"
+    )
+    VALUES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeValues can only be specified when using expressions: {parameters} null"
+    )
+    PLACEHOLDERS_EMPTY = "{parameter} must not be empty"
+    PLACEHOLDER_SYNTAX = '{parameter} contains invalid key: Syntax error; key: "{key}"'
+    PLACEHOLDER_TOO_LONG = (
+        "{parameter} contains invalid key: The expression attribute map contains a key that is "
+        "too long; key size: {size}"
+    )
+    NAME_VALUE_EMPTY = (
+        "ExpressionAttributeNames contains invalid value: Empty attribute name for key {key}"
+    )
+    VALUES_TOO_LARGE = (
+        "One or more parameter values were invalid: "
+        "Size of expression attribute values has exceeded the limit of {limit} bytes"
     )
     VALUE_VALUE_INVALID = "ExpressionAttributeValues contains invalid value: {reason} for key {key}"
     NO_KEY_CONDITION = (

@@ -49,7 +49,9 @@ TIE_BYTES: Final = COLLECTION_BYTES + SORT_PREFIX_BYTES
 
 _RING_PERSON: Final = b"quorate-ring-v1"
 _SORT_PERSON: Final = b"quorate-sort-v1"
-_AFTER_TIES: Final = b"\xff" * DIGEST_BYTES + b"\x00"
+AFTER_TIES: Final = b"\xff" * DIGEST_BYTES + b"\x00"
+"""Appended to what a tie run has in common, this is the first key after the run."""
+
 
 # Also the bounds of ranges are searched for in storage, and one of them is a byte longer.
 assert LONG_KEY_BYTES + 1 <= STORAGE_KEY_BYTES_MAX
@@ -214,7 +216,7 @@ class SortRange:
             return collection + low, _following(collection)
         high = self.high
         if len(high) > SORT_PREFIX_BYTES:
-            high = high[:SORT_PREFIX_BYTES] + _AFTER_TIES
+            high = high[:SORT_PREFIX_BYTES] + AFTER_TIES
         return collection + low, collection + high
 
 
