@@ -1,8 +1,8 @@
 """DynamoDB's expression language: compile a text once, evaluate it many times.
 
-An item is DynamoDB's JSON (`{"a": {"S": "x"}}`) with normalised numbers; `names` and `values` are the
-request's ExpressionAttributeNames and ExpressionAttributeValues (None = not given), the values already
-validated and normalised. Every refusal is a `ValidationError` with AWS's sentence.
+An item is DynamoDB's JSON (`{"a": {"S": "x"}}`) with normalised numbers; `names` and `values` are
+the request's ExpressionAttributeNames and ExpressionAttributeValues (None = not given), the values
+already validated and normalised. Every refusal is a `ValidationError` with AWS's sentence.
 
 At the router, once per request (parses from a bounded cache, then checks the request's values):
 
@@ -11,7 +11,7 @@ At the router, once per request (parses from a bounded cache, then checks the re
     compile_update(text, names, values) -> Update
     compile_projection(text, names) -> Projection
     compile_key_condition(text, names, values, schema) -> KeyCondition
-    check_unused(names, values, (condition, update, ...)) -> None    over all expressions of the request
+    check_unused(names, values, (condition, update, ...)) -> None    all expressions of the request
     check_update_keys(update, key_names) -> None
 
 At the leader, for texts that a router has checked already:
@@ -23,11 +23,46 @@ What they do:
 
     Condition.holds(item | None, values) -> bool
     Update.apply(item | None, key, values) -> dict       the new item; the old one is not touched
-    Update.touched(item | None) -> dict                  the parts UPDATED_OLD and UPDATED_NEW return
+    Update.touched_before(item | None) -> dict           what UPDATED_OLD returns
+    Update.touched_after(item) -> dict                   what UPDATED_NEW returns
     Update.top_names -> tuple[str, ...]                  top-level attributes it may change
     Projection.project(item) -> dict
     KeyCondition.partition_value -> {"S": ...}; KeyCondition.sort -> SortCondition | None
-    SortCondition.operator -> "=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"; .values -> (low[, high])
+    SortCondition.operator: = < <= > >= BETWEEN begins_with; .values -> (low[, high])
 
 Absent on purpose: where an item lives, and how large it may be (see model.program).
 """
+
+from model.expressions.compiled import (
+    Compiled,
+    Condition,
+    check_unused,
+    compile_condition,
+    compile_key_condition,
+    compile_projection,
+    compile_update,
+    condition_of,
+    update_of,
+)
+from model.expressions.key_condition import KeyCondition, SortCondition
+from model.expressions.placeholders import check_placeholders
+from model.expressions.projection import Projection
+from model.expressions.update import Update, check_update_keys
+
+__all__ = [
+    "Compiled",
+    "Condition",
+    "KeyCondition",
+    "Projection",
+    "SortCondition",
+    "Update",
+    "check_placeholders",
+    "check_unused",
+    "check_update_keys",
+    "compile_condition",
+    "compile_key_condition",
+    "compile_projection",
+    "compile_update",
+    "condition_of",
+    "update_of",
+]
