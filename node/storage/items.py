@@ -6,10 +6,12 @@ LMDB environment, two databases; see `layout`. No overlaying of memtables here: 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +28,7 @@ from node.storage.environment import (
     storage_error,
 )
 from node.storage.errors import CorruptItems, StorageFailed
-from node.storage.items_snapshot import SnapshotReader, scan_arc
+from node.storage.items_snapshot import SnapshotReader, delete_range, table_ids
 from node.storage.layout import Malformed, ReplicaState
 
 __all__ = [
@@ -44,6 +46,12 @@ ITEMS_MAP_SIZE_BYTES: Final = TIB
 
 PURGE_ITEMS_MAX: Final = 1000
 """Items deleted by one transaction of `purge`. Ours: some 5 ms."""
+
+SCRUB_ITEMS_MAX: Final = 1000
+"""Images checked by one call of `scrub`. Ours: some 2 ms."""
+
+SNAPSHOT_PART_ITEMS: Final = 1000
+"""Items of a snapshot handed to LMDB at once. Ours."""
 
 WHAT_TO_DO: Final = (
     "These replicas must not be served. Keep the directory for analysis, start the node with an "
@@ -81,6 +89,7 @@ class ItemStore:
         self._items, self._replicas = databases
         self._watch = FileWatch(path / DATA_FILE)
         self._refuse = refuse
+        self._page_bytes: int = environment.stat()["psize"]
         self._transaction: lmdb.Transaction[bytes] | None = None  # what `get` reads from
         self._transaction_version = 0
         # The writer's; `version` counts its transactions and is read by the loop.
@@ -116,32 +125,40 @@ class ItemStore:
     def replicas(self) -> dict[int, ReplicaState]:
         """Return the state of every replica, by group, as of the last checkpoint."""
         states: dict[int, ReplicaState] = {}
-        for key, raw in self._entries_of_replicas(layout.STATE_PREFIX):
-            with self._refusing("a replica's state"):
+        with self._reading("the replicas' states") as transaction:
+            for key, raw in self._with_prefix(transaction, layout.STATE_PREFIX):
                 states[layout.group_of_state_key(key)] = layout.decode_state(raw)
         return states
 
     def generations(self, group: int) -> list[tuple[int, bytes]]:
         """Return the dedupe generations of a replica, (number, request ids), ascending."""
-        generations: list[tuple[int, bytes]] = []
-        for key, raw in self._entries_of_replicas(layout.generation_key(group, 0)[:-8]):
-            with self._refusing(f"a dedupe generation of group {group}"):
-                number = layout.group_and_number(key)[1]
-                generations.append((number, layout.decode_generation(raw)))
-        return generations
+        with self._reading(f"the dedupe generations of group {group}") as transaction:
+            return self._generations(transaction, group)
+
+    def list_table_ids(self) -> list[int]:
+        """Return the ids of all tables that have an item here, ascending. Any thread."""
+        with self._reading("the items") as transaction:
+            return table_ids(transaction.cursor(self._items))
+
+    def close(self) -> None:
+        """Close the environment. No write may be running, no snapshot reader or scan open."""
+        self.refresh()
+        self._environment.close()
 
     # -- The loop thread --
 
     def get(self, key: bytes) -> bytes | None:
         """Return the image, or None. Sees every checkpoint that has returned."""
         transaction = self._transaction
-        if transaction is None or self._transaction_version != self._version:
-            self.refresh()
-            # In this order: a commit in between makes the next `get` look again.
-            self._transaction_version = self._version
-            transaction = self._environment.begin(db=self._items)
-            self._transaction = transaction
-        return transaction.get(key)
+        try:
+            if transaction is None or self._transaction_version != self._version:
+                self.refresh()
+                # In this order: a commit in between makes the next `get` look again.
+                self._transaction_version = self._version
+                transaction = self._transaction = self._environment.begin(db=self._items)
+            return transaction.get(key)
+        except lmdb.Error as error:
+            raise self._refuse(f"key {key.hex()}: LMDB cannot read it ({error})") from error
 
     def scan(
         self, low: bytes, high: bytes, *, backwards: bool = False
@@ -152,20 +169,19 @@ class ItemStore:
         """
         if low >= high:
             return
-        with self._environment.begin(db=self._items) as transaction:
-            cursor = transaction.cursor()
+        with self._reading("the items") as transaction:
+            cursor = transaction.cursor(self._items)
             if backwards:
                 there = cursor.prev() if cursor.set_range(high) else cursor.last()
-                if there:
-                    for key, image in cursor.iterprev():
-                        if key < low:
-                            return
-                        yield key, image
-            elif cursor.set_range(low):
-                for key, image in cursor.iternext():
-                    if key >= high:
+                for item in cursor.iterprev() if there else ():
+                    if item[0] < low:
                         return
-                    yield key, image
+                    yield item
+            elif cursor.set_range(low):
+                for item in cursor.iternext():
+                    if item[0] >= high:
+                        return
+                    yield item
 
     def refresh(self) -> None:
         """Let go of the pages of the last checkpoint. Call after each checkpoint or purge."""
@@ -179,21 +195,242 @@ class ItemStore:
         Raises CorruptItems if the group has no readable state here.
         """
         assert 0 <= low_token < high_token <= layout.TOKEN_END
-        transaction = self._environment.begin(buffers=True)
+        transaction = self._environment.begin()
         try:
-            with self._refusing(f"the state of group {group}"):
-                raw = transaction.get(layout.state_key(group), db=self._replicas)
-                if raw is None:
-                    raise Malformed("it is missing")
-                state = layout.decode_state(raw)
-                generations = self.generations_in(transaction, group)
-        except BaseException:
+            raw = transaction.get(layout.state_key(group), db=self._replicas)
+            if raw is None:
+                raise Malformed("it is missing")
+            contents = layout.decode_state(raw), self._generations(transaction, group)
+        except (Malformed, lmdb.Error) as error:
             transaction.abort()
-            raise
+            raise self._refuse(f"the state of group {group}: {error}") from error
         return SnapshotReader(
-            transaction, self._items, self._refuse, (low_token, high_token), state, generations
+            transaction, self._items, self._refuse, (low_token, high_token), contents
         )
+
+    def scrub(self, after: bytes, *, items_max: int = SCRUB_ITEMS_MAX) -> bytes | None:
+        """Check the images of the next keys after `after`; return where to go on, None = the end.
+
+        Begin with b"". Raises CorruptItems at a damaged image.
+        """
+        assert items_max >= 1
+        with self._reading("the items") as transaction:
+            cursor = transaction.cursor(self._items)
+            if not cursor.set_range(after):
+                return None
+            key = b""
+            for key, image in islice(cursor.iternext(), items_max):
+                try:
+                    check_image(image)
+                except CorruptImage as error:
+                    raise Malformed(f"the image under key {key.hex()}: {error}") from error
+            return key + b"\0" if cursor.key() else None
 
     def check_in_place(self) -> None:
         """Raise StorageFailed if the file was deleted or replaced under us. Every few seconds."""
         self._watch.check()
+
+    def size_bytes(self) -> int:
+        """Return the size of the file; it never shrinks, freed pages are used again."""
+        information = self._environment.info()
+        return (information["last_pgno"] + 1) * self._page_bytes
+
+    def item_count(self) -> int:
+        """Return the number of items in the tree, of all tables, dropped ones included."""
+        with self._reading("the items") as transaction:
+            entries: int = transaction.stat(self._items)["entries"]
+            return entries
+
+    # -- The writer thread --
+
+    def checkpoint(self, batch: Sequence[ReplicaCheckpoint]) -> None:
+        """Store everything in one transaction; durable when it returns.
+
+        Raises StorageFull (nothing has changed) or StorageFailed (the process must exit).
+        """
+        with self._writing("checkpoint") as transaction:
+            for replica in batch:
+                cursor = transaction.cursor(self._items)
+                cursor.putmulti([item for item in replica.items if item[1]])
+                for key, image in replica.items:
+                    if not image:
+                        transaction.delete(key, db=self._items)
+                self._put_state(transaction, replica.group, replica.state)
+                if replica.generation is not None:
+                    self._put_generations(transaction, replica.group, [replica.generation])
+                for number in replica.generations_to_drop:
+                    key = layout.generation_key(replica.group, number)
+                    transaction.delete(key, db=self._replicas)
+
+    def install_snapshot(
+        self,
+        group: int,
+        low_token: int,
+        high_token: int,
+        state: bytes,
+        items: Iterable[tuple[bytes, bytes]],
+    ) -> ReplicaState:
+        """Replace all items of the arc, and the replica's state, in one transaction; durable.
+
+        `state` is what SnapshotReader.state_bytes gave. Items ascend by key. Raises CorruptItems
+        (a damaged image, a key outside the arc: nothing has changed), StorageFull, StorageFailed.
+        """
+        decoded, generations = decode_snapshot_state(state)
+        checked = self._checked(items, low_token, high_token)
+        with self._writing(f"snapshot of group {group}") as transaction:
+            self._delete_replica(transaction, group, low_token, high_token)
+            cursor = transaction.cursor(self._items)
+            while part := list(islice(checked, SNAPSHOT_PART_ITEMS)):
+                cursor.putmulti(part)
+            self._put_state(transaction, group, decoded)
+            self._put_generations(transaction, group, generations)
+        return decoded
+
+    def remove_replica(self, group: int, low_token: int, high_token: int) -> None:
+        """Delete all items of the arc and all the replica's state; durable."""
+        with self._writing(f"removing group {group}") as transaction:
+            self._delete_replica(transaction, group, low_token, high_token)
+
+    def purge(self, dropped: Iterable[int], *, items_max: int = PURGE_ITEMS_MAX) -> bool:
+        """Delete at most `items_max` items of dropped tables; return whether more remain."""
+        room = items_max
+        with self._writing("purge") as transaction:
+            for table_id in dropped:
+                low = layout.table_low(table_id)
+                high = layout.arc_high(table_id, layout.TOKEN_END)
+                room -= delete_range(transaction.cursor(self._items), low, high, room)
+                if room == 0:
+                    return True  # perhaps not, then the next call finds nothing
+        return False
+
+    # -- Inside --
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[lmdb.Transaction[bytes]]:
+        try:
+            with self._environment.begin() as transaction:
+                yield transaction
+        except (lmdb.Error, Malformed) as error:
+            raise self._refuse(f"{what}: {error}") from error
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[lmdb.Transaction[bytes]]:
+        """Begin, commit and sync; or undo everything, and latch what is not to be retried."""
+        if self._failure is not None:
+            raise StorageFailed(f"an earlier write failed: {self._failure}")
+        if self._writer is None:
+            self._writer = threading.get_ident()
+        assert self._writer == threading.get_ident(), "one thread writes, always the same"
+        self._failure = "it did not end"
+        try:
+            transaction = self._environment.begin(write=True)
+            try:
+                yield transaction
+            except BaseException:
+                transaction.abort()
+                self._failure = None  # undone, whatever it was
+                raise
+            transaction.commit()
+        except (lmdb.Error, OSError, MemoryError) as error:
+            failure = storage_error(error, f"items: {doing}")
+            self._failure = str(failure) if isinstance(failure, StorageFailed) else None
+            raise failure from error
+        except Malformed as error:
+            raise self._refuse(f"{doing}: {error}") from error
+        try:
+            # The commit has synced the pages but not the meta page (metasync is off).
+            self._environment.sync(True)  # noqa: FBT003 - lmdb's own signature
+        except (lmdb.Error, OSError) as error:
+            self._failure = f"items: {doing}: sync: {error}"
+            raise StorageFailed(self._failure) from error
+        self._failure = None
+        self._version += 1
+
+    def _with_prefix(
+        self, transaction: lmdb.Transaction[bytes], prefix: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        cursor = transaction.cursor(self._replicas)
+        if cursor.set_range(prefix):
+            for item in cursor.iternext():
+                if not item[0].startswith(prefix):
+                    return
+                yield item
+
+    def _generations(
+        self, transaction: lmdb.Transaction[bytes], group: int
+    ) -> list[tuple[int, bytes]]:
+        return [
+            (layout.number_of_generation_key(key), layout.decode_generation(raw))
+            for key, raw in self._with_prefix(transaction, layout.generations_prefix(group))
+        ]
+
+    def _put_state(
+        self, transaction: lmdb.Transaction[bytes], group: int, state: ReplicaState
+    ) -> None:
+        transaction.put(layout.state_key(group), layout.encode_state(state), db=self._replicas)
+
+    def _put_generations(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        group: int,
+        generations: Iterable[tuple[int, bytes]],
+    ) -> None:
+        for number, data in generations:
+            key = layout.generation_key(group, number)
+            transaction.put(key, layout.encode_generation(data), db=self._replicas)
+
+    def _delete_replica(
+        self, transaction: lmdb.Transaction[bytes], group: int, low_token: int, high_token: int
+    ) -> None:
+        for table_id in table_ids(transaction.cursor(self._items)):
+            low = layout.arc_low(table_id, low_token)
+            high = layout.arc_high(table_id, high_token)
+            delete_range(transaction.cursor(self._items), low, high, sys.maxsize)
+        transaction.delete(layout.state_key(group), db=self._replicas)
+        prefix = layout.generations_prefix(group)
+        for key in [key for key, _ in self._with_prefix(transaction, prefix)]:
+            transaction.delete(key, db=self._replicas)
+
+    def _checked(
+        self, items: Iterable[tuple[bytes, bytes]], low_token: int, high_token: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pass on the items of a snapshot, each checked. Raises CorruptItems."""
+        before = b""
+        for key, image in items:
+            try:
+                layout.table_of(key)
+                check_image(image)
+            except (Malformed, CorruptImage) as error:
+                raise self._refuse(f"a snapshot's item {key.hex()}: {error}") from error
+            if not image or key <= before or not low_token <= layout.token_of(key) < high_token:
+                raise self._refuse(f"a snapshot's item {key.hex()} is out of place")
+            before = key
+            yield key, image
+
+
+def decode_snapshot_state(state: bytes) -> tuple[ReplicaState, list[tuple[int, bytes]]]:
+    """Read what SnapshotReader.state_bytes gave: state, generations. Raises CorruptItems."""
+    try:
+        return layout.decode_snapshot_state(state)
+    except Malformed as error:
+        what_to_do = "Take the snapshot again"
+        raise CorruptItems(f"its state: {error}", "snapshot", what_to_do) from error
+
+
+def _fill(environment: lmdb.Environment) -> None:
+    environment.open_db(b"items")
+    replicas = environment.open_db(b"replicas")
+    with environment.begin(write=True) as transaction:
+        transaction.put(layout.FORMAT_KEY, layout.encode_format(), db=replicas)
+
+
+def _open_databases(environment: lmdb.Environment) -> tuple[lmdb._Database, lmdb._Database]:
+    """Open both databases and check the format. Raises Malformed."""
+    items = environment.open_db(b"items", create=False)
+    replicas = environment.open_db(b"replicas", create=False)
+    with environment.begin() as transaction:
+        raw = transaction.get(layout.FORMAT_KEY, db=replicas)
+    if raw is None:
+        raise Malformed("its format is missing")
+    layout.decode_format(raw)
+    return items, replicas

@@ -310,12 +310,17 @@ def generation_key(group: int, number: int) -> bytes:
     return _GENERATION_KEY.pack(GENERATION_PREFIX, group, number)
 
 
-def group_and_number(key: Buffer) -> tuple[int, int]:
-    """Return what `generation_key` was given. Raises Malformed."""
+def number_of_generation_key(key: Buffer) -> int:
+    """Return the number that `generation_key` was given. Raises Malformed."""
     if len(key) != _GENERATION_KEY.size:
         raise Malformed(f"a generation's key has {len(key)} bytes")
-    _, group, number = _GENERATION_KEY.unpack(key)
-    return group, number
+    number: int = _GENERATION_KEY.unpack(key)[2]
+    return number
+
+
+def generations_prefix(group: int) -> bytes:
+    """Return what the keys of all dedupe generations of a group begin with."""
+    return _STATE_KEY.pack(GENERATION_PREFIX, group)
 
 
 def encode_format() -> bytes:
