@@ -1,0 +1,64 @@
+"""The command's entry point and its table of subcommands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from quorate import __version__
+from quorate.cli import items, load, processes, status, tables, up
+from quorate.cli.exits import EPILOG, Exit
+
+app = typer.Typer(
+    name="quorate",
+    help="A self-hosted DynamoDB whose writes are fsynced by a quorum of three AZs.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up", epilog=EPILOG)(up.up)
+app.add_typer(processes.node_app, name="node")
+app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
+app.command("status", epilog=EPILOG)(status.status)
+app.add_typer(tables.app, name="table")
+app.command("put", epilog=EPILOG)(items.put)
+app.command("get", epilog=EPILOG)(items.get)
+app.command("delete", epilog=EPILOG)(items.delete)
+app.command("load", epilog=EPILOG)(load.load)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"quorate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command and exit."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(int(Exit.INTERRUPTED))
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): end as other programs do.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

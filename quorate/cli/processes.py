@@ -1,0 +1,238 @@
+"""`quorate node` and `quorate router`: one process each; and what can be done to a local one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.settings import DataDirOption, JsonOption, LogLevelOption, ParentPidOption
+
+if TYPE_CHECKING:
+    from node.options import Member
+
+PROCESS_EPILOG: Final = (
+    "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong options or refused; 3 storage failed;"
+    " 4 the data directory is wiped or another node's; 5 the data directory is in use."
+)
+
+node_app = typer.Typer(
+    help="Run one storage node; or kill, pause, resume, restart one of a local cluster.",
+    epilog=PROCESS_EPILOG,
+    invoke_without_command=True,
+)
+
+
+def _tie_to_parent(parent_pid: int | None) -> None:
+    if parent_pid is not None:
+        from quorate.local.parent import die_with_parent
+
+        die_with_parent(parent_pid)
+
+
+def parse_member(text: str) -> Member:
+    """Return the member that NAME=AZ@HOST:PORT describes; raises typer.BadParameter."""
+    from node.options import Member
+
+    name, equals, rest = text.partition("=")
+    az, at, address = rest.partition("@")
+    _, colon, port = address.rpartition(":")
+    if not (name and equals and az and at and colon and port.isdigit()):
+        raise typer.BadParameter(f"{text!r} is not of the form NAME=AZ@HOST:PORT")
+    return Member(name=name, az=az, address=address)
+
+
+@node_app.callback()
+def node(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option(help="The node's name, as in --member.")] = None,
+    az: Annotated[str | None, typer.Option(help="Its availability zone.")] = None,
+    listen: Annotated[str | None, typer.Option(help="host:port to listen on.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Its data directory.", file_okay=False)
+    ] = None,
+    cluster_id: Annotated[str | None, typer.Option(help="The cluster it belongs to.")] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=AZ@HOST:PORT of an initial node; one for each, itself included."),
+    ] = None,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of a new cluster.")] = 12,
+    log_level: LogLevelOption = "info",
+    parent_pid: ParentPidOption = None,
+) -> None:
+    """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
+    if context.invoked_subcommand is not None:
+        return
+    _tie_to_parent(parent_pid)
+    required = {
+        "--name": name,
+        "--az": az,
+        "--listen": listen,
+        "--data-dir": data_dir,
+        "--cluster-id": cluster_id,
+        "--member": member,
+    }
+    missing = [option for option, value in required.items() if not value]
+    if missing:
+        fail(f"quorate node needs {', '.join(missing)} (see quorate node --help)", Exit.REFUSED)
+    assert name is not None
+    assert az is not None
+    assert listen is not None
+    assert data_dir is not None
+    assert cluster_id is not None
+    assert member is not None
+    from node.main import run
+    from node.options import NodeOptions
+
+    sys.exit(
+        run(
+            NodeOptions(
+                name=name,
+                az=az,
+                listen=listen,
+                data_dir=data_dir,
+                cluster_id=cluster_id,
+                members=tuple(parse_member(text) for text in member),
+                partitions=partitions,
+                log_level=log_level,
+            )
+        )
+    )
+
+
+def router(
+    name: Annotated[str, typer.Option(help="The router's name, in logs and metrics.")],
+    az: Annotated[str, typer.Option(help="Its availability zone: eventual reads prefer it.")],
+    http: Annotated[str, typer.Option(help="host:port of the DynamoDB HTTP face.")],
+    grpc: Annotated[str, typer.Option(help="host:port of the gRPC face.")],
+    admin: Annotated[str, typer.Option(help="host:port of metrics, health and status.")],
+    cluster_id: Annotated[str, typer.Option(help="The cluster it serves.")],
+    node: Annotated[list[str], typer.Option(help="host:port of a node; several are better.")],
+    request_timeout_ms: Annotated[
+        int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
+    ] = 4000,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", help="Listen elsewhere than on loopback; credentials are not verified."
+        ),
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
+    ] = None,
+    log_level: LogLevelOption = "info",
+    parent_pid: ParentPidOption = None,
+) -> None:
+    """Run one router until SIGTERM. Routers keep no state: run any number of them."""
+    _tie_to_parent(parent_pid)
+    from router.main import run
+    from router.options import RouterOptions
+
+    sys.exit(
+        run(
+            RouterOptions(
+                name=name,
+                az=az,
+                http=http,
+                grpc=grpc,
+                admin=admin,
+                cluster_id=cluster_id,
+                nodes=tuple(node),
+                request_timeout_ms=request_timeout_ms,
+                insecure=insecure,
+                cors_origins=tuple(cors_origin or ()),
+                log_level=log_level,
+            )
+        )
+    )
+
+
+NameArgument = Annotated[
+    str, typer.Argument(help="A process of the cluster (a1, r1), or an AZ (az-a): all its nodes.")
+]
+CONTROL_DATA_DIR_DEFAULT: Final = Path("data")
+
+
+def _control(action: str, name: str, data_dir: Path, as_json: bool) -> None:
+    from quorate.local.control import ControlRefused, NoSupervisor, ask
+
+    try:
+        answer = ask(data_dir.absolute(), action, name)
+    except NoSupervisor as error:
+        fail(str(error), Exit.UNREACHABLE)
+    except ControlRefused as refusal:
+        fail(str(refusal), Exit.FAILED)
+    if as_json:
+        print_json(answer["processes"])
+    else:
+        print(answer["message"])
+
+
+@node_app.command(epilog=EPILOG)
+def kill(
+    name: NameArgument,
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill a process of the local cluster with SIGKILL."""
+    _control("kill", name, data_dir, as_json)
+
+
+@node_app.command(epilog=EPILOG)
+def pause(
+    name: NameArgument,
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze a process of the local cluster with SIGSTOP: it lives and says nothing."""
+    _control("pause", name, data_dir, as_json)
+
+
+@node_app.command(epilog=EPILOG)
+def resume(
+    name: NameArgument,
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused process of the local cluster go on."""
+    _control("resume", name, data_dir, as_json)
+
+
+@node_app.command(epilog=EPILOG)
+def restart(
+    name: NameArgument,
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a process of the local cluster again, stopping it cleanly first if it runs."""
+    _control("restart", name, data_dir, as_json)
+
+
+@node_app.command("list", epilog=EPILOG)
+def list_processes(
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT, as_json: JsonOption = False
+) -> None:
+    """List the processes of the local cluster, with pids and states."""
+    from quorate.local.control import ControlRefused, NoSupervisor, ask
+
+    try:
+        processes = ask(data_dir.absolute(), "list")["processes"]
+    except (NoSupervisor, ControlRefused) as error:
+        fail(str(error), Exit.UNREACHABLE)
+    assert isinstance(processes, list)
+    if as_json:
+        print_json(processes)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "kind", "AZ", "pid", "state", "listens on", "ended last"):
+        table.add_column(heading)
+    for row in processes:
+        fields = ("name", "kind", "az", "pid", "state", "listens", "ended")
+        table.add_row(*("" if row[field] is None else str(row[field]) for field in fields))
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,158 @@
+"""`quorate status`: the cluster as a router sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quorate.cli.exits import Exit, fail, print_json
+from quorate.cli.settings import ADMIN_PORT_DEFAULT, AdminPortOption, JsonOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def status(
+    admin_port: AdminPortOption = ADMIN_PORT_DEFAULT,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            envvar="QUORATE_ADMIN_ENDPOINT",
+            help="host:port of a router's admin face. [default: 127.0.0.1:QUORATE_ADMIN_PORT]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show nodes, partitions and tables; exit 0 if all are well, 1 if not.
+
+    Well means: every node answers, and every partition has a leader.
+    """
+    from quorate.local.admin_http import AdminUnreachable, get
+
+    try:
+        code, body = get(admin or f"127.0.0.1:{admin_port}", "/status")
+    except AdminUnreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    if code != 200:
+        fail(f"the router answered {code}: {body.decode(errors='replace').strip()}")
+    document = json.loads(body)
+    if as_json:
+        print_json(document)
+    else:
+        _print_status(document)
+    raise typer.Exit(Exit.FAILED if troubles(document) else Exit.OK)
+
+
+def troubles(document: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing that is not as it should be."""
+    found = [
+        f"node {node['name']} in {node['az']} does not answer"
+        for node in document["nodes"]
+        if not node["healthy"]
+    ]
+    leaderless = [str(part["id"]) for part in document["partitions"] if not part["leader"]]
+    if leaderless:
+        found.append(f"no leader: partition {', '.join(leaderless)}")
+    if not document["partitions"]:
+        found.append("the cluster has no partitions yet")
+    return found
+
+
+def _print_status(document: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    router = document["router"]
+    console.print(
+        f"cluster {document['cluster_id']}  epoch {document['epoch']}  (router {router['name']},"
+        f" pid {router['pid']}, version {router['version']})\n"
+    )
+    for table in (_nodes(document), _partitions(document), _tables(document)):
+        console.print(table)
+        console.print()
+    found = troubles(document)
+    console.print("\n".join(found) if found else "healthy")
+
+
+def _table(*headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _nodes(document: dict[str, Any]) -> Table:
+    leads = [part["leader"] for part in document["partitions"]]
+    table = _table(
+        "node", "AZ", "health", "pid", "address", "leads", "up", "memtable", "log", "items"
+    )
+    for node in document["nodes"]:
+        name = node["name"]
+        health = "[green]healthy[/]" if node["healthy"] else "[red]down[/]"
+        row = [name, node["az"], health, _text(node.get("pid")), node["address"]]
+        row += [str(leads.count(name)), duration_text(node.get("uptime_seconds"))]
+        row += [size_text(node.get(f"{kind}_bytes")) for kind in ("memtable", "log", "items")]
+        table.add_row(*row)
+    return table
+
+
+def _partitions(document: dict[str, Any]) -> Table:
+    azs = sorted({node["az"] for node in document["nodes"]})
+    table = _table("partition", "leader", "term", "commit", "applied", *azs)
+    for part in document["partitions"]:
+        by_az = {replica["az"]: replica for replica in part["replicas"]}
+        leader = part["leader"] or "[red]none[/]"
+        row = [str(part["id"]), leader, *(_text(part[name]) for name in ("term", "commit"))]
+        row.append(_text(part["applied"]))
+        row += [_replica(by_az[az]) if az in by_az else "" for az in azs]
+        table.add_row(*row)
+    return table
+
+
+def _replica(replica: dict[str, Any]) -> str:
+    lag = replica.get("lag_entries")
+    text = f"{replica['node']} {replica.get('role') or ''}".rstrip()
+    if not replica.get("healthy", True):
+        return f"[red]{text} (down)[/]"
+    return f"{text}, {lag} behind" if lag else text
+
+
+def _tables(document: dict[str, Any]) -> Table:
+    table = _table("table", "items", "size")
+    for row in document["tables"]:
+        table.add_row(row["name"], _text(row["item_count"]), size_text(row["size_bytes"]))
+    return table
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def size_text(size_bytes: float | None) -> str:
+    """Return a size for people: 1536 is "1.5 KiB"."""
+    if size_bytes is None:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} TiB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration for people: 3700 is "1h 1m"."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,198 @@
+"""Does one operation: attempts, deadlines, and what to raise in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+
+from quorate.client.answers import Item
+from quorate.client.calls import Call
+from quorate.client.errors import (
+    DeadlineExceeded,
+    OutcomeUnknown,
+    QuorateError,
+    Throttled,
+    Unreachable,
+    code_of,
+    error_of,
+)
+from quorate.client.pipeline import Pipeline
+from quorate.client.retry import Verdict, backoff_seconds, judge
+from quorate.values import decode_item, encode_item
+
+DEADLINE_SECONDS_DEFAULT: Final = 10.0
+"""Time a call may take, all attempts together. Ours: longer than any failover."""
+
+OPEN_CALLS_MAX_DEFAULT: Final = 8192
+"""Most calls in flight; more wait their turn. Ours."""
+
+READS: Final = frozenset(
+    {"BatchGetItem", "DescribeTable", "GetItem", "ListTables", "Query", "Scan"}
+)
+"""Operations that change nothing: for them an unanswered call is not an unknown outcome."""
+
+
+class Caller:
+    """A connection, and the one way to do an operation over it; see `Client`."""
+
+    def __init__(
+        self,
+        endpoint: str | Sequence[str] = "127.0.0.1:8001",
+        *,
+        raw: bool = False,
+        deadline_seconds: float = DEADLINE_SECONDS_DEFAULT,
+        open_calls_max: int = OPEN_CALLS_MAX_DEFAULT,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Take host:port of a router's gRPC face, or several (a sequence, or with commas)."""
+        endpoints = endpoint.split(",") if isinstance(endpoint, str) else list(endpoint)
+        self._endpoints = [part.strip() for part in endpoints if part.strip()]
+        if not self._endpoints:
+            raise ValueError("a client needs at least one endpoint, host:port")
+        self.rng = rng or random.Random(os.urandom(16))
+        self._pipeline = Pipeline(self._endpoints, open_max=open_calls_max, rng=self.rng)
+        self.deadline_seconds = deadline_seconds
+        self._raw = raw
+        self._request_prefix = os.urandom(8)  # with a counter, 16 bytes nobody else makes
+        self._request_count = 0
+
+    async def __aenter__(self) -> Self:
+        """Start connecting; calls made meanwhile wait."""
+        self._pipeline.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the stream."""
+        await self.close()
+
+    async def close(self) -> None:
+        """End the stream. Calls still open raise, as if their deadline had passed."""
+        await self._pipeline.close()
+
+    async def wait_connected(self, timeout_seconds: float = 3.0) -> None:
+        """Return once a router has accepted the connection; raises Unreachable.
+
+        There is no need to call this: it is for programs that would rather know at once.
+        """
+        if not await self._pipeline.wait_connected(timeout_seconds):
+            raise Unreachable(
+                self._pipeline.last_trouble or f"no router answers at {', '.join(self._endpoints)}"
+            )
+
+    async def execute(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        deadline_seconds: float | None = None,
+        request_id: bytes | None = None,
+    ) -> dict[str, Any]:
+        """Do one operation of the DynamoDB API: JSON request in, JSON response out.
+
+        `request_id`, 16 bytes, is for going on with a call that raised OutcomeUnknown.
+        """
+        response = await self.call(operation, body, deadline_seconds, request_id)
+        document: dict[str, Any] = orjson.loads(response)
+        return document
+
+    def _next_request_id(self) -> bytes:
+        self._request_count += 1
+        return self._request_prefix + self._request_count.to_bytes(8, "big")
+
+    async def call(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        deadline_seconds: float | None,
+        request_id: bytes | None = None,
+    ) -> bytes:
+        """Attempt until there is an answer that would not change, or the deadline passes."""
+        pipeline = self._pipeline
+        allowed = self.deadline_seconds if deadline_seconds is None else deadline_seconds
+        call = Call(
+            operation,
+            orjson.dumps(body),
+            request_id or self._next_request_id(),
+            pipeline.loop.time() + allowed,
+        )
+        failures = 0
+        trouble: QuorateError | None = None
+        while (answer := await pipeline.attempt(call)) is not None:
+            status, response = answer
+            if status == 200:
+                return response
+            failures += 1
+            trouble = self._trouble(call, status, response)
+            pause = backoff_seconds(failures, self.rng)
+            if pipeline.loop.time() + pause >= call.deadline:
+                break
+            await asyncio.sleep(pause)
+        raise self._gave_up(call, allowed, trouble)
+
+    def _trouble(self, call: Call, status: int, response: bytes) -> QuorateError:
+        """Return why the call is to be tried again; raises if that would be no use."""
+        try:
+            document = orjson.loads(response)
+        except orjson.JSONDecodeError:
+            document = {}
+        verdict = judge(status, code_of(document))
+        item = document.get("Item")
+        if item is not None and not self._raw:
+            item = decode_item(item)
+        error = error_of(status, document, item=item)
+        if verdict is Verdict.REFUSED:
+            raise error
+        call.sent = False
+        call.doubtful = call.doubtful or verdict is Verdict.UNKNOWN
+        return error
+
+    def _gave_up(self, call: Call, allowed: float, trouble: QuorateError | None) -> QuorateError:
+        """Return what to raise at the deadline: above all, whether the write may be done."""
+        said = f": {trouble.message}" if trouble is not None else ""
+        if call.sent or call.doubtful:
+            said = said or ": no answer"
+            if call.operation not in READS:
+                return OutcomeUnknown(
+                    f"{call.operation} was sent and its outcome is unknown after {allowed:g} s"
+                    f"{said}; it may or may not have been done",
+                    request_id=call.request_id,
+                )
+        elif trouble is None and not self._pipeline.is_connected:
+            where = self._pipeline.last_trouble or f"no router at {', '.join(self._endpoints)}"
+            return Unreachable(f"{call.operation} was not sent within {allowed:g} s: {where}")
+        if isinstance(trouble, Throttled):
+            return trouble
+        return DeadlineExceeded(f"{call.operation} was not done within {allowed:g} s{said}")
+
+    # --- Between Python and JSON --------------------------------------------------------------
+
+    def encode(self, item: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return an item as the request has it."""
+        return item if self._raw else encode_item(item)
+
+    def decode(self, item: dict[str, Any]) -> Item:
+        """Return an item as the caller wants it."""
+        return item if self._raw else decode_item(item)
+
+    def add_names_and_values(
+        self,
+        body: dict[str, Any],
+        names: Mapping[str, str] | None,
+        values: Mapping[str, object] | None,
+    ) -> None:
+        """Put the expressions' names and values into a request."""
+        if names is not None:
+            body["ExpressionAttributeNames"] = dict(names)
+        if values is not None:
+            body["ExpressionAttributeValues"] = self.encode(values)

@@ -1,0 +1,189 @@
+"""Runs a local cluster from start to end: checks first, then processes, then one line `ready`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from quorate.local import control, ports, topology
+from quorate.local.data_dir import DataDir
+from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
+from quorate.local.supervisor import StartFailed, Supervisor, print_line
+from quorate.local.topology import HOST, Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOptions:
+    """What `quorate up` was asked for; None leaves it to the stamp, or to the default."""
+
+    data_dir: Path
+    public: RouterPorts
+    nodes_per_az: int | None = None
+    partitions: int | None = None
+    routers: int = 1
+    log_level: str = "info"
+
+
+def launch(options: LaunchOptions) -> bool:
+    """Run the cluster until SIGINT or SIGTERM; return False if it could not be started.
+
+    Raises DataDirRefused, TopologyRefused or PortUnusable before anything is started.
+    """
+    data_dir = DataDir(options.data_dir.absolute())
+    try:
+        _check_public_ports(options.public)
+        settled = _settle_topology(data_dir.path, options)
+        routers = _router_ports(options, settled)
+        return asyncio.run(_run(data_dir, settled, routers, options))
+    finally:
+        data_dir.close()
+
+
+def _check_public_ports(public: RouterPorts) -> None:
+    named = {
+        "DynamoDB HTTP": (public.http, "QUORATE_HTTP_PORT"),
+        "gRPC": (public.grpc, "QUORATE_GRPC_PORT"),
+        "admin": (public.admin, "QUORATE_ADMIN_PORT"),
+    }
+    if len({port for port, _ in named.values()}) != len(named):
+        raise ports.PortUnusable(
+            f"the HTTP, gRPC and admin ports must differ: they are {public.http}, {public.grpc}"
+            f" and {public.admin}"
+        )
+    for purpose, (port, setting) in named.items():
+        ports.check_port(HOST, port, purpose=purpose, setting=setting)
+
+
+def _is_free(port: int) -> bool:
+    return ports.try_listen(HOST, port) is None
+
+
+def _choose(count: int, taken: Sequence[int]) -> list[int]:
+    # A random start: two clusters of one machine, started one after the other, rarely meet.
+    start = random.SystemRandom().randrange(ports.PORT_MIN, ports.PORT_MAX)
+    return ports.choose_ports(
+        count, start=start, is_free=_is_free, ephemeral=ports.ephemeral_range(), taken=taken
+    )
+
+
+def _settle_topology(data_dir: Path, options: LaunchOptions) -> Topology:
+    """Return the stamped topology, stamping a new one into an empty directory."""
+    stamped = topology.read_stamp(data_dir)
+    if stamped is not None:
+        topology.check_same(
+            stamped,
+            data_dir=data_dir,
+            nodes_per_az=options.nodes_per_az,
+            partitions=options.partitions,
+        )
+        for node in stamped.nodes:
+            ports.check_port(
+                HOST,
+                node.port,
+                purpose=f"of node {node.name}, settled in {topology.stamp_path(data_dir)}",
+                setting="nothing: it must be free for this cluster",
+            )
+        return stamped
+    topology.check_unstamped(data_dir)
+    nodes_per_az = options.nodes_per_az or 1
+    public = [options.public.http, options.public.grpc, options.public.admin]
+    chosen = _choose(nodes_per_az * len(topology.AZ_NAMES), public)
+    settled = topology.new_topology(
+        nodes_per_az, options.partitions or topology.PARTITIONS_DEFAULT, chosen
+    )
+    topology.write_stamp(data_dir, settled)
+    return settled
+
+
+def _router_ports(options: LaunchOptions, settled: Topology) -> list[RouterPorts]:
+    """Return the ports of each router: the first has the public ones, the others any free ones."""
+    public = options.public
+    taken = [public.http, public.grpc, public.admin, *(node.port for node in settled.nodes)]
+    free = _choose(3 * (options.routers - 1), taken)
+    others = [
+        RouterPorts(http=free[at], grpc=free[at + 1], admin=free[at + 2])
+        for at in range(0, len(free), 3)
+    ]
+    return [public, *others]
+
+
+async def _run(
+    data_dir: DataDir, settled: Topology, routers: Sequence[RouterPorts], options: LaunchOptions
+) -> bool:
+    stop = asyncio.Event()
+    plans = _plans(data_dir, settled, routers, options)
+    supervisor = Supervisor(data_dir, plans, say=print_line)
+    _stop_on_signals(supervisor, stop)
+    counts = f"{len(settled.nodes)} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
+    print_line(f"starting cluster {settled.cluster_id}: {counts}; data in {data_dir.path}")
+    listener = await control.serve(data_dir.socket_path, supervisor.handle)
+    try:
+        await supervisor.start([f"{HOST}:{router.admin}" for router in routers], stop)
+        if not stop.is_set():
+            _print_processes(supervisor)
+            _print_ready(options.public)
+            await stop.wait()
+        print_line("stopping (once more to kill)")
+        await supervisor.stop()
+        print_line("stopped")
+    except StartFailed as failure:
+        print_line(f"quorate: {failure}")
+        return False
+    finally:
+        listener.close()
+        data_dir.socket_path.unlink(missing_ok=True)
+    return True
+
+
+def _plans(
+    data_dir: DataDir, settled: Topology, routers: Sequence[RouterPorts], options: LaunchOptions
+) -> list[ProcessPlan]:
+    own_pid, level = os.getpid(), options.log_level
+    nodes = [
+        plan_node(settled, node, data_dir=data_dir.path, parent_pid=own_pid, log_level=level)
+        for node in settled.nodes
+    ]
+    return nodes + [
+        plan_router(settled, number, router, parent_pid=own_pid, log_level=level)
+        for number, router in enumerate(routers, start=1)
+    ]
+
+
+def _stop_on_signals(supervisor: Supervisor, stop: asyncio.Event) -> None:
+    def asked() -> None:
+        if stop.is_set():
+            supervisor.kill_all()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, asked)
+
+
+def _print_processes(supervisor: Supervisor) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "AZ", "pid", "listens on"):
+        table.add_column(heading)
+    for child in supervisor.children.values():
+        table.add_row(child.plan.name, child.plan.az, str(child.pid), child.plan.listens)
+    Console(soft_wrap=True).print(table)
+
+
+def _print_ready(public: RouterPorts) -> None:
+    http = f"http://{HOST}:{public.http}"
+    print_line(
+        f"ready: DynamoDB HTTP {http}   gRPC {HOST}:{public.grpc}"
+        f"   admin http://{HOST}:{public.admin}"
+    )
+    print_line(
+        f"export AWS_ENDPOINT_URL_DYNAMODB={http} AWS_REGION=local AWS_ACCESS_KEY_ID=any"
+        " AWS_SECRET_ACCESS_KEY=any"
+    )

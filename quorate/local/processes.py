@@ -1,0 +1,80 @@
+"""The command lines of a local cluster's processes. Pure: nothing is started here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from quorate.local.topology import AZ_NAMES, HOST, LocalNode, Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessPlan:
+    """One process to run: `kind` is "node" or "router"; `listens` is for people."""
+
+    name: str
+    kind: str
+    az: str
+    listens: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterPorts:
+    """Where one router listens."""
+
+    http: int
+    grpc: int
+    admin: int
+
+
+def plan_node(
+    topology: Topology, node: LocalNode, *, data_dir: Path, parent_pid: int, log_level: str
+) -> ProcessPlan:
+    """Return the plan of one node; its own directory is data_dir/nodes/NAME."""
+    members = [
+        part
+        for member in topology.nodes
+        for part in ("--member", f"{member.name}={member.az}@{member.address}")
+    ]
+    return ProcessPlan(
+        name=node.name,
+        kind="node",
+        az=node.az,
+        listens=node.address,
+        arguments=(
+            *_quorate("node", parent_pid, log_level),
+            *("--name", node.name, "--az", node.az, "--listen", node.address),
+            *("--data-dir", str(data_dir / "nodes" / node.name)),
+            *("--cluster-id", topology.cluster_id, "--partitions", str(topology.partitions)),
+            *members,
+        ),
+    )
+
+
+def plan_router(
+    topology: Topology, number: int, ports: RouterPorts, *, parent_pid: int, log_level: str
+) -> ProcessPlan:
+    """Return the plan of router `number`, from 1; routers go round the AZs."""
+    http, grpc, admin = (f"{HOST}:{port}" for port in (ports.http, ports.grpc, ports.admin))
+    az = AZ_NAMES[(number - 1) % len(AZ_NAMES)]
+    nodes = [part for node in topology.nodes for part in ("--node", node.address)]
+    return ProcessPlan(
+        name=f"r{number}",
+        kind="router",
+        az=az,
+        listens=f"http {ports.http}, gRPC {ports.grpc}, admin {ports.admin}",
+        arguments=(
+            *_quorate("router", parent_pid, log_level),
+            *("--name", f"r{number}", "--az", az),
+            *("--http", http, "--grpc", grpc, "--admin", admin),
+            *("--cluster-id", topology.cluster_id),
+            *nodes,
+        ),
+    )
+
+
+def _quorate(command: str, parent_pid: int, log_level: str) -> tuple[str, ...]:
+    python = (sys.executable, "-m", "quorate", command)
+    return (*python, "--parent-pid", str(parent_pid), "--log-level", log_level)

@@ -1,0 +1,163 @@
+"""Which processes a local cluster has, and the stamp that remembers it in the data directory.
+
+The node ports are part of the stamp: the catalog holds the nodes' addresses, so they stay the
+same over restarts. Routers hold nothing, so their number and ports may differ from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+AZ_NAMES: Final = ("az-a", "az-b", "az-c")
+"""Three availability zones: the quorum is two of them. Ours."""
+
+STAMP_FORMAT: Final = 1
+"""Version of cluster.json; a newer one is refused. Ours."""
+
+HOST: Final = "127.0.0.1"
+"""A local cluster listens on loopback only."""
+
+NODES_PER_AZ_MAX: Final = 16
+"""Most nodes per AZ of a local cluster: they share one machine. Ours."""
+
+PARTITIONS_DEFAULT: Final = 12
+PARTITIONS_MAX: Final = 4096
+"""Most partitions a local cluster is created with. Ours."""
+
+
+class TopologyRefused(Exception):
+    """This data directory cannot be used as asked; the text is one sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalNode:
+    """A node process: its name, its AZ label and where it listens."""
+
+    name: str
+    az: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Return host:port."""
+        return f"{HOST}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What stays the same from run to run."""
+
+    cluster_id: str
+    nodes_per_az: int
+    partitions: int
+    nodes: tuple[LocalNode, ...]
+
+
+def node_names(nodes_per_az: int) -> list[tuple[str, str]]:
+    """Return (name, az) of each node: a1 b1 c1 a2 b2 c2 ..."""
+    return [(f"{az[-1]}{number}", az) for number in range(1, nodes_per_az + 1) for az in AZ_NAMES]
+
+
+def new_topology(nodes_per_az: int, partitions: int, ports: list[int]) -> Topology:
+    """Make a topology with a new cluster id; `ports` has one for each node."""
+    names = node_names(nodes_per_az)
+    assert len(ports) == len(names)
+    return Topology(
+        cluster_id=secrets.token_hex(8),
+        nodes_per_az=nodes_per_az,
+        partitions=partitions,
+        nodes=tuple(
+            LocalNode(name=name, az=az, port=port)
+            for (name, az), port in zip(names, ports, strict=True)
+        ),
+    )
+
+
+def stamp_path(data_dir: Path) -> Path:
+    """Return where the stamp of a data directory lies."""
+    return data_dir / "cluster.json"
+
+
+def write_stamp(data_dir: Path, topology: Topology) -> None:
+    """Put the stamp into the data directory, whole or not at all, and fsync it."""
+    text = json.dumps({"format": STAMP_FORMAT, **asdict(topology)}, indent=2) + "\n"
+    path = stamp_path(data_dir)
+    partial = path.with_suffix(".json.new")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    directory = os.open(data_dir, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read_stamp(data_dir: Path) -> Topology | None:
+    """Return the stamped topology, None if there is no stamp; raises TopologyRefused."""
+    path = stamp_path(data_dir)
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        document = json.loads(text)
+        version = document["format"]
+        if version != STAMP_FORMAT:
+            raise TopologyRefused(
+                f"{path} has format {version} and this release reads format {STAMP_FORMAT}:"
+                " use the release that made it"
+            )
+        return Topology(
+            cluster_id=str(document["cluster_id"]),
+            nodes_per_az=int(document["nodes_per_az"]),
+            partitions=int(document["partitions"]),
+            nodes=tuple(
+                LocalNode(name=str(node["name"]), az=str(node["az"]), port=int(node["port"]))
+                for node in document["nodes"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise TopologyRefused(
+            f"{path} cannot be read ({type(error).__name__}: {error}): restore it from a copy, or"
+            " use another data directory"
+        ) from error
+
+
+def check_same(
+    topology: Topology, *, data_dir: Path, nodes_per_az: int | None, partitions: int | None
+) -> None:
+    """Raise TopologyRefused if what is asked for differs from the stamp; None asks for nothing."""
+    if nodes_per_az is not None and nodes_per_az != topology.nodes_per_az:
+        raise TopologyRefused(
+            f"{data_dir} holds a cluster with {topology.nodes_per_az} node(s) per AZ, not"
+            f" {nodes_per_az}: leave the option out, or use another data directory"
+        )
+    if partitions is not None and partitions != topology.partitions:
+        raise TopologyRefused(
+            f"{data_dir} holds a cluster with {topology.partitions} partitions, not"
+            f" {partitions}: leave the option out, or use another data directory"
+        )
+
+
+def check_unstamped(data_dir: Path) -> None:
+    """Raise TopologyRefused if a directory without a stamp holds anything but our run folder."""
+    strangers = sorted(path.name for path in data_dir.iterdir() if path.name != "run")
+    strangers = [name for name in strangers if name != "cluster.json.new"]
+    if "nodes" in strangers:
+        raise TopologyRefused(
+            f"{data_dir} holds nodes but its cluster.json is gone: restore it from a copy, or use"
+            " another data directory"
+        )
+    if strangers:
+        raise TopologyRefused(
+            f"{data_dir} is not empty and not a cluster's data directory (it has"
+            f" {strangers[0]}): use another one"
+        )
