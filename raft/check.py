@@ -70,7 +70,7 @@ def check_leadership(core: RaftCore, leadership: Leadership) -> None:
 
 def check_progress(progress: Progress) -> None:
     """Assert that one member's progress is consistent in itself."""
-    assert 0 <= progress.match
+    assert progress.match >= 0
     assert progress.snapshot_index >= 0
     assert progress.in_flight_bytes == sum(size for _, size in progress.in_flight)
     if progress.flow is Flow.REPLICATE:
