@@ -1,0 +1,1 @@
+"""The storage process: hosts replicas of partitions, and a replica of the catalog."""

@@ -72,7 +72,7 @@ class CatalogReplica(Replica):
     def start_waiting(self, now: float, time_ms: int) -> None:
         """Propose the commands that wait, each as one entry."""
         del now, time_ms  # a catalog command has no deadline of its own and no time
-        if not self._waiting or not self.core.may_evaluate or self.core.transferring:
+        if not self._waiting or not self.core.may_evaluate or self.transferring:
             return
         waiting, self._waiting = self._waiting, []
         try:
@@ -114,15 +114,14 @@ class CatalogReplica(Replica):
         while self._proposed:
             self._proposed.popleft().answer(Outcome.UNKNOWN, NO_RESULT)
 
-    def checkpoint(self) -> Callable[[], ReplicaCheckpoint] | None:
+    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
         """Return what stores the whole catalog."""
-        if self.core.applied == self.durable_applied:
-            return None
         state, encoded = self.state(), self.machine.encode()
         return lambda: ReplicaCheckpoint(self.group, state, (), (STATE_GENERATION, encoded))
 
-    def checkpointed(self) -> None:
-        """Nothing was set aside: the catalog is small and stays in memory."""
+    def drop_set_aside(self) -> Callable[[], None]:
+        """Return what does nothing: the catalog is small and stays in memory."""
+        return lambda: None
 
 
 class CatalogRead:

@@ -7,14 +7,12 @@ followers that were away for a while; one that was away longer gets a snapshot.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from node.replica import PartitionReplica, Replica
-from node.storage.items import ItemStore, ReplicaCheckpoint
+from node.replica import PartitionReplica, PendingCheckpoint, Replica
+from node.storage.items import ItemStore
 from node.storage.log import LogStore
 from quorate.cluster.catalog import Catalog
-from raft.types import SnapshotMeta
 
 MIB: Final = 1 << 20
 
@@ -40,16 +38,6 @@ class Shell(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Part:
-    """One replica's share of a checkpoint under way."""
-
-    replica: Replica
-    machine: object
-    meta: SnapshotMeta
-    build: Callable[[], ReplicaCheckpoint]
-
-
 class Checkpointer:
     """One checkpoint at a time; also purges dropped tables, in slices between checkpoints."""
 
@@ -58,7 +46,7 @@ class Checkpointer:
         self._log = log
         self._items = items
         self._shell = shell
-        self._parts: list[_Part] = []
+        self._parts: list[PendingCheckpoint] = []
         self._running = False
         self._due_at = 0.0
         self._hurried = False
@@ -97,7 +85,8 @@ class Checkpointer:
         if self._running:
             return False
         if not self._parts:
-            self._freeze(replicas)
+            shares = [replica.checkpoint() for replica in replicas.values()]
+            self._parts = [share for share in shares if share is not None]
         parts, purge = self._parts, self._purge_more
         if not parts and not purge:
             return True
@@ -110,7 +99,7 @@ class Checkpointer:
             if purge:
                 more[0] = self._purge()
 
-        def done(stored: bool) -> None:
+        def done(stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
             self._running = False
             if not stored:
                 # What is frozen stays readable and is written once there is room.
@@ -127,25 +116,11 @@ class Checkpointer:
         """Whether a checkpoint is under way."""
         return self._running
 
-    def _freeze(self, replicas: Mapping[int, Replica]) -> None:
-        for replica in replicas.values():
-            if replica.installing:
-                continue
-            build = replica.checkpoint()
-            if build is not None:
-                meta = SnapshotMeta(
-                    replica.core.applied, replica.applied_term, replica.configuration
-                )
-                self._parts.append(_Part(replica, replica.machine, meta, build))
-
     def _finish(self, replicas: Mapping[int, Replica]) -> None:
         self._items.refresh()
         for part in self._parts:
-            replica = part.replica
-            if replica.machine is part.machine:  # else a snapshot has replaced it meanwhile
-                replica.checkpointed()
-                replica.durable_applied = part.meta.index
-                replica.core.set_snapshot(part.meta)
+            part.drop()
+            part.replica.checkpointed(part.meta)
         self._parts = []
         self._cut_log(replicas)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import cast
 from zlib import crc32
 
 from quorate.cluster.catalog import Catalog
@@ -27,6 +28,11 @@ class Outcome(IntEnum):
     EXPIRED = node_pb2.OUTCOME_EXPIRED
     UNKNOWN = node_pb2.OUTCOME_UNKNOWN
     STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
+
+
+def wire_outcome(outcome: Outcome) -> node_pb2.Outcome:
+    """Return the same number as the type that the generated stubs want."""
+    return cast("node_pb2.Outcome", outcome)
 
 
 class CorruptMessage(Exception):
@@ -67,8 +73,7 @@ def decode_raft_batch(
         ):
             message = Message(kind, sender, receiver, term, commit=commit, sequence=sequence)
             outbox.append((group, message))
-    for wire in batch.messages:
-        outbox.append((wire.group, _decode_message(wire, sender, receiver)))
+    outbox.extend((wire.group, _decode_message(wire, sender, receiver)) for wire in batch.messages)
     return outbox
 
 
@@ -205,7 +210,107 @@ def decode_write_entry(payload: bytes) -> WriteColumns:
     )
 
 
-# Answers to routers
+# What routers ask and are told
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedWrites:
+    """Columns: element i of every one belongs to write i."""
+
+    slots: Sequence[int]
+    partitions: Sequence[int]
+    deadlines_ms: Sequence[int]
+    request_ids: Sequence[bytes]
+    keys: Sequence[bytes]
+    images: Sequence[bytes]
+    programs: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedGets:
+    """Columns: element i of every one belongs to get i."""
+
+    slots: Sequence[int]
+    partitions: Sequence[int]
+    keys: Sequence[bytes]
+    consistent: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedRange:
+    """A page of items with low <= key < high. `items_max` 0 means no bound but the bytes'."""
+
+    slot: int
+    partition: int
+    low: bytes
+    high: bytes
+    backwards: bool
+    items_max: int
+    size_bytes_max: int
+    consistent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedBatch:
+    """Everything one router sent in one message."""
+
+    sequence: int
+    catalog_epoch: int
+    writes: RoutedWrites
+    gets: RoutedGets
+    ranges: Sequence[RoutedRange]
+
+
+@dataclass(slots=True)
+class Page:
+    """The answer to a RoutedRange; `more`: the range has items after the last one."""
+
+    slot: int
+    outcome: Outcome
+    keys: Sequence[bytes] = ()
+    images: Sequence[bytes] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderHint:
+    """Who leads a partition in a term, as far as this node knows; 0 = nobody."""
+
+    partition: int
+    term: int
+    leader: int
+
+
+def decode_route_batch(wire: node_pb2.RouteBatch) -> RoutedBatch:
+    """Return a router's batch; the columns are read in place, not copied."""
+    writes, gets = wire.writes, wire.gets
+    return RoutedBatch(
+        wire.sequence,
+        wire.catalog_epoch,
+        RoutedWrites(
+            writes.slots,
+            writes.partitions,
+            writes.deadlines_ms,
+            writes.request_ids,
+            writes.keys,
+            writes.images,
+            writes.programs,
+        ),
+        RoutedGets(gets.slots, gets.partitions, gets.keys, gets.consistent),
+        [
+            RoutedRange(
+                slot=read.slot,
+                partition=read.partition,
+                low=read.low,
+                high=read.high,
+                backwards=read.backwards,
+                items_max=read.items_max,
+                size_bytes_max=read.size_bytes_max,
+                consistent=read.consistent,
+            )
+            for read in wire.ranges
+        ],
+    )
 
 
 def encode_reply(
@@ -215,19 +320,27 @@ def encode_reply(
     outcomes: Sequence[Outcome],
     units: Sequence[int],
     payloads: Sequence[bytes],
-    pages: Sequence[node_pb2.RangePage],
-    leaders: Sequence[node_pb2.LeaderHint],
+    pages: Sequence[Page],
+    leaders: Sequence[LeaderHint],
     catalog_epoch: int,
 ) -> node_pb2.RouteReply:
     """Return one message to a router with everything it is owed."""
-    reply = node_pb2.RouteReply(
-        accepted=accepted, pages=pages, leaders=leaders, catalog_epoch=catalog_epoch
-    )
+    reply = node_pb2.RouteReply(accepted=accepted, catalog_epoch=catalog_epoch)
     if slots:
         reply.answers.slots.extend(slots)
-        reply.answers.outcomes.extend(outcomes)
+        reply.answers.outcomes.extend(cast("Sequence[node_pb2.Outcome]", outcomes))
         reply.answers.write_units.extend(units)
         reply.answers.payloads.extend(payloads)
+    for page in pages:
+        reply.pages.add(
+            slot=page.slot,
+            outcome=wire_outcome(page.outcome),
+            keys=page.keys,
+            images=page.images,
+            more=page.more,
+        )
+    for hint in leaders:
+        reply.leaders.add(partition=hint.partition, term=hint.term, leader=hint.leader)
     return reply
 
 

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from node.catalog_replica import CATALOG_GROUP, CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
-from node.codec import Outcome
+from node.codec import LeaderHint, Outcome, RoutedBatch, RoutedGets
 from node.machine.catalog import CatalogMachine
 from node.machine.dedupe import decode_generation
 from node.machine.partition import PartitionMachine
@@ -26,13 +26,13 @@ from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
-from quorate.v1 import node_pb2
 from raft.core import RaftCore
 from raft.types import (
     Configuration,
     HardState,
     Message,
     MessageType,
+    ProposalRefused,
     RaftConfig,
     Ready,
     Rng,
@@ -207,9 +207,7 @@ class Host:
             self._campaigns[replica.group] = FIRST_CAMPAIGN_TICKS
         if replica.durable_applied:
             replica.core.set_snapshot(
-                SnapshotMeta(
-                    replica.durable_applied, replica.applied_term, replica.configuration
-                )
+                SnapshotMeta(replica.durable_applied, replica.applied_term, replica.configuration)
             )
         self._mark(replica)
 
@@ -223,9 +221,7 @@ class Host:
         if applied > reader.last_index() or (
             applied >= reader.first_index() and reader.term(applied) != state.applied_term
         ):
-            record = self._log.prepare(
-                [GroupWrite(group, reset=(applied, state.applied_term))]
-            )
+            record = self._log.prepare([GroupWrite(group, reset=(applied, state.applied_term))])
             self._log.commit(record)
             self._log.publish(record)
 
@@ -275,7 +271,7 @@ class Host:
         stream.closed = True
         self._streams.pop(stream, None)
 
-    def route(self, stream: RouteStream, batch: node_pb2.RouteBatch) -> None:
+    def route(self, stream: RouteStream, batch: RoutedBatch) -> None:
         """Take in a router's batch: reads begin at once, writes wait for the next free turn."""
         now = self._shell.monotonic()
         self._unaccepted.append((stream, batch.sequence))
@@ -288,7 +284,7 @@ class Host:
             self._route_read(request.partition, read, consistent=request.consistent)
         self._shell.schedule_turn()
 
-    def _route_writes(self, stream: RouteStream, batch: node_pb2.RouteBatch, now: float) -> None:
+    def _route_writes(self, stream: RouteStream, batch: RoutedBatch, now: float) -> None:
         writes = batch.writes
         refusal = None
         if self.storage_full:
@@ -318,7 +314,7 @@ class Host:
             replica.write((stream, slot, deadline, request_id, key, image, program))
             dirty[partition] = replica
 
-    def _route_gets(self, stream: RouteStream, gets: node_pb2.GetColumns) -> None:
+    def _route_gets(self, stream: RouteStream, gets: RoutedGets) -> None:
         by_partition: dict[tuple[int, bool], tuple[list[int], list[bytes]]] = {}
         for slot, partition, key, consistent in zip(
             gets.slots, gets.partitions, gets.keys, gets.consistent, strict=True
@@ -330,9 +326,7 @@ class Host:
             read = GetReads(stream, slots, keys)
             self._route_read(partition, read, consistent=consistent)
 
-    def _route_read(
-        self, partition: int, read: GetReads | RangeRead, *, consistent: bool
-    ) -> None:
+    def _route_read(self, partition: int, read: GetReads | RangeRead, *, consistent: bool) -> None:
         replica = self._partitions.get(partition)
         if replica is None or replica.installing:
             read.refuse(Outcome.NOT_REPLICA)
@@ -374,9 +368,9 @@ class Host:
             if not others:
                 continue
             left = True
-            if not core.transferring:
-                core.transfer_leader(max(others, key=lambda progress: progress.match).node_id)
-                self._mark(replica)
+            if not replica.transferring:
+                best = max(others, key=lambda progress: progress.match)
+                self.transfer_leadership(replica.group, best.node_id)
         return not left
 
     def transfer_leadership(self, group: int, to: int) -> bool:
@@ -384,7 +378,11 @@ class Host:
         replica = self.replicas.get(group)
         if replica is None or replica.core.role is not Role.LEADER:
             return False
-        replica.core.transfer_leader(to)
+        try:
+            replica.core.transfer_leader(to)
+        except ProposalRefused as refusal:
+            self._shell.log("transfer_refused", group=group, to=to, reason=refusal)
+            return False
         self._mark(replica)
         return True
 
@@ -442,7 +440,7 @@ class Host:
             if (
                 preferred == self.node_id
                 or core.role is not Role.LEADER
-                or core.transferring
+                or replica.transferring
                 or now - self._settled.get(group, now) < SETTLED_SECONDS
             ):
                 continue
@@ -452,8 +450,7 @@ class Host:
                     and progress.active
                     and progress.match >= core.last_index
                 ):
-                    core.transfer_leader(preferred)
-                    self._mark(replica)
+                    self.transfer_leadership(group, preferred)
                     return
 
     # The turn
@@ -490,12 +487,12 @@ class Host:
                     )
                 )
                 tickets.append((replica, ready.ticket, ready.send_after))
-            self._finish(replica, ready, idle=idle)
+            self._finish(replica, ready)
         if writes or (idle and self._resets):
             self._write(writes, tickets, now)
         self._flush()
 
-    def _finish(self, replica: Replica, ready: Ready, *, idle: bool) -> None:
+    def _finish(self, replica: Replica, ready: Ready) -> None:
         if ready.committed:
             replica.apply(ready.committed)
             replica.serve_confirmed()
@@ -505,7 +502,7 @@ class Host:
             replica.reads_confirmed(ready.reads, ready.dropped_reads)
         if ready.snapshot is not None:
             self._install(replica, ready.snapshot)
-        elif idle and self._offers:
+        elif self._offers and replica.core.installing is None:
             unwanted = self._offers.pop(replica.group, None)
             if unwanted is not None:
                 unwanted.discard()
@@ -601,9 +598,8 @@ class Host:
             for stream in self._streams:
                 stream.hint_leaders([hint])
 
-    def _hint(self, replica: Replica) -> node_pb2.LeaderHint:
-        core = replica.core
-        return node_pb2.LeaderHint(partition=replica.group, term=core.term, leader=core.leader)
+    def _hint(self, replica: Replica) -> LeaderHint:
+        return LeaderHint(replica.group, replica.core.term, replica.core.leader)
 
     # Snapshots
 
@@ -629,7 +625,7 @@ class Host:
         replica.installing = True
         arc = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
 
-        def done(stored: bool) -> None:
+        def done(stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
             source.discard()
             if not stored:
                 replica.installing = False
@@ -638,9 +634,7 @@ class Host:
                 self._installed(replica, meta, source.state)
             self._mark(replica)
 
-        self._shell.write_items(
-            lambda: source.install(self._items, replica.group, arc), done
-        )
+        self._shell.write_items(lambda: source.install(self._items, replica.group, arc), done)
 
     def _installed(self, replica: Replica, meta: SnapshotMeta, encoded: bytes) -> None:
         self._items.refresh()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -32,9 +33,12 @@ class JoinRefused(Exception):
 
 
 async def join(
-    identity: Identity, peers: Sequence[NodeRecord], save: Callable[[Identity], None]
-) -> None:
-    """Return once this node may take part. Raises JoinRefused.
+    identity: Identity,
+    peers: Sequence[NodeRecord],
+    save: Callable[[Identity], None],
+    stop: asyncio.Event,
+) -> bool:
+    """Return True once this node may take part, False if `stop` was set. Raises JoinRefused.
 
     A directory used before asks once and goes on whatever does not answer; a new one waits until
     it has seen every initial node, so that all of them remember one another.
@@ -49,16 +53,18 @@ async def join(
                 identity.peers.setdefault(peer.id, answer.incarnation)
                 del waiting[peer.id]
         if identity.joined:
-            return
+            return True
         if not waiting:
             identity.joined = True
             save(identity)
             log("joined", peers=len(peers))
-            return
+            return True
         if not told:
             told = True
             log("waiting_for_peers", missing=",".join(peer.name for peer in waiting.values()))
-        await asyncio.sleep(RETRY_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+            return False
 
 
 async def _ask(identity: Identity, peer: NodeRecord) -> node_pb2.IdentifyResponse | None:
@@ -68,11 +74,12 @@ async def _ask(identity: Identity, peer: NodeRecord) -> node_pb2.IdentifyRespons
         incarnation=identity.incarnation,
     )
     async with open_channel(peer.address) as channel:
-        stub: node_pb2_grpc.NodeServiceAsyncStub = node_pb2_grpc.NodeServiceStub(channel)
+        stub = node_pb2_grpc.NodeServiceStub(channel)
         try:
-            return await stub.Identify(request, timeout=ASK_SECONDS)
+            answer: node_pb2.IdentifyResponse = await stub.Identify(request, timeout=ASK_SECONDS)
         except grpc.aio.AioRpcError:
             return None
+        return answer
 
 
 def _check(identity: Identity, peer: NodeRecord, answer: node_pb2.IdentifyResponse) -> None:

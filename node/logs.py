@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import NoReturn
 
 _logger = logging.getLogger("quorate.node")
 
@@ -36,7 +37,7 @@ def warn(event: str, **facts: object) -> None:
     _logger.warning("%s", _line(event, facts))
 
 
-def die(code: int, event: str, **facts: object) -> None:
+def die(code: int, event: str, **facts: object) -> NoReturn:
     """Log one line and end the process at once: nothing may be acknowledged after this."""
     _logger.critical("%s", _line(event, facts))
     sys.stderr.flush()

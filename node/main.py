@@ -103,33 +103,26 @@ async def _serve(
 
     nodes = options.node_records()
     peers = [node for node in nodes if node.id != identity.node_id]
-    joining = asyncio.ensure_future(
-        join(identity, peers, lambda changed: save_identity(options.data_dir, changed))
-    )
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
     try:
-        if stop.is_set():
-            joining.cancel()
-        else:
-            await joining
-            stopping.cancel()
-            shell = ProcessShell(
-                identity=identity,
-                nodes=nodes,
-                partitions=options.partitions,
-                log_store=log_store,
-                items=items,
-                lock=lock,
-                servicer=servicer,
-            )
-            servicer.shell = shell
-            log("serving", listen=options.listen, az=options.az)
-            await shell.run(stop)
+        joined = await join(
+            identity, peers, lambda changed: save_identity(options.data_dir, changed), stop
+        )
     except JoinRefused as refusal:
-        stopping.cancel()
         await server.stop(None)
         return _refuse(str(refusal), IDENTITY_EXIT)
+    if joined:
+        shell = ProcessShell(
+            identity=identity,
+            nodes=nodes,
+            partitions=options.partitions,
+            log_store=log_store,
+            items=items,
+            lock=lock,
+            servicer=servicer,
+        )
+        servicer.shell = shell
+        log("serving", listen=options.listen, az=options.az)
+        await shell.run(stop)
     await server.stop(STOP_SECONDS)
     log_store.close()
     items.close()
@@ -171,5 +164,5 @@ def _die_of_bug(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> 
 
 
 def _refuse(sentence: str, code: int = REFUSED_EXIT) -> int:
-    print(f"quorate node: {sentence}", file=sys.stderr)  # noqa: T201: for whoever started us
+    print(f"quorate node: {sentence}", file=sys.stderr)  # noqa: T201 - for whoever started us
     return code

@@ -70,7 +70,7 @@ class PeerLink:
             self._outbox.clear()
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _stream(self, stub: node_pb2_grpc.NodeServiceAsyncStub) -> None:
+    async def _stream(self, stub: node_pb2_grpc.NodeServiceStub) -> None:
         call = stub.Replicate(metadata=self._metadata)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from model.image import image_size_bytes
-from model.keys import same_tie
-from node.codec import Outcome, encode_write_entry
+from model.keys import tie_run_of
+from node.codec import Outcome, Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, StateAnswer, WaitingWrite
 from node.machine.partition import PartitionMachine
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
-from quorate.v1 import node_pb2
 from raft.core import RaftCore
-from raft.types import Configuration, Entry, EntryKind, NotLeader, ProposalRefused, Role
+from raft.types import (
+    NO_NODE,
+    Configuration,
+    Entry,
+    EntryKind,
+    NotLeader,
+    ProposalRefused,
+    Role,
+    SnapshotMeta,
+)
 
 WAITING_MAX: Final = 16_384
 """Most requests of a kind that wait at one replica. Ours: four full batches of a router."""
@@ -41,6 +50,16 @@ class PendingRead(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class PendingCheckpoint:
+    """One replica's share of a checkpoint under way."""
+
+    replica: Replica
+    meta: SnapshotMeta
+    build: Callable[[], ReplicaCheckpoint]
+    drop: Callable[[], None]
+
+
 class Replica:
     """What every group has on this node. Subclasses say what entries mean.
 
@@ -60,9 +79,18 @@ class Replica:
         self._rounds: dict[int, list[PendingRead]] = {}
         self._confirmed: list[tuple[int, list[PendingRead]]] = []
 
+    @property
+    def transferring(self) -> bool:
+        """Whether leadership is being handed over: nothing may be proposed meanwhile."""
+        leadership = self.core.leadership
+        return leadership is not None and leadership.transferee != NO_NODE
+
     # What a subclass adds
 
-    machine: object
+    @property
+    def has_waiting(self) -> bool:
+        """Whether requests wait for a turn that may write to the log."""
+        raise NotImplementedError
 
     def apply_command(self, index: int, term: int, payload: bytes) -> None:
         """Apply one committed command."""
@@ -76,13 +104,28 @@ class Replica:
         """Take note of a change of role or term."""
         raise NotImplementedError
 
-    def checkpoint(self) -> ReplicaCheckpoint | Callable[[], ReplicaCheckpoint] | None:
-        """Set the applied state aside; return what writes it, or None if nothing is new."""
+    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
+        """Set the applied state aside; what is returned encodes it, on any thread."""
         raise NotImplementedError
 
-    def checkpointed(self) -> None:
-        """What `checkpoint` set aside is in the tree now."""
+    def drop_set_aside(self) -> Callable[[], None]:
+        """Return what drops the state just set aside, once it is in the tree."""
         raise NotImplementedError
+
+    # Checkpoints
+
+    def checkpoint(self) -> PendingCheckpoint | None:
+        """Begin a checkpoint; None if nothing was applied since the last one."""
+        if self.installing or self.core.applied == self.durable_applied:
+            return None
+        meta = SnapshotMeta(self.core.applied, self.applied_term, self.configuration)
+        return PendingCheckpoint(self, meta, self.set_aside(), self.drop_set_aside())
+
+    def checkpointed(self, meta: SnapshotMeta) -> None:
+        """The state at `meta` is durable in the tree."""
+        if meta.index > self.durable_applied:  # else a snapshot was installed meanwhile
+            self.durable_applied = meta.index
+            self.core.set_snapshot(meta)
 
     # Reads
 
@@ -198,9 +241,7 @@ class PartitionReplica(Replica):
             stream.answer(slot, Outcome.NOT_LEADER)
         elif not self.owns(key):
             stream.answer(slot, Outcome.NOT_REPLICA)
-        elif (
-            len(self._waiting) >= WAITING_MAX or self.machine.memtable_bytes > MEMTABLE_BYTES_MAX
-        ):
+        elif len(self._waiting) >= WAITING_MAX or self.machine.memtable_bytes > MEMTABLE_BYTES_MAX:
             stream.answer(slot, Outcome.OVERLOADED)
         else:
             self._waiting.append(waiting)
@@ -210,7 +251,7 @@ class PartitionReplica(Replica):
         leadership = self._leadership
         if not self._waiting or leadership is None:
             return
-        if not self.core.may_evaluate or self.core.transferring:
+        if not self.core.may_evaluate or self.transferring:
             self._waiting = [write for write in self._waiting if _keep(write, now)]
             return
         waiting, self._waiting = self._waiting, []
@@ -282,10 +323,8 @@ class PartitionReplica(Replica):
         for write in waiting:
             write[0].answer(write[1], outcome)
 
-    def checkpoint(self) -> Callable[[], ReplicaCheckpoint] | None:
+    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
         """Freeze the memtable; what is returned sorts and encodes it, on any thread."""
-        if self.core.applied == self.durable_applied:
-            return None
         frozen = self.machine.freeze()
         state = self.state(self.machine.table_sizes)
 
@@ -301,9 +340,9 @@ class PartitionReplica(Replica):
 
         return build
 
-    def checkpointed(self) -> None:
-        """Drop the frozen memtable."""
-        self.machine.thaw()
+    def drop_set_aside(self) -> Callable[[], None]:
+        """Return what drops the frozen memtable."""
+        return self.machine.thaw
 
 
 class GetReads:
@@ -336,7 +375,7 @@ class RangeRead:
 
     __slots__ = ("_request", "_stream")
 
-    def __init__(self, stream: RouteStream, request: node_pb2.RangeRead) -> None:
+    def __init__(self, stream: RouteStream, request: RoutedRange) -> None:
         """Take the request as it came."""
         self._stream = stream
         self._request = request
@@ -355,21 +394,18 @@ class RangeRead:
             if not replica.owns(key):
                 continue
             full = size_bytes >= request.size_bytes_max or len(keys) >= request.items_max > 0
-            if full and not same_tie(keys[-1], key):
+            # A tie run is in the order of digests: it comes whole, for the router to sort.
+            if full and (tie_run_of(key) is None or tie_run_of(key) != tie_run_of(keys[-1])):
                 more = True
                 break
             keys.append(key)
             images.append(image)
             size_bytes += image_size_bytes(image)
-        self._stream.answer_page(
-            node_pb2.RangePage(
-                slot=request.slot, outcome=Outcome.OK, keys=keys, images=images, more=more
-            )
-        )
+        self._stream.answer_page(Page(request.slot, Outcome.OK, keys, images, more))
 
     def refuse(self, outcome: Outcome) -> None:
         """Answer that it was not served."""
-        self._stream.answer_page(node_pb2.RangePage(slot=self._request.slot, outcome=outcome))
+        self._stream.answer_page(Page(self._request.slot, outcome))
 
 
 class _StateAnswers:

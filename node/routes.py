@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING
 
-from node.codec import Outcome, encode_reply
-from quorate.v1 import node_pb2
+from node.codec import LeaderHint, Outcome, Page, encode_reply
 
-WAITING_WRITES_MAX: Final = 65_536
-"""Most writes that wait for their evaluation on one node. Ours: several batches of every router."""
+if TYPE_CHECKING:
+    from quorate.v1 import node_pb2
 
 
 class RouteStream:
@@ -35,8 +34,8 @@ class RouteStream:
         self._wake = wake
         self.closed = False
         self._accepted = 0
-        self._leaders: list[node_pb2.LeaderHint] = []
-        self._pages: list[node_pb2.RangePage] = []
+        self._leaders: list[LeaderHint] = []
+        self._pages: list[Page] = []
         self._slots: list[int] = []
         self._outcomes: list[Outcome] = []
         self._units: list[int] = []
@@ -49,7 +48,7 @@ class RouteStream:
         self._units.append(units)
         self._payloads.append(payload)
 
-    def answer_page(self, page: node_pb2.RangePage) -> None:
+    def answer_page(self, page: Page) -> None:
         """Answer one range read."""
         self._pages.append(page)
 
@@ -57,7 +56,7 @@ class RouteStream:
         """Tell the router that it may send its next batch."""
         self._accepted = sequence
 
-    def hint_leaders(self, hints: Sequence[node_pb2.LeaderHint]) -> None:
+    def hint_leaders(self, hints: Sequence[LeaderHint]) -> None:
         """Tell the router about changes of leadership."""
         self._leaders.extend(hints)
 

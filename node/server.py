@@ -15,7 +15,13 @@ import grpc
 import grpc.aio
 
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import CorruptMessage, Outcome, decode_raft_batch
+from node.codec import (
+    CorruptMessage,
+    Outcome,
+    decode_raft_batch,
+    decode_route_batch,
+    wire_outcome,
+)
 from node.logs import warn
 from node.machine.catalog import CatalogResult
 from node.peers import CLUSTER_ID, INCARNATION, NODE_ID
@@ -54,7 +60,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self.shell: ProcessShell | None = None
         self.catalog_waiters: set[asyncio.Event] = set()
 
-    async def Identify(  # noqa: N802: the name is the protocol's
+    async def Identify(  # noqa: N802 - the name is the protocol's
         self, request: node_pb2.IdentifyRequest, context: Context
     ) -> node_pb2.IdentifyResponse:
         """Say who this node is, and which incarnation of the asking node it remembers."""
@@ -83,11 +89,11 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 except (CorruptMessage, ValueError) as error:
                     warn("corrupt_message", peer=sender, error=error)
                     await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
-                shell.host.receive(sender, messages)
+                shell.call(shell.host.receive, sender, messages)
         finally:
             self._streams_of[sender] -= 1
             if not self._streams_of[sender]:
-                shell.host.peer_broken(sender)
+                shell.call(shell.host.peer_broken, sender)
         return node_pb2.ReplicateResponse()
 
     async def Route(  # noqa: N802
@@ -103,7 +109,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         async def read() -> None:
             try:
                 async for batch in request_iterator:
-                    host.route(stream, batch)
+                    shell.call(host.route, stream, decode_route_batch(batch))
             finally:
                 stream.closed = True
                 wake.set()
@@ -137,7 +143,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         finally:
             self._receiving -= 1
         assert received.message is not None
-        shell.host.offer_snapshot(received.group, received.message, received)
+        shell.call(shell.host.offer_snapshot, received.group, received.message, received)
         return node_pb2.SendSnapshotResponse(installed=True)
 
     async def ChangeCatalog(  # noqa: N802
@@ -160,12 +166,12 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         else:
             taken = host.change_catalog(command.SerializeToString(), answer)
         if not taken:
-            return node_pb2.ChangeCatalogResponse(outcome=Outcome.NOT_REPLICA)
+            return node_pb2.ChangeCatalogResponse(outcome=wire_outcome(Outcome.NOT_REPLICA))
         outcome, result = await answered
         if outcome is Outcome.OK and result.refusal:
             outcome = Outcome.INVALID
         return node_pb2.ChangeCatalogResponse(
-            outcome=outcome,
+            outcome=wire_outcome(outcome),
             leader=host.replicas[CATALOG_GROUP].core.leader,
             epoch=result.epoch,
             reason=result.refusal,
@@ -225,7 +231,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         shell = await self._ready(context)
         done = shell.host.transfer_leadership(request.group, request.to)
         return node_pb2.TransferLeadershipResponse(
-            outcome=Outcome.OK if done else Outcome.NOT_LEADER
+            outcome=wire_outcome(Outcome.OK if done else Outcome.NOT_LEADER)
         )
 
     async def _ready(self, context: Context) -> ProcessShell:

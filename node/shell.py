@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from random import SystemRandom
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from node.catalog_replica import CATALOG_GROUP
 from node.codec import Bootstrap, encode_catalog_command
 from node.host import TICK_SECONDS, Host
-from node.logs import STORAGE_ERROR_EXIT, die, log
+from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
 from node.machine.catalog import CatalogResult
 from node.peers import PeerLink
 from node.server import NodeServicer
@@ -24,6 +25,9 @@ from node.writer_thread import WriterThread
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.placement import place_partitions
 from raft.types import Message, Role
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FULL_RETRY_SECONDS: Final = 0.5
 """Pause before a write that found the disk full is tried again. Ours."""
@@ -77,6 +81,17 @@ class ProcessShell:
         }
         self._tasks: asyncio.TaskGroup | None = None
 
+    def call(self, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Let the host do something; an exception out of it is a bug, and ends the process.
+
+        The host's state would be half changed, and nothing may be acknowledged from it.
+        """
+        try:
+            return act(*arguments, **named)
+        except Exception as error:  # noqa: BLE001 - see above
+            traceback.print_exc()
+            die(BUG_EXIT, "bug", error=repr(error))
+
     # What the host asks for
 
     def monotonic(self) -> float:
@@ -109,9 +124,7 @@ class ProcessShell:
         """Stream a snapshot in a task of its own, a few at a time."""
         address = self._nodes[message.to].address
         if self._tasks is None or not self._sender.has_room:
-            self._loop.call_soon(
-                lambda: self.host.snapshot_sent(group, message.to, ok=False)
-            )
+            self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
             return
         self._tasks.create_task(self._sender.send(group, message, address))
 
@@ -146,13 +159,13 @@ class ProcessShell:
 
     def _turn(self) -> None:
         self._turn_scheduled = False
-        self.host.turn()
+        self.call(self.host.turn)
 
-    def _log_done(self, stored: bool) -> None:
+    def _log_done(self, stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
         if stored:
-            self.host.log_written()
+            self.call(self.host.log_written)
         else:
-            record = self.host.log_refused()
+            record = self.call(self.host.log_refused)
             self._loop.call_later(FULL_RETRY_SECONDS, self.write_log, record)
 
     async def _tick(self) -> None:
@@ -163,7 +176,7 @@ class ProcessShell:
             count = int((now - last) / TICK_SECONDS)
             if count:
                 last += count * TICK_SECONDS
-                self.host.tick(count)
+                self.call(self.host.tick, count)
                 self._maybe_bootstrap()
 
     def _maybe_bootstrap(self) -> None:
@@ -201,7 +214,7 @@ class ProcessShell:
 
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS
-        while not self.host.drain() and time.monotonic() < until:
+        while not self.call(self.host.drain) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(TICK_SECONDS)
 
     async def _last_checkpoint(self) -> None:

@@ -68,7 +68,7 @@ class SnapshotSender:
         ok = False
         try:
             async with asyncio.timeout(TRANSFER_SECONDS), open_channel(address) as channel:
-                stub: node_pb2_grpc.NodeServiceAsyncStub = node_pb2_grpc.NodeServiceStub(channel)
+                stub = node_pb2_grpc.NodeServiceStub(channel)
                 answer = await stub.SendSnapshot(self._chunks(group, message))
                 ok = answer.installed
                 log("snapshot_sent", group=group, to=message.to, ok=ok, reason=answer.reason)
@@ -78,9 +78,7 @@ class SnapshotSender:
             self._sending -= 1
             self._host.snapshot_sent(group, message.to, ok=ok)
 
-    async def _chunks(
-        self, group: int, message: Message
-    ) -> AsyncIterator[node_pb2.SnapshotChunk]:
+    async def _chunks(self, group: int, message: Message) -> AsyncIterator[node_pb2.SnapshotChunk]:
         replica = self._host.replicas[group]
         low, high = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
         view = self._items.snapshot_reader(low, high, group)

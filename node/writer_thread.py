@@ -46,7 +46,7 @@ class WriterThread:
                 stored = False
             except StorageError as error:
                 die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
-            except BaseException as error:  # noqa: BLE001: a bug; nothing may go on after it
+            except BaseException as error:  # noqa: BLE001 - a bug; nothing may go on after it
                 die(BUG_EXIT, "bug", error=repr(error))
             else:
                 stored = True

@@ -75,7 +75,7 @@ class Leadership:
         self._in_flight: dict[bytes, Proposal] = {}
         self._proposals: deque[Proposal] = deque()
 
-    def evaluate(
+    def evaluate(  # noqa: C901, PLR0912 - one loop over the writes: calls would cost more
         self,
         waiting: Iterable[WaitingWrite],
         *,
@@ -123,21 +123,21 @@ class Leadership:
                 except ModelError as error:
                     state_answers.append(_state_answer(stream, slot, error))
                     continue
-                image, write_units = result.image, result.units
+                new, write_units = result.image, result.units
                 if result.returned:
                     columns.answers[request_id] = result.returned
             else:
-                write_units = 0
+                new, write_units = image, 0
             size_before = image_size_bytes(old) if old else 0
-            size_after = image_size_bytes(image) if image else 0
+            size_after = image_size_bytes(new) if new else 0
             if not write_units:
                 larger = size_before if size_before > size_after else size_after
                 write_units = -(-larger // CAPACITY_UNIT_BYTES) or 1
             if size_before != size_after:
                 _add_size(columns.sizes, key, size_before, size_after)
-            fresh[key] = image
+            fresh[key] = new
             keys.append(key)
-            images.append(image)
+            images.append(new)
             request_ids.append(request_id)
             units.append(write_units)
             proposal.streams.append(stream)
@@ -213,9 +213,7 @@ def _answer_all(proposal: Proposal, outcome: Outcome) -> None:
 
 
 def _state_answer(stream: RouteStream, slot: int, error: ModelError) -> StateAnswer:
-    outcome = (
-        Outcome.CONDITION_FAILED if isinstance(error, ConditionFailed) else Outcome.INVALID
-    )
+    outcome = Outcome.CONDITION_FAILED if isinstance(error, ConditionFailed) else Outcome.INVALID
     return StateAnswer(stream, slot, outcome, encode_error(error))
 
 

@@ -23,7 +23,9 @@ class Tree(Protocol):
         """Return the image under `key`, or None."""
         ...
 
-    def scan(self, low: bytes, high: bytes, backwards: bool) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, low: bytes, high: bytes, *, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, image) with low <= key < high in key order, or backwards."""
         ...
 
@@ -79,10 +81,10 @@ class PartitionMachine:
 
         Valid until the machine changes: read what is needed at once.
         """
-        layers = [self._active.scan(low, high, backwards)]
+        layers = [self._active.scan(low, high, backwards=backwards)]
         if self._frozen is not None:
-            layers.append(self._frozen.scan(low, high, backwards))
-        layers.append(self._tree.scan(low, high, backwards))
+            layers.append(self._frozen.scan(low, high, backwards=backwards))
+        layers.append(self._tree.scan(low, high, backwards=backwards))
         return merge_newest_first(layers, backwards=backwards)
 
     def answered(self, request_id: bytes) -> Answer | None:
