@@ -59,6 +59,7 @@ class Pipeline:
         self._room: deque[Future[None]] = deque()  # callers that wait until a call ends
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._wake = asyncio.Event()  # set: there may be something to send
         self._connected = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -78,8 +79,9 @@ class Pipeline:
 
     async def close(self) -> None:
         """End the stream; calls that are still open are resolved as past their deadline."""
-        if self._runner is None:
+        if self._runner is None or self._is_closed:
             return
+        self._is_closed = True
         self._runner.cancel()
         await asyncio.wait([self._runner], timeout=CLOSE_TIMEOUT_SECONDS)
         if self._timer is not None:
@@ -106,6 +108,8 @@ class Pipeline:
         The call is sent again by itself, with the same request id, if the stream breaks.
         """
         loop = self.loop
+        if self._is_closed:
+            return None
         while self._calls.is_full:
             if not await self._wait_for_room(call.deadline):
                 return None
@@ -129,7 +133,7 @@ class Pipeline:
                 await room
         except TimeoutError:
             return False
-        return self._runner is not None and not self._runner.done()
+        return not self._is_closed
 
     def _let_in(self) -> None:
         free = self._calls.open_max - len(self._calls)
