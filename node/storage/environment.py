@@ -6,6 +6,7 @@ the file is checked against its own meta pages, by plain reads, before it is map
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import struct
@@ -177,6 +178,8 @@ def storage_error(error: Exception, doing: str) -> StorageFull | StorageFailed:
         return StorageFull(f"{doing}: the map is full; raise the map size and restart")
     if isinstance(error, lmdb.DiskError):
         return StorageFull(f"{doing}: no space left on the device")
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageFull(f"{doing}: {error}")
     return StorageFailed(f"{doing}: {error}")
 
 
