@@ -104,6 +104,14 @@ class ConfigurationHistory:
         self.index, self.current = self._history[-1]
         return True
 
+    def may_lead(self, node_id: int) -> bool:
+        """Whether the node is a voter in what is in effect or in what it may go back to.
+
+        A replica whose own removal is in its log, uncommitted, may be the only one that can be
+        elected to commit it. Source: Raft thesis, section 4.2.2.
+        """
+        return any(configuration.is_voter(node_id) for _, configuration in self._history)
+
     def settle(self, commit: int) -> None:
         """Forget what can no longer come back, now that `commit` is committed."""
         while len(self._history) > 1 and self._history[1][0] <= commit:

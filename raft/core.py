@@ -565,7 +565,7 @@ class RaftCore:
 
     def promotable(self) -> bool:
         """Whether this replica may campaign."""
-        return self.configurations.current.is_voter(self.node_id) and self.installing is None
+        return self.installing is None and self.configurations.may_lead(self.node_id)
 
     # Time
 

@@ -517,7 +517,7 @@ class Leadership:
         core.dirty = True
 
     def describe(self) -> tuple[ProgressStatus, ...]:
-        """Return what is known of every member."""
+        """Return what is known of every other member."""
         learners = self._core.configurations.current.learners
         timeout = self._core.config.election_ticks_min
         return tuple(
@@ -529,5 +529,5 @@ class Leadership:
                 active=self._clock - progress.heard <= timeout,
                 learner=progress.node_id in learners,
             )
-            for progress in self.progress.values()
+            for progress in self._others
         )

@@ -7,6 +7,7 @@ crash; everything else does not. `Cluster` delivers messages and ticks in a fixe
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypedDict, Unpack
 
 from raft.check import check_core
 from raft.core import RaftCore
@@ -22,6 +23,23 @@ from raft.types import (
     Role,
     SnapshotMeta,
 )
+
+
+class Settings(TypedDict, total=False):
+    """What a test may set of a RaftConfig."""
+
+    election_ticks_min: int
+    heartbeat_ticks: int
+    quick_campaign_ticks: int
+    quick_campaign_count: int
+    append_bytes_max: int
+    in_flight_count_max: int
+    in_flight_bytes_max: int
+    committed_bytes_max: int
+    uncommitted_bytes_max: int
+    cache_bytes_max: int
+    tell_commit_at_once: bool
+
 
 State = tuple[tuple[int, bytes], ...]
 """What a replica has applied: (index, payload) of every command, in order."""
@@ -232,7 +250,7 @@ class Cluster:
         learners: Sequence[int] = (),
         strangers: Sequence[int] = (),
         seed: int = 1,
-        **settings: int | bool,
+        **settings: Unpack[Settings],
     ) -> None:
         self.rng = Random(seed)
         self.configuration = Configuration(tuple(voters), learners=tuple(learners))
@@ -249,7 +267,7 @@ class Cluster:
 
     def add(self, node_id: int, configuration: Configuration) -> Node:
         """Start a node with an empty disk."""
-        config = replace(RaftConfig(node_id=node_id), **self.settings)
+        config = RaftConfig(node_id=node_id, **self.settings)
         self.nodes[node_id] = Node(config, Disk(configuration), self.rng)
         return self.nodes[node_id]
 

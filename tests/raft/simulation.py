@@ -25,7 +25,7 @@ from raft.types import (
     RaftConfig,
     Role,
 )
-from tests.raft.cluster import Disk, Node, State
+from tests.raft.cluster import Disk, Node, Settings, State
 
 STEPS = 6000
 """Steps of chance a seed. Ours: some 70 ms."""
@@ -73,7 +73,8 @@ class World:
         self.starts: Counter[int] = Counter()
         self.nodes: dict[int, SimulatedNode] = {}
         configuration = Configuration(self.voters)
-        settings = {
+        settings: Settings = {
+            "tell_commit_at_once": rng.random() < 0.5,
             "election_ticks_min": rng.choice((5, 10, 20)),
             "heartbeat_ticks": rng.choice((1, 2, 4)),
             "append_bytes_max": rng.choice((20, 1000)),
@@ -83,10 +84,9 @@ class World:
             "uncommitted_bytes_max": rng.choice((100, 100000)),
             "cache_bytes_max": rng.choice((0, 2000, 1000000)),
         }
-        at_once = rng.random() < 0.5
         for node_id in self.ids:
             known = configuration if node_id in self.voters else Configuration(())
-            config = RaftConfig(node_id=node_id, tell_commit_at_once=at_once, **settings)
+            config = RaftConfig(node_id=node_id, **settings)
             self.nodes[node_id] = SimulatedNode(self, config, Disk(known))
         self.actions: tuple[tuple[Callable[[], None], float], ...] = (
             (self.deliver, 50),
@@ -436,7 +436,7 @@ class World:
         """One tick and all that follows from it, in order, without chance but for timeouts."""
         for node in self.nodes.values():
             node.core.tick()
-        for _ in range(200):
+        for _ in range(5000):
             for node in self.nodes.values():
                 while node.core.has_ready() or node.writing is not None:
                     self.take(node)
