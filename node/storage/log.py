@@ -316,7 +316,9 @@ class LogStore:
                 transaction.put(layout.HEAD_KEY, layout.encode_head(record.head))
             if record.sequence:
                 key = layout.SEQUENCE.pack(record.sequence)
-                transaction.put(key, record.blob, append=True)
+                # LMDB answers "not the greatest key" with False, not with an error.
+                if not transaction.put(key, record.blob, append=True):
+                    raise lmdb.KeyExistsError(f"there is a record after {record.sequence}")
             for sequence in range(record.delete_low, record.delete_high):
                 transaction.delete(layout.SEQUENCE.pack(sequence))
             transaction.commit()
