@@ -65,6 +65,10 @@ class Sentence(StrEnum):
     MUST_NOT_BE_NULL = "Member must not be null"
     MUST_BE_IN = "Member must satisfy enum value set: [{values}]"
     MUST_MATCH = "Member must satisfy regular expression pattern: {pattern}"
+    MAP_VALUES_MUST = (
+        "Map value must satisfy constraint: [Member must have length less than or equal to "
+        "{length_max}, Member must have length greater than or equal to {length_min}]"
+    )
     LENGTH_AT_LEAST = "Member must have length greater than or equal to {limit}"
     LENGTH_AT_MOST = "Member must have length less than or equal to {limit}"
     VALUE_AT_LEAST = "Member must have value greater than or equal to {limit}"
@@ -214,13 +218,6 @@ class Sentence(StrEnum):
     BATCH_WRITE_COUNT = "Too many items requested for the BatchWriteItem call"
     BATCH_GET_COUNT = "Too many items requested for the BatchGetItem call"
     BATCH_DUPLICATES = "Provided list of item keys contains duplicates"
-    BATCH_ONE_ACTION = (
-        "Supplied AttributeValue has more than one datatypes set, "
-        "must contain exactly one of the supported operations"
-    )
-    BATCH_NO_ACTION = (
-        "Supplied WriteRequest is empty, must contain exactly one of the supported operations"
-    )
     LIST_DUPLICATES = (
         "One or more parameter values were invalid: Duplicate value in attribute name: {name}"
     )
@@ -244,7 +241,7 @@ class Sentence(StrEnum):
     )
     DEFINITIONS_DUPLICATE = (
         "One or more parameter values were invalid: "
-        "Duplicate AttributeName in AttributeDefinitions: {name}"
+        "AttributeDefinitions must not have two attributes with the same name"
     )
     KEY_SCHEMA_MISSING = "One or more parameter values were invalid: KeySchema must be specified"
     THROUGHPUT_FORBIDDEN = (

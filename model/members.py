@@ -36,11 +36,11 @@ Body: TypeAlias = dict[str, object]
 """A request's JSON object."""
 
 _TABLE_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
-_TABLE_NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
+TABLE_NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
 _TABLE_ARN: Final = re.compile(
     r"arn:aws[a-zA-Z-]*:dynamodb:[^:/]*:[0-9]*:table/([a-zA-Z0-9_.-]{3,255})"
 )
-_VIOLATIONS_MAX: Final = 10
+VIOLATIONS_MAX: Final = 10
 """Most violations that one message lists. Source: AWS's messages."""
 
 
@@ -55,7 +55,11 @@ class Member:
     value_max: int | None = None
     length_min: int | None = None
     length_max: int | None = None
+    pattern: str | None = None
     check_inside: Callable[[object], object] | None = None  # raises SerializationFailed
+    # Constraints on what is inside, given its path, and the JSON types that it relies on.
+    check_outline: Callable[[object], object] | None = None
+    violations_inside: Callable[[str, object], list[str]] | None = None
     is_supported: Callable[[object], bool] | None = None  # None: every value is
 
 
@@ -125,20 +129,31 @@ def check_members(body: object, members: Mapping[str, Member]) -> Body:
         check_type(value, member.shape)
         if member.is_supported is not None and not member.is_supported(value):
             refused = refused or name
-        if member.shape is not STRUCTURE and member is not TABLE_NAME:
+        if member.violations_inside is not None and member.check_outline is not None:
+            member.check_outline(value)
+            violations.extend(member.violations_inside(_path(name), value))
+        elif member.shape is not STRUCTURE and member is not TABLE_NAME:
             _check_constraints(_path(name), value, member, violations)
-    for name, member in members.items():
-        if member.required and body.get(name) is None:
-            violations.append(missing(_path(name)))
-    if TABLE_NAME is members.get("TableName"):
-        table_name = body.get("TableName")
-        if type(table_name) is str and not _TABLE_NAME.fullmatch(table_name):
-            violations.extend(table_name_violations("tableName", table_name))
+    violations.extend(_always_violations(body, members))
     if violations:
         raise first_fault(body, members, constraints_broken(violations))
     if refused:
         raise first_fault(body, members, invalid(Sentence.PARAMETER_UNSUPPORTED, name=refused))
     return body
+
+
+def _always_violations(body: Body, members: Mapping[str, Member]) -> list[str]:
+    """Return the constraints broken by what is absent, and by the table's name."""
+    violations = [
+        missing(_path(name))
+        for name, member in members.items()
+        if member.required and body.get(name) is None
+    ]
+    if members.get("TableName") is TABLE_NAME:
+        table_name = body.get("TableName")
+        if type(table_name) is str and not _TABLE_NAME.fullmatch(table_name):
+            violations.extend(table_name_violations("tableName", table_name))
+    return violations
 
 
 def first_fault(body: Body, members: Mapping[str, Member], fault: ModelError) -> ModelError:
@@ -160,7 +175,7 @@ def constraints_broken(violations: Sequence[str]) -> ValidationError:
         Sentence.CONSTRAINTS,
         count=len(violations),
         plural="" if len(violations) == 1 else "s",
-        violations="; ".join(violations[:_VIOLATIONS_MAX]),
+        violations="; ".join(violations[:VIOLATIONS_MAX]),
     )
 
 
@@ -184,6 +199,15 @@ def _echo(value: object) -> str:
     return f"'{str(value)[:ECHO_LENGTH_MAX]}'"
 
 
+def member_violations(path: str, value: object, member: Member) -> list[str]:
+    """Return the broken constraints of a member inside another; null is checked as absent."""
+    if value is None:
+        return [missing(path)] if member.required else []
+    violations: list[str] = []
+    _check_constraints(path, value, member, violations)
+    return violations
+
+
 def _path(name: str) -> str:
     return name[0].lower() + name[1:]
 
@@ -201,6 +225,8 @@ def _check_constraints(path: str, value: object, member: Member, violations: lis
             violations.append(violation(path, value, Sentence.VALUE_AT_MOST, limit=limit))
     if isinstance(value, str | list) and member.shape in {STRING, LIST}:
         violations.extend(length_violations(path, value, member.length_min, member.length_max))
+        if member.pattern is not None and not re.fullmatch(member.pattern, str(value)):
+            violations.append(violation(path, value, Sentence.MUST_MATCH, pattern=member.pattern))
 
 
 def length_violations(
@@ -224,8 +250,8 @@ def table_name_violations(path: str, text: str) -> list[str]:
     if len(text) > TABLE_ARN_LENGTH_MAX:
         return length_violations(path, text, None, TABLE_ARN_LENGTH_MAX)
     violations = length_violations(path, text, TABLE_NAME_LENGTH_MIN, TABLE_NAME_LENGTH_MAX)
-    if not re.fullmatch(_TABLE_NAME_PATTERN, text):
-        violations.append(violation(path, text, Sentence.MUST_MATCH, pattern=_TABLE_NAME_PATTERN))
+    if not re.fullmatch(TABLE_NAME_PATTERN, text):
+        violations.append(violation(path, text, Sentence.MUST_MATCH, pattern=TABLE_NAME_PATTERN))
     return violations
 
 

@@ -276,7 +276,7 @@ def parse_get_item(body: object) -> GetItem:
     try:
         key = map_of(checked, "Key")
         measure_item(key)
-        projection = _projection(checked)
+        projection = projection_of(checked)
     except ValidationError as fault:
         raise first_fault(checked, GET_ITEM, fault) from None
     return GetItem(
@@ -349,7 +349,7 @@ def _range_request(body: Body, other_texts: Mapping[str, str | None]) -> RangeRe
     )
 
 
-def _projection(body: Body) -> Projection | None:
+def projection_of(body: Body) -> Projection | None:
     """Compile the projection of a GetItem, or of one table of a BatchGetItem."""
     text = text_of(body, "ProjectionExpression")
     names = placeholders_of(body, {"ProjectionExpression": text}).names

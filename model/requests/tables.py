@@ -1,0 +1,333 @@
+"""CreateTable, DescribeTable, ListTables, DeleteTable. See model.tables for tables themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from model.errors import Sentence, ValidationError, invalid
+from model.limits import (
+    KEY_NAME_LENGTH_MAX,
+    LIST_TABLES_MAX,
+    TABLE_NAME_LENGTH_MAX,
+    TABLE_NAME_LENGTH_MIN,
+    THROUGHPUT_UNITS_MAX,
+)
+from model.members import (
+    TABLE_NAME,
+    TABLE_NAME_PATTERN,
+    VIOLATIONS_MAX,
+    Body,
+    Member,
+    boolean,
+    check_members,
+    integer,
+    is_empty,
+    length_violations,
+    member_violations,
+    optional_map_of,
+    string,
+    table_name_of,
+    text_of,
+    unsupported,
+)
+from model.shapes import INTEGER, LIST, STRING, STRUCTURE, check_list, check_map, check_type
+from model.tables import PAY_PER_REQUEST, PROVISIONED, Table
+
+_KEY_NAME: Final = Member(shape=STRING, required=True, length_min=1, length_max=KEY_NAME_LENGTH_MAX)
+_DEFINITION: Final = {
+    "AttributeName": _KEY_NAME,
+    "AttributeType": Member(shape=STRING, required=True, values=("B", "N", "S")),
+}
+_KEY_ELEMENT: Final = {
+    "AttributeName": _KEY_NAME,
+    "KeyType": Member(shape=STRING, required=True, values=("HASH", "RANGE")),
+}
+_UNITS: Final = Member(shape=INTEGER, required=True, value_min=1)
+_THROUGHPUT: Final = {"WriteCapacityUnits": _UNITS, "ReadCapacityUnits": _UNITS}
+
+
+def _check_structures(value: object) -> None:
+    """Check the JSON types of a list of structures whose members are strings."""
+    for structure in check_list(value, STRUCTURE):
+        check_map(structure, STRING)
+
+
+def _definitions_violations(path: str, value: object) -> list[str]:
+    return _list_violations(path, value, _DEFINITION)
+
+
+def _key_schema_violations(path: str, value: object) -> list[str]:
+    assert isinstance(value, list)
+    violations = length_violations(path, value, 1, 2)
+    return violations + _list_violations(path, value, _KEY_ELEMENT)
+
+
+def _list_violations(path: str, value: object, members: Mapping[str, Member]) -> list[str]:
+    assert isinstance(value, list)
+    violations: list[str] = []
+    for position, structure in enumerate(value, start=1):
+        given = structure if isinstance(structure, dict) else {}
+        violations.extend(_violations(f"{path}.{position}.member", given, members))
+        if len(violations) >= VIOLATIONS_MAX:  # no more are shown, and the list may be long
+            break
+    return violations
+
+
+def _throughput_violations(path: str, value: object) -> list[str]:
+    assert isinstance(value, dict)
+    return _violations(path, value, _THROUGHPUT)
+
+
+def _violations(path: str, given: dict[str, object], members: Mapping[str, Member]) -> list[str]:
+    return [
+        violation
+        for name, member in members.items()
+        for violation in member_violations(
+            f"{path}.{name[0].lower()}{name[1:]}", given.get(name), member
+        )
+    ]
+
+
+def _check_throughput(value: object) -> None:
+    for name, units in check_map_values(value):
+        if name in _THROUGHPUT:
+            check_type(units, INTEGER)
+
+
+def check_map_values(value: object) -> list[tuple[str, object]]:
+    """Return the members of a structure."""
+    check_type(value, STRUCTURE)
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _is_off(flag: str) -> Member:
+    """Return an unsupported structure that is harmless while its flag is not set."""
+    return unsupported(STRUCTURE, lambda value: isinstance(value, dict) and not value.get(flag))
+
+
+CREATE_TABLE: Final[Mapping[str, Member]] = {
+    "AttributeDefinitions": Member(
+        shape=LIST,
+        check_outline=_check_structures,
+        violations_inside=_definitions_violations,
+    ),
+    "TableName": TABLE_NAME,
+    "KeySchema": Member(
+        shape=LIST,
+        check_outline=_check_structures,
+        violations_inside=_key_schema_violations,
+    ),
+    "BillingMode": string(PROVISIONED, PAY_PER_REQUEST),
+    "ProvisionedThroughput": Member(
+        shape=STRUCTURE,
+        check_outline=_check_throughput,
+        violations_inside=_throughput_violations,
+    ),
+    "DeletionProtectionEnabled": boolean(),
+    "TableClass": Member(
+        shape=STRING,
+        values=("STANDARD", "STANDARD_INFREQUENT_ACCESS"),
+        is_supported=lambda value: value == "STANDARD",
+    ),
+    "LocalSecondaryIndexes": unsupported(LIST, is_empty),
+    "GlobalSecondaryIndexes": unsupported(LIST, is_empty),
+    "VectorIndexes": unsupported(LIST, is_empty),
+    "Tags": unsupported(LIST, is_empty),
+    "StreamSpecification": _is_off("StreamEnabled"),
+    "SSESpecification": _is_off("Enabled"),
+    "WarmThroughput": unsupported(STRUCTURE, is_empty),
+    "OnDemandThroughput": unsupported(STRUCTURE, is_empty),
+    "ResourcePolicy": unsupported(STRING, is_empty),
+    "GlobalTableSourceArn": unsupported(STRING),
+    "GlobalTableSettingsReplicationMode": unsupported(STRING),
+}
+ONE_TABLE: Final[Mapping[str, Member]] = {"TableName": TABLE_NAME}
+LIST_TABLES: Final[Mapping[str, Member]] = {
+    "ExclusiveStartTableName": Member(
+        shape=STRING,
+        length_min=TABLE_NAME_LENGTH_MIN,
+        length_max=TABLE_NAME_LENGTH_MAX,
+        pattern=TABLE_NAME_PATTERN,
+    ),
+    "Limit": integer(1, LIST_TABLES_MAX),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateTable:
+    """A checked CreateTable."""
+
+    table_name: str
+    attribute_definitions: list[dict[str, object]]
+    key_schema: list[dict[str, object]]
+    billing_mode: str
+    read_units: int
+    write_units: int
+    deletion_protected: bool
+
+    def definition(self, *, created_at: float, table_uuid: str) -> bytes:
+        """Return what the catalog keeps: JSON bytes, for `model.tables.load_table`.
+
+        `created_at` is in seconds since the epoch; `table_uuid` is the TableId that callers see.
+        """
+        return orjson.dumps(
+            {
+                "TableName": self.table_name,
+                "TableId": table_uuid,
+                "CreationDateTime": created_at,
+                "AttributeDefinitions": self.attribute_definitions,
+                "KeySchema": self.key_schema,
+                "BillingMode": self.billing_mode,
+                "ProvisionedThroughput": {
+                    "ReadCapacityUnits": self.read_units,
+                    "WriteCapacityUnits": self.write_units,
+                },
+                "DeletionProtectionEnabled": self.deletion_protected,
+            }
+        )
+
+
+@dataclass(slots=True)
+class DescribeTable:
+    """A checked DescribeTable."""
+
+    table_name: str
+
+    def response(self, description: dict[str, object]) -> bytes:
+        """Return the JSON response; `description` is `model.tables.describe_table`'s."""
+        return orjson.dumps({"Table": description})
+
+
+@dataclass(slots=True)
+class DeleteTable:
+    """A checked DeleteTable."""
+
+    table_name: str
+
+    def check(self, table: Table) -> None:
+        """Raise ValidationError if the table is protected against deletion."""
+        if table.is_deletion_protected:
+            raise invalid(Sentence.DELETION_PROTECTED)
+
+
+@dataclass(slots=True)
+class ListTables:
+    """A checked ListTables."""
+
+    start_name: str | None
+    limit: int
+
+    def response(self, names: Iterable[str]) -> bytes:
+        """Return one page of all tables' names, in any order given."""
+        after = sorted(name for name in names if self.start_name is None or name > self.start_name)
+        document: dict[str, object] = {"TableNames": after[: self.limit]}
+        if len(after) > self.limit:
+            document["LastEvaluatedTableName"] = after[self.limit - 1]
+        return orjson.dumps(document)
+
+
+def parse_create_table(body: object) -> CreateTable:
+    """Check a CreateTable body; raises SerializationFailed or ValidationError."""
+    checked = check_members(body, CREATE_TABLE)
+    billing_mode = text_of(checked, "BillingMode") or PROVISIONED
+    read_units, write_units = _throughput(checked, billing_mode)
+    definitions = _structures(checked, "AttributeDefinitions", Sentence.DEFINITIONS_MISSING)
+    elements = _structures(checked, "KeySchema", Sentence.KEY_SCHEMA_MISSING)
+    _check_key_schema(elements, definitions)
+    return CreateTable(
+        table_name=table_name_of(text_of(checked, "TableName") or ""),
+        attribute_definitions=[_only(definition, _DEFINITION) for definition in definitions],
+        key_schema=[_only(element, _KEY_ELEMENT) for element in elements],
+        billing_mode=billing_mode,
+        read_units=read_units,
+        write_units=write_units,
+        deletion_protected=checked.get("DeletionProtectionEnabled") is True,
+    )
+
+
+def parse_describe_table(body: object) -> DescribeTable:
+    """Check a DescribeTable body; raises SerializationFailed or ValidationError."""
+    checked = check_members(body, ONE_TABLE)
+    return DescribeTable(table_name_of(text_of(checked, "TableName") or ""))
+
+
+def parse_delete_table(body: object) -> DeleteTable:
+    """Check a DeleteTable body; raises SerializationFailed or ValidationError."""
+    checked = check_members(body, ONE_TABLE)
+    return DeleteTable(table_name_of(text_of(checked, "TableName") or ""))
+
+
+def parse_list_tables(body: object) -> ListTables:
+    """Check a ListTables body; raises SerializationFailed or ValidationError."""
+    checked = check_members(body, LIST_TABLES)
+    limit = checked.get("Limit")
+    return ListTables(
+        text_of(checked, "ExclusiveStartTableName"),
+        limit if isinstance(limit, int) else LIST_TABLES_MAX,
+    )
+
+
+def created_response(description: dict[str, object]) -> bytes:
+    """Return the JSON response of CreateTable and DeleteTable."""
+    return orjson.dumps({"TableDescription": description})
+
+
+def _structures(body: Body, name: str, absent: Sentence) -> list[dict[str, object]]:
+    given = body.get(name)
+    if not isinstance(given, list) or not given:
+        raise invalid(absent)
+    return [structure for structure in given if isinstance(structure, dict)]
+
+
+def _only(structure: Mapping[str, object], members: Mapping[str, Member]) -> dict[str, object]:
+    return {name: structure[name] for name in members}
+
+
+def _throughput(body: Body, billing_mode: str) -> tuple[int, int]:
+    """Return (read, write) units; (0, 0) for an on-demand table."""
+    given = optional_map_of(body, "ProvisionedThroughput")
+    if billing_mode == PAY_PER_REQUEST:
+        if given is not None:
+            raise invalid(Sentence.THROUGHPUT_FORBIDDEN)
+        return 0, 0
+    if given is None:
+        raise invalid(Sentence.THROUGHPUT_MISSING)
+    return _units(given, "ReadCapacityUnits"), _units(given, "WriteCapacityUnits")
+
+
+def _units(given: dict[str, object], name: str) -> int:
+    value = given[name]
+    assert isinstance(value, int)
+    if value > THROUGHPUT_UNITS_MAX:
+        raise invalid(Sentence.THROUGHPUT_TOO_LARGE, value=value, name=name)
+    return value
+
+
+def _check_key_schema(
+    elements: list[dict[str, object]], definitions: list[dict[str, object]]
+) -> None:
+    """Check that the key schema is one partition key and perhaps a sort key, both defined."""
+    names = [str(element["AttributeName"]) for element in elements]
+    defined = [str(definition["AttributeName"]) for definition in definitions]
+    if elements[0]["KeyType"] != "HASH":
+        raise invalid(Sentence.KEY_SCHEMA_FIRST)
+    if len(elements) > 1:
+        if elements[1]["KeyType"] != "RANGE":
+            raise invalid(Sentence.KEY_SCHEMA_SECOND)
+        if names[0] == names[1]:
+            raise invalid(Sentence.KEY_SCHEMA_SAME_NAME)
+    if len(set(defined)) != len(defined):
+        raise invalid(Sentence.DEFINITIONS_DUPLICATE)
+    if any(name not in defined for name in names):
+        raise _undefined(names, defined)
+    if len(names) != len(defined):
+        raise invalid(Sentence.KEY_SCHEMA_COUNT)
+
+
+def _undefined(names: list[str], defined: list[str]) -> ValidationError:
+    shown = ", ".join(defined[:VIOLATIONS_MAX])
+    return invalid(Sentence.KEY_SCHEMA_UNDEFINED, keys=", ".join(names), definitions=shown)
