@@ -7,7 +7,6 @@ LMDB environment, two databases; see `layout`. No overlaying of memtables here: 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ class ItemStore:
     """All items of one node.
 
     Threads: `get`, `scan`, `refresh` and `snapshot_reader` on the loop thread; everything that
-    writes on one writer thread (its own, not the log's); the rest anywhere.
+    writes on one writer thread (its own, not the log's), one call at a time; the rest anywhere.
     """
 
     def __init__(
@@ -94,7 +93,6 @@ class ItemStore:
         self._transaction_version = 0
         # The writer's; `version` counts its transactions and is read by the loop.
         self._version = 0
-        self._writer: int | None = None
         self._failure: str | None = None
 
     @classmethod
@@ -318,9 +316,6 @@ class ItemStore:
         """Begin, commit and sync; or undo everything, and latch what is not to be retried."""
         if self._failure is not None:
             raise StorageFailed(f"an earlier write failed: {self._failure}")
-        if self._writer is None:
-            self._writer = threading.get_ident()
-        assert self._writer == threading.get_ident(), "one thread writes, always the same"
         self._failure = "it did not end"
         try:
             transaction = self._environment.begin(write=True)

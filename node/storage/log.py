@@ -9,7 +9,6 @@ No retries here: an unexpected error of a commit is final for the process.
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,8 +120,8 @@ class _Found:
 class LogStore:
     """Durable logs of all groups of one node.
 
-    Threads: `commit` runs on the writer thread (always the same one); everything else on the
-    loop thread. One record at a time: prepare -> commit -> publish, then the next prepare.
+    Threads: `commit` runs on the writer thread; everything else on the loop thread. One record at
+    a time: prepare -> commit -> publish, then the next prepare.
     """
 
     def __init__(
@@ -147,7 +146,6 @@ class LogStore:
         # The writer's:
         self._committed = self._published
         self._commit_count = 0
-        self._writer: int | None = None
         self._failure: str | None = None
 
     @classmethod
@@ -292,9 +290,6 @@ class LogStore:
         """
         if self._failure is not None:
             raise StorageFailed(f"an earlier commit failed: {self._failure}")
-        if self._writer is None:
-            self._writer = threading.get_ident()
-        assert self._writer == threading.get_ident(), "one thread commits, always the same"
         assert record.sequence in (0, self._committed + 1)
         # Latched until proven otherwise, so that no way out of here can leave it open.
         self._failure = "it did not end"

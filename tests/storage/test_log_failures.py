@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -280,24 +279,6 @@ def test_unexpected_error_is_latched(tmp_path: Path) -> None:
     record.sequence = 2
     with pytest.raises(StorageFailed, match="an earlier commit failed"):
         log.commit(record)
-    log.close()
-
-
-def test_only_one_thread_commits(tmp_path: Path) -> None:
-    log = open_log(tmp_path / "log")
-    write(log, GroupWrite(1, entries=entries(1, 3)))
-    caught: list[BaseException] = []
-
-    def other() -> None:
-        try:
-            log.commit(log.prepare([]))
-        except AssertionError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    assert len(caught) == 1
     log.close()
 
 
