@@ -152,7 +152,7 @@ class Host:
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
         self._live_tables: set[bytes] = set()
-        self._draining = False
+        self._drained: set[int] = set()
         self._campaigns: dict[int, int] = {}
         self._settled: dict[int, float] = {}
         self._balance_at = 0.0
@@ -356,22 +356,26 @@ class Host:
         return True
 
     def drain(self) -> bool:
-        """Hand every leadership to the replica that is furthest; return whether none is left."""
-        self._draining = True
-        left = False
+        """Hand every leadership to the replica that is furthest; return whether that is done.
+
+        Each group once: when all nodes stop together, leaderships must not go in circles.
+        """
+        handing_over = False
         for replica in self.replicas.values():
-            core = replica.core
-            if core.role is not Role.LEADER:
+            if replica.core.role is not Role.LEADER:
                 continue
-            others = [progress for progress in core.status().progress if progress.active]
-            others = [progress for progress in others if progress.node_id != self.node_id]
-            if not others:
-                continue
-            left = True
-            if not replica.transferring:
-                best = max(others, key=lambda progress: progress.match)
-                self.transfer_leadership(replica.group, best.node_id)
-        return not left
+            if replica.group not in self._drained:
+                self._drained.add(replica.group)
+                others = [
+                    progress
+                    for progress in replica.core.status().progress
+                    if progress.active and progress.node_id != self.node_id
+                ]
+                if others:
+                    best = max(others, key=lambda progress: progress.match)
+                    self.transfer_leadership(replica.group, best.node_id)
+            handing_over = handing_over or replica.transferring
+        return not handing_over
 
     def transfer_leadership(self, group: int, to: int) -> bool:
         """Hand a group's leadership over; False if this node does not lead it."""
@@ -408,7 +412,7 @@ class Host:
             self._stalled = True
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
             self._give_up_leaderships()
-        if now >= self._balance_at and not self._draining:
+        if now >= self._balance_at and not self._drained:
             self._balance_at = now + BALANCE_SECONDS
             self._balance(now)
         self.checkpointer.maybe_start(self.replicas, now)
@@ -586,13 +590,8 @@ class Host:
         replica.follow_role()
         core = replica.core
         self._settled[replica.group] = now
-        self._shell.log(
-            "role_changed",
-            group=replica.group,
-            role=core.role.value,
-            term=core.term,
-            leader=core.leader,
-        )
+        if core.role is Role.LEADER:
+            self._shell.log("leader_elected", group=replica.group, term=core.term)
         if isinstance(replica, PartitionReplica):
             hint = self._hint(replica)
             for stream in self._streams:

@@ -44,7 +44,7 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy
 loop (measured)."""
 
-STOP_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 0.3
 """How long open calls may go on after the service has been told to stop. Ours."""
 
 
@@ -110,6 +110,7 @@ async def _serve(
     except JoinRefused as refusal:
         await server.stop(None)
         return _refuse(str(refusal), IDENTITY_EXIT)
+    shell = None
     if joined:
         shell = ProcessShell(
             identity=identity,
@@ -123,7 +124,10 @@ async def _serve(
         servicer.shell = shell
         log("serving", listen=options.listen, az=options.az)
         await shell.run(stop)
+    servicer.end_streams()
     await server.stop(STOP_SECONDS)
+    if shell is not None:
+        await shell.close()
     log_store.close()
     items.close()
     lock.release()

@@ -33,6 +33,9 @@ from raft.types import (
 WAITING_MAX: Final = 16_384
 """Most requests of a kind that wait at one replica. Ours: four full batches of a router."""
 
+WAITING_BYTES_MAX: Final = 64 << 20
+"""Bytes of images and programs that wait at one replica, above which more are refused. Ours."""
+
 MEMTABLE_BYTES_MAX: Final = 256 << 20
 """Memtable bytes of one replica above which writes are refused: the checkpoint cannot keep up.
 Ours."""
@@ -222,6 +225,7 @@ class PartitionReplica(Replica):
         self._low = arc[0].to_bytes(8, "big")
         self._last = (arc[1] - 1).to_bytes(8, "big")
         self._waiting: list[WaitingWrite] = []
+        self._waiting_bytes = 0
         self._leadership: Leadership | None = None
         self._state_answers: deque[tuple[int, list[StateAnswer]]] = deque()
 
@@ -236,15 +240,16 @@ class PartitionReplica(Replica):
 
     def write(self, waiting: WaitingWrite) -> None:
         """Take in one routed write; it is evaluated in the next turn that may write."""
-        stream, slot, _, _, key, _, _ = waiting
+        stream, slot, _, _, key, image, program = waiting
         if self.core.role is not Role.LEADER or self.installing:
             stream.answer(slot, Outcome.NOT_LEADER)
         elif not self.owns(key):
             stream.answer(slot, Outcome.NOT_REPLICA)
-        elif len(self._waiting) >= WAITING_MAX or self.machine.memtable_bytes > MEMTABLE_BYTES_MAX:
+        elif len(self._waiting) >= WAITING_MAX or self._waiting_bytes > WAITING_BYTES_MAX:
             stream.answer(slot, Outcome.OVERLOADED)
         else:
             self._waiting.append(waiting)
+            self._waiting_bytes += len(image) + len(program)
 
     def start_waiting(self, now: float, time_ms: int) -> None:
         """Evaluate the waiting writes and propose what they change as one entry."""
@@ -253,11 +258,17 @@ class PartitionReplica(Replica):
             return
         if not self.core.may_evaluate or self.transferring:
             self._waiting = [write for write in self._waiting if _keep(write, now)]
+            self._count_waiting()
             return
-        waiting, self._waiting = self._waiting, []
-        proposal, state_answers = leadership.evaluate(
-            waiting, now=now, time_ms=time_ms, live_tables=self.live_tables
+        if self.machine.memtable_bytes > MEMTABLE_BYTES_MAX:
+            self.refuse_waiting(Outcome.OVERLOADED)
+            return
+        evaluation = leadership.evaluate(
+            self._waiting, now=now, time_ms=time_ms, live_tables=self.live_tables
         )
+        del self._waiting[: evaluation.taken]
+        self._count_waiting()
+        proposal, state_answers = evaluation.proposal, evaluation.state_answers
         if proposal is not None:
             try:
                 (index,) = self.core.propose([encode_write_entry(proposal.columns)])
@@ -312,16 +323,19 @@ class PartitionReplica(Replica):
         if leads and self._leadership is None:
             self._leadership = Leadership(core.term, self.machine)
         if not leads:
-            waiting, self._waiting = self._waiting, []
-            for write in waiting:
-                write[0].answer(write[1], Outcome.NOT_LEADER)
+            self.refuse_waiting(Outcome.NOT_LEADER)
             self.refuse_reads()
 
     def refuse_waiting(self, outcome: Outcome) -> None:
         """Answer every write that waits for its evaluation."""
         waiting, self._waiting = self._waiting, []
+        self._waiting_bytes = 0
         for write in waiting:
             write[0].answer(write[1], outcome)
+
+    def _count_waiting(self) -> None:
+        """Count anew what still waits: nothing, nearly always."""
+        self._waiting_bytes = sum(len(write[5]) + len(write[6]) for write in self._waiting)
 
     def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
         """Freeze the memtable; what is returned sorts and encodes it, on any thread."""

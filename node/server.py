@@ -57,6 +57,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
         self._receiving = 0
+        self._routes: dict[RouteStream, asyncio.Event] = {}
         self.shell: ProcessShell | None = None
         self.catalog_waiters: set[asyncio.Event] = set()
 
@@ -105,6 +106,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         wake = asyncio.Event()
         stream = RouteStream(wake.set)
         host.add_stream(stream)
+        self._routes[stream] = wake
 
         async def read() -> None:
             try:
@@ -116,13 +118,15 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(read())
+                reading = tasks.create_task(read())
                 while not stream.closed:
                     await wake.wait()
                     wake.clear()
                     if stream.has_reply() and not stream.closed:
                         await context.write(stream.take_reply(host.catalog.epoch))
+                reading.cancel()
         finally:
+            del self._routes[stream]
             host.remove_stream(stream)
 
     async def SendSnapshot(  # noqa: N802
@@ -233,6 +237,12 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         return node_pb2.TransferLeadershipResponse(
             outcome=wire_outcome(Outcome.OK if done else Outcome.NOT_LEADER)
         )
+
+    def end_streams(self) -> None:
+        """Let the routers go: this node is about to stop."""
+        for stream, wake in self._routes.items():
+            stream.closed = True
+            wake.set()
 
     async def _ready(self, context: Context) -> ProcessShell:
         if self.shell is None:

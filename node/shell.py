@@ -6,10 +6,14 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from random import SystemRandom
 from typing import Final, ParamSpec, TypeVar
 
+import grpc.aio
+
 from node.catalog_replica import CATALOG_GROUP
+from node.channels import open_channel
 from node.codec import Bootstrap, encode_catalog_command
 from node.host import TICK_SECONDS, Host
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
@@ -23,7 +27,9 @@ from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
 from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.codec import decode_catalog
 from quorate.cluster.placement import place_partitions
+from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, Role
 
 P = ParamSpec("P")
@@ -34,6 +40,9 @@ FULL_RETRY_SECONDS: Final = 0.5
 
 IN_PLACE_SECONDS: Final = 5.0
 """How often the data directory is checked to be still the one that was opened. Ours."""
+
+WATCH_RETRY_SECONDS: Final = 0.2
+"""Pause before the catalog is watched at another node. Ours."""
 
 DRAIN_SECONDS: Final = 3.0
 """Longest time a stopping node hands leaderships over. Ours."""
@@ -141,18 +150,25 @@ class ProcessShell:
     # Its own life
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take part in the cluster until `stop` is set; then hand over and close."""
-        self.host.recover(catalog_voters(list(self._nodes.values())))
+        """Take part in the cluster until `stop` is set; then hand leaderships over."""
+        voters = catalog_voters(list(self._nodes.values()))
+        self.host.recover(voters)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             running = [tasks.create_task(link.run()) for link in self._links.values()]
             running.append(tasks.create_task(self._tick()))
             running.append(tasks.create_task(self._check_in_place()))
+            if self._identity.node_id not in voters:
+                addresses = [self._nodes[voter].address for voter in voters]
+                running.append(tasks.create_task(self._follow_catalog(addresses)))
             await stop.wait()
             await self._drain()
             self._tasks = None
             for task in running:
                 task.cancel()
+
+    async def close(self) -> None:
+        """Checkpoint and end the writer threads, once the service has stopped."""
         await self._last_checkpoint()
         self._log_thread.stop()
         self._items_thread.stop()
@@ -211,6 +227,18 @@ class ProcessShell:
                 self.items.check_in_place()
             except StorageFailed as error:
                 die(STORAGE_ERROR_EXIT, "data_directory_gone", error=error)
+
+    async def _follow_catalog(self, addresses: Sequence[str]) -> None:
+        """Watch the catalog at the nodes that replicate it, one after the other."""
+        for address in cycle(addresses):
+            async with open_channel(address) as channel:
+                stub = node_pb2_grpc.NodeServiceStub(channel)
+                try:
+                    async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
+                        self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
+                except grpc.aio.AioRpcError as error:
+                    log("catalog_watch_ended", address=address, code=error.code())
+            await asyncio.sleep(WATCH_RETRY_SECONDS)
 
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS

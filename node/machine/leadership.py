@@ -8,7 +8,7 @@ entry is applied, and everything in flight is answered when leadership ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,10 @@ from node.routes import RouteStream
 WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes]
 """A routed write: (stream, slot, deadline in monotonic seconds, request id, key, image, program).
 A tuple because one is built for every write."""
+
+ENTRY_BYTES_MAX: Final = 4 << 20
+"""Bytes of keys and images at which an entry is full; the write that reaches it is its last. Ours:
+ten of the largest items, and well under a message between nodes."""
 
 CAPACITY_UNIT_BYTES: Final = 1024
 """Bytes of one write capacity unit. Source: DynamoDB Developer Guide, read/write capacity."""
@@ -58,6 +62,18 @@ class Proposal:
     term: int = 0
 
 
+@dataclass(slots=True)
+class Evaluation:
+    """What came of the waiting writes of a turn.
+
+    `proposal` is None if nothing is to be logged; `state_answers` wait for proof of leadership.
+    """
+
+    proposal: Proposal | None
+    state_answers: list[StateAnswer]
+    taken: int
+
+
 class Leadership:
     """The leader's volatile state for one partition; made anew for every term led.
 
@@ -77,16 +93,16 @@ class Leadership:
 
     def evaluate(  # noqa: C901, PLR0912 - one loop over the writes: calls would cost more
         self,
-        waiting: Iterable[WaitingWrite],
+        waiting: Sequence[WaitingWrite],
         *,
         now: float,
         time_ms: int,
         live_tables: Container[bytes],
-    ) -> tuple[Proposal | None, list[StateAnswer]]:
+    ) -> Evaluation:
         """Evaluate writes in order of arrival; answer at once those that need no log entry.
 
-        `live_tables` are table ids as the first four bytes of keys. Returns the proposal, or
-        None if nothing is to be logged, and the answers that must wait for proof of leadership.
+        `live_tables` are table ids as the first four bytes of keys. Stops once the images fill
+        an entry: `Evaluation.taken` says how many of `waiting` are done with.
         """
         machine, speculative, in_flight = self._machine, self._speculative, self._in_flight
         keys: list[bytes] = []
@@ -97,7 +113,11 @@ class Leadership:
         proposal = Proposal(columns)
         fresh = proposal.fresh
         state_answers: list[StateAnswer] = []
+        taken = entry_bytes = 0
         for stream, slot, deadline, request_id, key, image, program in waiting:
+            if entry_bytes >= ENTRY_BYTES_MAX:
+                break
+            taken += 1
             if deadline <= now:
                 stream.answer(slot, Outcome.EXPIRED)
                 continue
@@ -135,6 +155,7 @@ class Leadership:
                 write_units = -(-larger // CAPACITY_UNIT_BYTES) or 1
             if size_before != size_after:
                 _add_size(columns.sizes, key, size_before, size_after)
+            entry_bytes += len(key) + len(new)
             fresh[key] = new
             keys.append(key)
             images.append(new)
@@ -143,7 +164,7 @@ class Leadership:
             proposal.streams.append(stream)
             proposal.slots.append(slot)
             in_flight[request_id] = proposal
-        return (proposal if keys else None), state_answers
+        return Evaluation(proposal if keys else None, state_answers, taken)
 
     def proposed(self, proposal: Proposal, index: int) -> None:
         """Note that a proposal is in the log at `index`; answered when that is applied."""
