@@ -335,8 +335,13 @@ class RaftCore:
         self.log.shrink(index)
 
     def set_snapshot(self, meta: SnapshotMeta) -> None:
-        """The host can send this snapshot; its index must not be above `applied`."""
+        """The host can send this snapshot; its index must not be above `applied`.
+
+        A replica that began without a configuration and has applied none yet makes no snapshot
+        and cuts no log: the receiver could not know its group.
+        """
         assert meta.index <= self.applied
+        assert meta.configuration.voters
         self.snapshot = meta
         if self.leadership is not None:
             self.leadership.snapshot_available()

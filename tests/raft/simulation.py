@@ -261,7 +261,7 @@ class World:
     def cut_log(self) -> None:
         """Checkpoint one node and cut its log at, or some way below, what is applied."""
         node = self.some()
-        if node is not None and node.installing is None:
+        if node is not None and node.installing is None and node.configuration.voters:
             self.cut_node_log(node, self.rng.choice((0, 0, 5)))
 
     def cut_node_log(self, node: SimulatedNode, kept: int) -> None:
