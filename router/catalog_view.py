@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ class CatalogView:
         self.ring: Ring | None = None
         self._tables: dict[str, Table] = {}
         self._listeners: list[Callable[[Catalog, Ring], None]] = []
+        self._changed = asyncio.Event()
 
     @property
     def epoch(self) -> int:
@@ -74,6 +76,19 @@ class CatalogView:
         )
         for listener in self._listeners:
             listener(catalog, ring)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return True
+
+    async def wait_for(self, epoch: int, deadline: float) -> bool:
+        """Wait until the catalog has this epoch; return False at the deadline (loop's clock)."""
+        while self.epoch < epoch:
+            changed = self._changed
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
+            except TimeoutError:
+                return False
         return True
 
     def table(self, name: str) -> Table:

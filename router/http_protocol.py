@@ -358,17 +358,24 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if self._in_headers or self._exchange is not None:
-            if not self._draining:
-                self._refuse(408)
-                return
+        if (self._in_headers or self._exchange is not None) and not self._draining:
+            self._refuse(408)
+            return
         transport.abort()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered, or its answer is not yet sent."""
+        transport = self._transport
+        return self._current is not None or (
+            transport is not None and transport.get_write_buffer_size() > 0
+        )
 
     def close_if_idle(self) -> None:
         """Close unless a request is being received or answered."""
-        if self._current is None and not self._queue and self._exchange is None:
-            if self._transport is not None and not self._in_headers:
-                self._transport.close()
+        receiving = self._in_headers or self._exchange is not None
+        if self._transport is not None and self._current is None and not receiving:
+            self._transport.close()
 
 
 class HttpServer:
@@ -388,6 +395,11 @@ class HttpServer:
     def connection_count(self) -> int:
         """How many connections are open."""
         return len(self._connections)
+
+    @property
+    def busy_count(self) -> int:
+        """How many connections have a request to be answered, or an answer to be sent."""
+        return sum(connection.is_busy for connection in self._connections)
 
     @property
     def port(self) -> int:

@@ -1,0 +1,32 @@
+"""`host:port` as people type it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+PORT_MAX: Final = 65_535
+
+
+class BadAddress(Exception):
+    """The text is no `host:port`; the message says why."""
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port. An IPv6 address stands in brackets. Raises BadAddress."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise BadAddress(f"{text!r} is not of the form host:port")
+    if not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+        raise BadAddress(f"{text!r}: the port must be a number from 0 to {PORT_MAX}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a listener on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,106 @@
+"""The cluster as one JSON document: what `/status` shows, from the catalog and the nodes' words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.v1 import node_pb2
+from router.table_sizes import add_up
+
+NodeStatuses = Sequence[tuple[NodeRecord, node_pb2.GetStatusResponse | None]]
+Document = dict[str, object]
+
+
+def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document) -> Document:
+    """Return the document; nodes that did not answer are shown as not healthy."""
+    sizes = add_up([status for _, status in statuses if status is not None])
+    groups = {
+        node.id: {group.group: group for group in status.groups}
+        for node, status in statuses
+        if status is not None
+    }
+    return {
+        "cluster_id": catalog.cluster_id,
+        "epoch": catalog.epoch,
+        "router": router,
+        "nodes": [_describe_node(node, status) for node, status in statuses],
+        "partitions": [
+            {
+                "id": partition.id,
+                "low_token": partition.low_token,
+                **_describe_group(catalog, groups, partition.id, partition.replicas),
+            }
+            for partition in catalog.partitions
+        ],
+        "tables": [
+            {
+                "name": table.name,
+                "id": table.id,
+                "item_count": sizes.get(table.id, (0, 0))[0],
+                "size_bytes": sizes.get(table.id, (0, 0))[1],
+            }
+            for table in catalog.tables
+        ],
+    }
+
+
+def _describe_node(node: NodeRecord, status: node_pb2.GetStatusResponse | None) -> Document:
+    described: Document = {
+        "id": node.id,
+        "name": node.name,
+        "az": node.az,
+        "address": node.address,
+        "healthy": status is not None,
+    }
+    shown = status if status is not None else node_pb2.GetStatusResponse()
+    return described | {
+        "pid": shown.pid,
+        "uptime_seconds": shown.uptime_seconds,
+        "version": shown.version,
+        "memtable_bytes": shown.memtable_bytes,
+        "log_bytes": shown.log_bytes,
+        "items_bytes": shown.items_bytes,
+        "log_commits": shown.log_commits,
+    }
+
+
+def _describe_group(
+    catalog: Catalog,
+    groups: dict[int, dict[int, node_pb2.GroupStatus]],
+    group_id: int,
+    replicas: Sequence[int],
+) -> Document:
+    told = {
+        node_id: groups[node_id][group_id]
+        for node_id in replicas
+        if group_id in groups.get(node_id, {})
+    }
+    leaders = [node_id for node_id, group in told.items() if group.role == "leader"]
+    leader = max(leaders, key=lambda node_id: told[node_id].term, default=0)
+    # Without a leader, the replica that knows most speaks for the group.
+    voice = leader or max(told, key=lambda node_id: told[node_id].commit, default=0)
+    spoken = told.get(voice, node_pb2.GroupStatus())
+    progress = {each.node_id: each for each in spoken.progress}
+    described_replicas = []
+    for node_id in replicas:
+        node = catalog.node_by_id[node_id]
+        own = told.get(node_id)
+        match = progress[node_id].match if node_id in progress else (own.last if own else 0)
+        described_replicas.append(
+            {
+                "node": node.name,
+                "az": node.az,
+                "role": own.role if own is not None else "unreachable",
+                "match": match,
+                "lag_entries": max(0, spoken.last - match),
+                "healthy": own is not None,
+            }
+        )
+    return {
+        "leader": catalog.node_by_id[leader].name if leader else None,
+        "term": spoken.term,
+        "commit": spoken.commit,
+        "applied": spoken.applied,
+        "replicas": described_replicas,
+    }

@@ -1,0 +1,196 @@
+"""The gRPC face: typed unary calls over the same handlers as HTTP's, and the Pipeline stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import orjson
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from model.errors import ModelError
+from quorate.v1 import api_pb2
+from router.call import Call, CallObserver
+from router.grpc_errors import status_code, trailing_metadata
+from router.message_json import to_document, to_message
+from router.pipeline import Pipeline
+from router.request_id import request_id_of
+from router.service import Service
+
+log = logging.getLogger(__name__)
+
+SERVICE: Final = api_pb2.DESCRIPTOR.services_by_name["QuorateService"]
+REQUEST_ID_KEY: Final = "x-quorate-request-id"
+
+MESSAGE_BYTES_MAX: Final = 17 << 20
+"""Largest message either way: DynamoDB's 16 MiB and an envelope. Ours."""
+
+REQUEST_SECONDS_MAX: Final = 30.0
+"""Longest deadline a client can have. Ours."""
+
+ANSWER_MARGIN_SECONDS: Final = 0.02
+"""A call ends so long before its client's deadline, for the reason to get there. Ours."""
+
+SERVER_OPTIONS: Final = (
+    # gRPC's default would let two processes listen on one port, each with half the connections.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+
+RPCS_MAX: Final = 4_096
+"""Most RPCs at a time, of all clients. Ours."""
+
+Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
+Unary = Callable[[Any, Context], Awaitable[Any]]
+
+
+class UnaryCall(Call):
+    """A call that came as a unary RPC."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self,
+        observer: CallObserver,
+        request_id: bytes,
+        started: float,
+        deadline: float,
+        answer: asyncio.Future[bytes],
+    ) -> None:
+        Call.__init__(self, observer, request_id, started, deadline)
+        self.answer = answer
+
+    def send_answer(self, body: bytes) -> None:
+        """Give the JSON response to the waiting RPC, unless its client has gone."""
+        if not self.answer.done():
+            self.answer.set_result(body)
+
+    def send_error(self, error: ModelError) -> None:
+        """Give the error to the waiting RPC, unless its client has gone."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class GrpcFace:
+    """The public gRPC server."""
+
+    def __init__(
+        self,
+        service: Service,
+        observer: CallObserver,
+        clock: Callable[[], float],
+        *,
+        request_timeout_ms: int,
+    ) -> None:
+        self._service = service
+        self._observer = observer
+        self._clock = clock
+        self._timeout_seconds = request_timeout_ms / 1000
+        self._pipelines: set[Pipeline] = set()
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),)
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port. Raises OSError if the address cannot be had."""
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound: int = self._server.add_insecure_port(name)
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        if bound == 0:
+            raise OSError(f"cannot listen on {name}")
+        await self.set_serving(serving=False)
+        await self._server.start()
+        return bound
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health checks whether this router can serve."""
+        status = health_pb2.HealthCheckResponse
+        for name in ("", SERVICE.full_name):
+            await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more calls and let those in flight end."""
+        await self._health.enter_graceful_shutdown()
+        for pipeline in list(self._pipelines):
+            pipeline.finish()
+        await self._server.stop(grace_seconds)
+
+    def _handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in SERVICE.methods:
+            request_type = getattr(api_pb2, method.input_type.name)
+            response_type = getattr(api_pb2, method.output_type.name)
+            if method.name == "Pipeline":
+                handlers[method.name] = grpc.stream_stream_rpc_method_handler(
+                    self._pipeline,
+                    request_deserializer=request_type.FromString,
+                    response_serializer=response_type.SerializeToString,
+                )
+            else:
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+                    self._unary(method.name, response_type),
+                    request_deserializer=request_type.FromString,
+                    response_serializer=response_type.SerializeToString,
+                )
+        return handlers
+
+    def _unary(self, operation: str, response_type: Callable[[], Any]) -> Unary:
+        async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+            call = self._call(context)
+            self._service.execute(operation, to_document(request), call)
+            response = response_type()
+            try:
+                to_message(orjson.loads(await call.answer), response)
+            except ModelError as error:
+                await context.abort(status_code(error), str(error), trailing_metadata(error))
+            return response
+
+        return serve
+
+    def _call(self, context: Context) -> UnaryCall:
+        given = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == REQUEST_ID_KEY:
+                given = value
+        return UnaryCall(
+            self._observer,
+            request_id_of(given.encode()),
+            self._clock(),
+            self._deadline(context.time_remaining()),
+            asyncio.get_running_loop().create_future(),
+        )
+
+    def _deadline(self, seconds: float | None) -> float:
+        """Return the deadline of a call whose client waits so long; None = it did not say."""
+        if seconds is None:
+            return self._clock() + self._timeout_seconds
+        return self._clock() + min(seconds - ANSWER_MARGIN_SECONDS, REQUEST_SECONDS_MAX)
+
+    async def _pipeline(
+        self, requests: AsyncIterator[api_pb2.PipelineRequest], context: Context
+    ) -> None:
+        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline)
+        self._pipelines.add(pipeline)
+        try:
+            await pipeline.run(requests, context)
+        finally:
+            self._pipelines.discard(pipeline)

@@ -1,0 +1,182 @@
+"""DynamoDB's JSON protocol over HTTP: headers in, a call out, the answer with its checksum.
+
+Credentials are accepted as they come: signatures are not verified here. That is why the process
+refuses to listen elsewhere than on loopback unless it is told that this is wanted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from binascii import crc32
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+
+from model.errors import ModelError, UnknownOperation, error_document
+from router.call import Call, CallObserver
+from router.http_protocol import Exchange
+from router.request_id import request_id_of
+
+TARGET_PREFIX: Final = b"DynamoDB_20120810."
+CONTENT_TYPES: Final = (b"application/x-amz-json-1.0", b"application/x-amz-json-1.1")
+BODY_BYTES_MAX: Final = 16 << 20
+"""Longest request body, after decompression too. Source: DynamoDB's limit on a request."""
+
+REQUEST_ID_SUFFIX: Final = b"QUORATE0QUORATE0Q012"
+"""DynamoDB's request ids have 52 characters of 0-9A-V: the 32 of ours, and these."""
+
+UNKNOWN_OPERATION_PAGE: Final = b"<UnknownOperationException/>\n"
+"""What DynamoDB answers to something that is not a call at all."""
+
+assert len(REQUEST_ID_SUFFIX) + 32 == 52
+
+
+class Executor(Protocol):
+    """The part of the service that this face needs."""
+
+    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+        """Run an operation on a JSON text; the call is answered in any case."""
+        ...
+
+
+class HttpCall(Call):
+    """A call that came as an HTTP request."""
+
+    __slots__ = ("cors_headers", "exchange")
+
+    def __init__(
+        self,
+        observer: CallObserver,
+        request_id: bytes,
+        started: float,
+        deadline: float,
+        exchange: Exchange,
+        cors_headers: bytes,
+    ) -> None:
+        Call.__init__(self, observer, request_id, started, deadline)
+        self.exchange = exchange
+        self.cors_headers = cors_headers
+
+    def send_answer(self, body: bytes) -> None:
+        """Write the response."""
+        self._reply(200, body)
+
+    def send_error(self, error: ModelError) -> None:
+        """Write the error's document."""
+        self._reply(error.http_status, error_document(error))
+
+    def _reply(self, status: int, body: bytes) -> None:
+        self.exchange.reply(
+            status,
+            b"Content-Type: application/x-amz-json-1.0\r\n"
+            b"x-amzn-RequestId: %b%b\r\nx-amz-crc32: %d\r\n%b"
+            % (
+                self.request_id.hex().upper().encode(),
+                REQUEST_ID_SUFFIX,
+                crc32(body),
+                self.cors_headers,
+            ),
+            body,
+        )
+
+
+class HttpFace:
+    """Turns exchanges into calls. `handle` is the handler of an `HttpServer`."""
+
+    def __init__(
+        self,
+        service: Executor,
+        observer: CallObserver,
+        clock: Callable[[], float],
+        *,
+        request_timeout_ms: int,
+        cors_origins: Collection[str] = (),
+    ) -> None:
+        self._service = service
+        self._observer = observer
+        self._clock = clock
+        self._timeout_seconds = request_timeout_ms / 1000
+        self._cors_origins = {origin.encode() for origin in cors_origins}
+
+    def handle(self, exchange: Exchange) -> None:
+        """Serve one HTTP request."""
+        if exchange.method != b"POST":
+            self._handle_other(exchange)
+            return
+        headers = exchange.headers
+        started = self._clock()
+        call = HttpCall(
+            self._observer,
+            request_id_of(headers.get(b"amz-sdk-invocation-id", b"")),
+            started,
+            started + self._timeout_seconds,
+            exchange,
+            self._cors_headers(headers) if self._cors_origins else b"",
+        )
+        content_type = headers.get(b"content-type", b"")
+        if content_type not in CONTENT_TYPES and not content_type.startswith(CONTENT_TYPES):
+            exchange.reply(404, b"Content-Type: text/plain\r\n", UNKNOWN_OPERATION_PAGE)
+            return
+        target = headers.get(b"x-amz-target", b"")
+        if not target.startswith(TARGET_PREFIX):
+            call.fail(UnknownOperation())
+            return
+        body = exchange.body
+        coding = headers.get(b"content-encoding")
+        if coding is not None:
+            plain = _decode_body(coding, body)
+            if plain is None:
+                exchange.keep_alive = False
+                exchange.reply(413, b"Content-Type: text/plain\r\n", b"")
+                return
+            body = plain
+        operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
+        self._service.execute_json(operation, body, call)
+
+    def _handle_other(self, exchange: Exchange) -> None:
+        """Serve what is not a call: liveness probes, CORS preflights."""
+        method = exchange.method
+        plain = b"Content-Type: text/plain\r\n"
+        if method in (b"GET", b"HEAD"):
+            if exchange.path in (b"/", b"/?"):
+                host = exchange.headers.get(b"host", b"")
+                exchange.reply(200, plain, b"healthy: %b " % host)
+            else:
+                exchange.reply(404, plain, UNKNOWN_OPERATION_PAGE)
+        elif method == b"OPTIONS":
+            cors = self._cors_headers(exchange.headers)
+            if cors:
+                cors += (
+                    b"Access-Control-Allow-Methods: POST, GET, OPTIONS\r\n"
+                    b"Access-Control-Allow-Headers: *, authorization, content-type\r\n"
+                    b"Access-Control-Max-Age: 600\r\n"
+                )
+            exchange.reply(200, b"Allow: POST, GET, HEAD, OPTIONS\r\n" + cors, b"")
+        else:
+            exchange.reply(405, plain + b"Allow: POST, GET, HEAD, OPTIONS\r\n", b"")
+
+    def _cors_headers(self, headers: dict[bytes, bytes]) -> bytes:
+        """Let pages of the origins that were named in the options read the answer; no others."""
+        origin = headers.get(b"origin", b"")
+        if not origin or (origin not in self._cors_origins and b"*" not in self._cors_origins):
+            return b""
+        return (
+            b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n"
+            b"Access-Control-Expose-Headers: x-amzn-RequestId, x-amz-crc32\r\n" % origin
+        )
+
+
+def _decode_body(coding: bytes, body: bytes | bytearray) -> bytes | None:
+    """Return the body without its content coding, None if it is too long or not understood."""
+    coding = coding.lower()
+    if coding == b"identity":
+        return bytes(body)
+    if coding != b"gzip":
+        return None
+    unpacker = zlib.decompressobj(wbits=31)  # 31: a gzip header is expected
+    try:
+        plain = unpacker.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        return None
+    if len(plain) > BODY_BYTES_MAX or not unpacker.eof:
+        return None
+    return plain

@@ -1,0 +1,31 @@
+"""The operations, by DynamoDB's names: the one table that every face serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from router.operations.batches import batch_get_item, batch_write_item
+from router.operations.gets import get_item
+from router.operations.pages import query, scan
+from router.operations.tables import create_table, delete_table, describe_table, list_tables
+from router.operations.writes import delete_item, put_item, update_item
+from router.service import Handler
+
+OPERATIONS: Final[Mapping[str, Handler]] = MappingProxyType(
+    {
+        "BatchGetItem": batch_get_item,
+        "BatchWriteItem": batch_write_item,
+        "CreateTable": create_table,
+        "DeleteItem": delete_item,
+        "DeleteTable": delete_table,
+        "DescribeTable": describe_table,
+        "GetItem": get_item,
+        "ListTables": list_tables,
+        "PutItem": put_item,
+        "Query": query,
+        "Scan": scan,
+        "UpdateItem": update_item,
+    }
+)

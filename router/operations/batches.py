@@ -1,0 +1,191 @@
+"""BatchWriteItem and BatchGetItem: many routed requests, one answer when the last has ended.
+
+What surely was not done comes back as unprocessed; the client sends it again. A write that may
+have been done must not: its outcome is unknown, and so is the whole batch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from model.errors import ModelError
+from model.requests.batches import (
+    BatchGet,
+    BatchGetItem,
+    BatchWrite,
+    BatchWriteItem,
+    parse_batch_get_item,
+    parse_batch_write_item,
+)
+from router.call import Call
+from router.dispatch import Dispatch, is_unknown
+from router.operations.owner import RoutedOwner
+from router.refusals import outcome_unknown
+from router.request_id import REQUEST_ID_BYTES
+from router.routed import Routed, RoutedGet, RoutedWrite
+from router.service import Service
+
+
+class _Batch:
+    """What both batches share: counting parts down, and the errors on the way."""
+
+    __slots__ = ("call", "left", "reason", "refusal")
+
+    def __init__(self, call: Call, count: int) -> None:
+        self.call = call
+        self.left = count
+        self.reason: ModelError | None = None  # why something is unprocessed; the first one's
+        self.refusal: ModelError | None = None  # what ends the whole batch
+
+    def part_failed(self, routed: Routed, error: ModelError) -> None:
+        """Take the error of one part."""
+        if is_unknown(routed):
+            self.refusal = outcome_unknown()
+        elif not error.retryable:
+            self.refusal = self.refusal or error
+        else:
+            self.reason = self.reason or error
+        self.count_down()
+
+    def count_down(self) -> None:
+        """Answer the call when the last part has ended."""
+        self.left -= 1
+        if self.left:
+            return
+        if self.refusal is not None:
+            self.call.fail(self.refusal)
+        elif self.reason is not None and self.is_all_unprocessed():
+            self.call.fail(self.reason)
+        else:
+            self.call.succeed(self.response())
+
+    def is_all_unprocessed(self) -> bool:
+        """Return whether not a single part was done."""
+        raise NotImplementedError
+
+    def response(self) -> bytes:
+        """Return the JSON response."""
+        raise NotImplementedError
+
+
+class _WriteBatch(_Batch):
+    __slots__ = ("request", "units", "writes")
+
+    def __init__(self, call: Call, request: BatchWriteItem, writes: Sequence[BatchWrite]) -> None:
+        _Batch.__init__(self, call, len(writes))
+        self.request = request
+        self.writes = writes
+        self.units: list[int | None] = [None] * len(writes)
+
+    def is_all_unprocessed(self) -> bool:
+        return all(units is None for units in self.units)
+
+    def response(self) -> bytes:
+        return self.request.response(self.writes, self.units)
+
+
+class _GetBatch(_Batch):
+    __slots__ = ("gets", "images", "request")
+
+    def __init__(self, call: Call, request: BatchGetItem, gets: Sequence[BatchGet]) -> None:
+        _Batch.__init__(self, call, len(gets))
+        self.request = request
+        self.gets = gets
+        self.images: list[bytes | None] = [None] * len(gets)
+
+    def is_all_unprocessed(self) -> bool:
+        return all(image is None for image in self.images)
+
+    def response(self) -> bytes:
+        return self.request.response(self.gets, self.images)
+
+
+class _WritePart(RoutedOwner):
+    """One put or delete of a batch."""
+
+    __slots__ = ("batch", "position")
+
+    def __init__(self, batch: _WriteBatch, position: int) -> None:
+        self.batch = batch
+        self.position = position
+
+    def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
+        """Note the units consumed."""
+        self.batch.units[self.position] = units
+        self.batch.count_down()
+
+    def failed(self, routed: Routed, error: ModelError) -> None:
+        """Note why it was not done."""
+        self.batch.part_failed(routed, error)
+
+
+class _GetPart(RoutedOwner):
+    """One get of a batch."""
+
+    __slots__ = ("batch", "position")
+
+    def __init__(self, batch: _GetBatch, position: int) -> None:
+        self.batch = batch
+        self.position = position
+
+    def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
+        """Note the image found, empty for no item."""
+        self.batch.images[self.position] = payload
+        self.batch.count_down()
+
+    def failed(self, routed: Routed, error: ModelError) -> None:
+        """Note why it was not read."""
+        self.batch.part_failed(routed, error)
+
+
+def batch_write_item(service: Service, body: object, call: Call) -> None:
+    """Serve BatchWriteItem."""
+    request = parse_batch_write_item(body)
+    tables = {name: service.view.table(name) for name in request.table_names}
+    batch = _WriteBatch(call, request, request.bind(tables))
+    for position, bound in enumerate(batch.writes):
+        write = bound.write
+        _submit(
+            service.dispatch,
+            RoutedWrite(
+                _WritePart(batch, position),
+                service.view.partition_of(write.key),
+                call.deadline,
+                part_request_id(call.request_id, write.key),
+                write.key,
+                write.image,
+                write.program,
+            ),
+        )
+
+
+def batch_get_item(service: Service, body: object, call: Call) -> None:
+    """Serve BatchGetItem."""
+    request = parse_batch_get_item(body)
+    tables = {name: service.view.table(name) for name in request.table_names}
+    batch = _GetBatch(call, request, request.bind(tables))
+    for position, get in enumerate(batch.gets):
+        _submit(
+            service.dispatch,
+            RoutedGet(
+                _GetPart(batch, position),
+                service.view.partition_of(get.key),
+                call.deadline,
+                get.key,
+                consistent=get.consistent,
+            ),
+        )
+
+
+def part_request_id(request_id: bytes, key: bytes) -> bytes:
+    """Return the id of one write of a batch: the same in every attempt of the same batch."""
+    return blake2b(key, digest_size=REQUEST_ID_BYTES, key=request_id).digest()
+
+
+def _submit(dispatch: Dispatch, routed: Routed) -> None:
+    """Send one part; a full router makes it unprocessed, not the batch refused."""
+    try:
+        dispatch.submit(routed)
+    except ModelError as error:
+        routed.owner.failed(routed, error)

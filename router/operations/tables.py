@@ -1,0 +1,115 @@
+"""CreateTable, DescribeTable, ListTables, DeleteTable: rare, so each waits in a task of its own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Final
+
+import orjson
+
+from model.errors import (
+    InternalServerError,
+    ModelError,
+    ResourceInUse,
+    ResourceNotFound,
+    Sentence,
+)
+from model.requests.tables import (
+    CreateTable,
+    parse_create_table,
+    parse_delete_table,
+    parse_describe_table,
+    parse_list_tables,
+)
+from model.tables import Table
+from model.tables import describe_table as table_description
+from quorate.v1 import catalog_pb2, node_pb2
+from router.call import Call
+from router.refusals import outcome_unknown
+from router.service import Service
+
+REASON_EXISTS: Final = "exists"
+REASON_MISSING: Final = "missing"
+"""Why a node refuses a change of the catalog; see node.proto."""
+
+
+def create_table(service: Service, body: object, call: Call) -> None:
+    """Serve CreateTable."""
+    request = parse_create_table(body)
+    service.run_in_background(call, _create(service, request, call))
+
+
+def describe_table(service: Service, body: object, call: Call) -> None:
+    """Serve DescribeTable."""
+    table = service.view.table(parse_describe_table(body).table_name)
+    service.run_in_background(call, _describe(service, table))
+
+
+def list_tables(service: Service, body: object, call: Call) -> None:
+    """Serve ListTables."""
+    request = parse_list_tables(body)
+    call.succeed(request.response(service.view.catalog.table_by_name))
+
+
+def delete_table(service: Service, body: object, call: Call) -> None:
+    """Serve DeleteTable."""
+    request = parse_delete_table(body)
+    table = service.view.table(request.table_name)
+    request.check(table)
+    service.run_in_background(call, _delete(service, table, call))
+
+
+async def _create(service: Service, request: CreateTable, call: Call) -> bytes:
+    definition = request.definition(created_at=time.time(), table_uuid=str(uuid.uuid4()))
+    command = catalog_pb2.CatalogCommand(
+        request_id=call.request_id,
+        create_table=catalog_pb2.CatalogCommand.CreateTable(
+            name=request.table_name, definition=definition
+        ),
+    )
+    answer = await service.control.change_catalog(command, call.deadline)
+    if answer.outcome == node_pb2.OUTCOME_INVALID:
+        raise _refusal(answer.reason, request.table_name)
+    await _see(service, answer, call)
+    return _document("TableDescription", service.view.table(request.table_name), "CREATING")
+
+
+async def _describe(service: Service, table: Table) -> bytes:
+    item_count, size_bytes = await service.sizes.of(table.id)
+    return _document("Table", table, "ACTIVE", item_count=item_count, size_bytes=size_bytes)
+
+
+async def _delete(service: Service, table: Table, call: Call) -> bytes:
+    command = catalog_pb2.CatalogCommand(
+        request_id=call.request_id,
+        delete_table=catalog_pb2.CatalogCommand.DeleteTable(name=table.name, id=table.id),
+    )
+    answer = await service.control.change_catalog(command, call.deadline)
+    if answer.outcome == node_pb2.OUTCOME_INVALID:
+        raise _refusal(answer.reason, table.name)
+    await _see(service, answer, call)
+    return _document("TableDescription", table, "DELETING")
+
+
+def _refusal(reason: str, table_name: str) -> ModelError:
+    if reason == REASON_EXISTS:
+        return ResourceInUse(Sentence.TABLE_EXISTS.format(table=table_name))
+    if reason == REASON_MISSING:
+        return ResourceNotFound(Sentence.TABLE_NOT_FOUND.format(table=table_name))
+    return InternalServerError(f"The catalog refused the change: {reason}")
+
+
+async def _see(service: Service, answer: node_pb2.ChangeCatalogResponse, call: Call) -> None:
+    """Wait until this router's own catalog has the change: its next call must see it."""
+    if not await service.view.wait_for(answer.epoch, call.deadline):
+        raise outcome_unknown()
+
+
+def _document(
+    member: str, table: Table, status: str, *, item_count: int = 0, size_bytes: int = 0
+) -> bytes:
+    description = table_description(
+        table, status=status, item_count=item_count, size_bytes=size_bytes
+    )
+    return orjson.dumps({member: description})

@@ -1,0 +1,182 @@
+"""The Pipeline stream: many calls in one message, all answers of one loop turn in one message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+import grpc.aio
+
+from model.errors import ModelError, error_document
+from quorate.v1 import api_pb2
+from router.call import Call, CallObserver
+from router.request_id import REQUEST_ID_BYTES, new_request_id
+
+CALLS_MAX: Final = 4_096
+"""Most calls of one stream that are taken and not yet answered on the wire: beyond it the stream
+is not read. Ours."""
+
+TURN_CALLS_MAX: Final = 256
+"""Most calls that are started without letting others run. Ours: some milliseconds of work."""
+
+MESSAGE_BYTES: Final = 4 << 20
+"""A message of answers ends with the one that reaches this size. Ours."""
+
+UNREAD_BYTES_MAX: Final = 128 << 20
+"""A client that leaves so many bytes of answers unread loses its stream. Ours."""
+
+Stream = Any  # grpc.aio.ServicerContext, generic only in the type stubs
+
+
+class Executor(Protocol):
+    """The part of the service that this stream needs."""
+
+    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+        """Run an operation on a JSON text; the call is answered in any case."""
+        ...
+
+
+class PipelineCall(Call):
+    """One call of a stream."""
+
+    __slots__ = ("id", "pipeline")
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        call_id: int,
+        request_id: bytes,
+        started: float,
+        deadline: float,
+    ) -> None:
+        Call.__init__(self, pipeline.observer, request_id, started, deadline)
+        self.pipeline = pipeline
+        self.id = call_id
+
+    def send_answer(self, body: bytes) -> None:
+        """Put the answer into the next message."""
+        self.pipeline.answer(self.id, 200, body)
+
+    def send_error(self, error: ModelError) -> None:
+        """Put the error into the next message."""
+        self.pipeline.answer(self.id, error.http_status, error_document(error))
+
+
+class Pipeline:
+    """One client's stream. Invariant: `_open_calls` counts calls whose answer is not yet written."""
+
+    def __init__(
+        self,
+        service: Executor,
+        observer: CallObserver,
+        clock: Callable[[], float],
+        deadline_of: Callable[[float | None], float],
+    ) -> None:
+        """`deadline_of` turns the seconds that a client gives, if any, into a deadline."""
+        self._service = service
+        self.observer = observer
+        self._clock = clock
+        self._deadline_of = deadline_of
+        self._ids: list[int] = []
+        self._statuses: list[int] = []
+        self._bodies: list[bytes] = []
+        self._unread_bytes = 0
+        self._open_calls = 0
+        self._input_ended = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def run(self, requests: AsyncIterator[api_pb2.PipelineRequest], stream: Stream) -> None:
+        """Serve the stream until the client or `finish` ends it and everything is answered."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write_answers(stream))
+                self._reader = tasks.create_task(self._read_calls(requests, stream))
+        except* grpc.aio.AbortError as aborts:
+            raise aborts.exceptions[0] from None  # grpc wants it bare
+
+    def finish(self) -> None:
+        """Take no more calls; the stream ends when those taken are answered."""
+        self._input_ended = True
+        self._wake.set()
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _read_calls(
+        self, requests: AsyncIterator[api_pb2.PipelineRequest], stream: Stream
+    ) -> None:
+        async for message in requests:
+            await self._take(message, stream)
+        self._input_ended = True
+        self._wake.set()
+
+    def answer(self, call_id: int, http_status: int, body: bytes) -> None:
+        """Put one answer into the next message."""
+        self._ids.append(call_id)
+        self._statuses.append(http_status)
+        self._bodies.append(body)
+        self._unread_bytes += len(body)
+        if len(self._ids) == 1:
+            self._wake.set()
+
+    async def _take(self, message: api_pb2.PipelineRequest, stream: Stream) -> None:
+        """Start the calls of one message; read on when few enough are open."""
+        count = len(message.id)
+        columns = (message.operation, message.body, message.request_id, message.deadline_ms)
+        if any(len(column) != count for column in columns):
+            await stream.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "the columns of a PipelineRequest differ in length",
+            )
+        started = self._clock()
+        for position, (call_id, operation, body, request_id, deadline_ms) in enumerate(
+            zip(message.id, *columns, strict=True), start=1
+        ):
+            call = PipelineCall(
+                self,
+                call_id,
+                request_id if len(request_id) == REQUEST_ID_BYTES else new_request_id(),
+                started,
+                self._deadline_of(deadline_ms / 1000 if deadline_ms else None),
+            )
+            self._open_calls += 1
+            self._service.execute_json(operation, body, call)
+            if position % TURN_CALLS_MAX == 0:
+                await asyncio.sleep(0)
+        while self._open_calls > CALLS_MAX:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _write_answers(self, stream: Stream) -> None:
+        while not (self._input_ended and self._open_calls == 0):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ids:
+                if self._unread_bytes > UNREAD_BYTES_MAX:
+                    await stream.abort(
+                        grpc.StatusCode.RESOURCE_EXHAUSTED, "the client does not read its answers"
+                    )
+                response = self._take_response()
+                await stream.write(response)
+                self._open_calls -= len(response.id)
+                self._room.set()
+
+    def _take_response(self) -> api_pb2.PipelineResponse:
+        """Return the next message: everything, or as much as fits."""
+        count = len(self._ids)
+        size_bytes = self._unread_bytes
+        if size_bytes > MESSAGE_BYTES:
+            size_bytes = count = 0
+            while count < len(self._ids) and size_bytes < MESSAGE_BYTES:
+                size_bytes += len(self._bodies[count])
+                count += 1
+        response = api_pb2.PipelineResponse(
+            id=self._ids[:count], http_status=self._statuses[:count], body=self._bodies[:count]
+        )
+        del self._ids[:count]
+        del self._statuses[:count]
+        del self._bodies[:count]
+        self._unread_bytes -= size_bytes
+        return response

@@ -1,0 +1,300 @@
+"""The process: builds the parts, runs them in one loop, and stops without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Final
+
+import uvloop
+
+from quorate import __version__
+from quorate.cluster.catalog import NodeRecord
+from router.addresses import BadAddress, is_loopback, split_address
+from router.admin import AdminFace
+from router.catalog_view import CatalogView
+from router.catalog_watch import CatalogWatch
+from router.cluster_status import describe_cluster
+from router.control import NodeControl
+from router.dispatch import TICK_SECONDS, Dispatch
+from router.grpc_face import GrpcFace
+from router.http_face import HttpFace
+from router.http_protocol import HttpLimits, HttpServer
+from router.metrics import RouterMetrics
+from router.operations import OPERATIONS
+from router.options import RouterOptions
+from router.service import Service
+from router.streams import Streams
+from router.table_sizes import TableSizes
+from router.upstream import Upstream
+
+log = logging.getLogger(__name__)
+
+OPEN_FILES_WANTED: Final = 65_536
+OPEN_FILES_SPARE: Final = 256
+"""Files and sockets besides the clients' connections. Ours."""
+
+STOP_MARGIN_SECONDS: Final = 0.5
+"""At a stop, calls in flight get their time-out and this. Ours."""
+
+STOP_POLL_SECONDS: Final = 0.02
+
+ADMIN_CONNECTIONS_MAX: Final = 64
+
+GC_THRESHOLD: Final = 50_000
+"""Allocations between two collections. Ours: requests make no cycles, so few are needed."""
+
+
+class Refused(Exception):
+    """The options cannot be served; the message is one sentence that says why."""
+
+
+def serve(options: RouterOptions) -> None:
+    """Run until SIGTERM or SIGINT. Raises Refused before anything was served."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=options.log_level.upper(),
+        format=f"%(asctime)s %(levelname)s {options.name} %(name)s %(message)s",
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options))
+
+
+async def _serve(options: RouterOptions) -> None:
+    process = RouterProcess(options)
+    try:
+        await process.run()
+    except* Refused as refusals:
+        raise refusals.exceptions[0] from None
+
+
+class RouterProcess:
+    """Everything that one router consists of."""
+
+    def __init__(self, options: RouterOptions) -> None:
+        """Raises Refused if the options contradict themselves."""
+        self.options = options
+        self._addresses = {
+            "HTTP": self._address(options.http, is_public=True),
+            "gRPC": self._address(options.grpc, is_public=True),
+            "admin": self._address(options.admin, is_public=False),
+        }
+        if not options.nodes:
+            raise Refused("at least one node's address is needed to learn the catalog from")
+        loop = asyncio.get_running_loop()
+        self.clock = loop.time
+        self.started = self.clock()
+        self.stop_wanted = asyncio.Event()
+        self.view = CatalogView(options.cluster_id)
+        self.control = NodeControl(options.nodes, lambda: self.view.catalog, self.clock)
+        self.watch = CatalogWatch(self.view, self.control)
+        self.dispatch = Dispatch(
+            az=options.az,
+            clock=self.clock,
+            on_stale_catalog=self._refresh,
+        )
+        self.metrics = RouterMetrics(
+            self.clock, version=__version__, name=options.name, az=options.az
+        )
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises Refused (in a group) if an address is taken."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop_wanted.set)
+        connections_max = _connections_max(self.options.connections_max)
+        async with self.control, asyncio.TaskGroup() as tasks:
+            service = Service(
+                OPERATIONS,
+                view=self.view,
+                watch=self.watch,
+                control=self.control,
+                dispatch=self.dispatch,
+                sizes=TableSizes(self.control, self.clock),
+                tasks=tasks,
+            )
+            streams = Streams(self.dispatch, tasks, self._make_upstream)
+            self.view.on_change(streams.catalog_changed)
+            timeout_ms = self.options.request_timeout_ms
+            face = HttpFace(
+                service,
+                self.metrics,
+                self.clock,
+                request_timeout_ms=timeout_ms,
+                cors_origins=self.options.cors_origins,
+            )
+            admin_face = AdminFace(
+                self.metrics.registry,
+                unready_reason=self._unready_reason,
+                status=self._status,
+                tasks=tasks,
+            )
+            http = HttpServer(face.handle, HttpLimits(connections_max=connections_max))
+            admin = HttpServer(admin_face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
+            grpc_face = GrpcFace(service, self.metrics, self.clock, request_timeout_ms=timeout_ms)
+            self._show_readings(http)
+            await self._listen(http, grpc_face, admin)
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    self.watch.watch_forever(),
+                    self.watch.refresh_forever(),
+                    self._tick_forever(),
+                    self._report_health(grpc_face),
+                    http.sweep_forever(),
+                    admin.sweep_forever(),
+                )
+            ]
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
+            await self.stop_wanted.wait()
+            await self._drain(http, grpc_face, admin)
+            streams.stop()
+            for task in running:
+                task.cancel()
+
+    def _address(self, text: str, *, is_public: bool) -> tuple[str, int]:
+        try:
+            host, port = split_address(text)
+        except BadAddress as error:
+            raise Refused(str(error)) from error
+        if is_public and not self.options.insecure and not is_loopback(host):
+            raise Refused(f"credentials are not verified: listening on {host} needs --insecure")
+        return host, port
+
+    async def _listen(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
+        listeners: dict[str, Coroutine[object, object, object]] = {
+            "HTTP": http.start(*self._addresses["HTTP"]),
+            "gRPC": grpc_face.start(*self._addresses["gRPC"]),
+            "admin": admin.start(*self._addresses["admin"]),
+        }
+        refusal = ""
+        for name, start in listeners.items():
+            if refusal:
+                start.close()
+                continue
+            host, port = self._addresses[name]
+            try:
+                await start
+            except OSError as error:
+                refusal = f"cannot listen on {host}:{port} for {name}: {_reason(error)}"
+        if refusal:
+            await grpc_face.stop(0)
+            raise Refused(refusal)
+        log.info(
+            "router %s in %s serves HTTP on %s, gRPC on %s, admin on %s",
+            self.options.name,
+            self.options.az,
+            self.options.http,
+            self.options.grpc,
+            self.options.admin,
+        )
+
+    def _make_upstream(self, node: NodeRecord) -> Upstream:
+        return Upstream(
+            node,
+            self.dispatch,
+            clock=self.clock,
+            epoch=lambda: self.view.epoch,
+            on_epoch=self.watch.noticed_epoch,
+        )
+
+    def _refresh(self) -> None:
+        self.watch.refresh()
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.dispatch.tick()
+
+    async def _report_health(self, grpc_face: GrpcFace) -> None:
+        """Serving begins with the first catalog and ends with the process."""
+        await self.view.wait_for(1, float("inf"))
+        await grpc_face.set_serving(serving=True)
+
+    def _unready_reason(self) -> str:
+        if self.stop_wanted.is_set():
+            return "stopping"
+        if not self.view.epoch:
+            return "no catalog yet"
+        without = [
+            str(partition.id)
+            for partition in self.view.catalog.partitions
+            if not self.dispatch.is_led(partition.id)
+        ]
+        return f"no leader known for partitions {', '.join(without)}" if without else ""
+
+    async def _status(self) -> dict[str, object]:
+        statuses = await self.control.statuses(table_sizes=True)
+        router: dict[str, object] = {
+            "name": self.options.name,
+            "pid": os.getpid(),
+            "uptime_seconds": round(self.clock() - self.started, 3),
+            "version": __version__,
+        }
+        return describe_cluster(self.view.catalog, statuses, router)
+
+    async def _drain(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
+        """Take no more requests and answer those in flight; bounded by their time-outs."""
+        log.info("stopping: %d requests in flight", self.dispatch.pending_count)
+        grace = self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS
+        http.stop_accepting()
+        deadline = self.clock() + grace
+        await grpc_face.stop(grace)
+        while http.busy_count and self.clock() < deadline:  # noqa: ASYNC110 (once, at the end)
+            await asyncio.sleep(STOP_POLL_SECONDS)
+        http.abort_all()
+        admin.stop_accepting()
+        admin.abort_all()
+
+    def _show_readings(self, http: HttpServer) -> None:
+        show, count = self.metrics.gauge, self.metrics.counter
+        prefix = "quorate_router"
+        counters = self.dispatch.counters
+        show(f"{prefix}_in_flight", "Requests at nodes.", lambda: self.dispatch.pending_count)
+        show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
+        show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
+        show(f"{prefix}_ready", "1 if every partition has a leader.", self._ready)
+        count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
+        count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
+        count(
+            f"{prefix}_unknown_outcomes",
+            "Writes whose outcome stayed unknown.",
+            lambda: counters.unknown_outcomes,
+        )
+        count(
+            f"{prefix}_leader_changes",
+            "Leader changes seen.",
+            lambda: self.dispatch.leaders.changes,
+        )
+        count(
+            f"{prefix}_http_refused",
+            "HTTP requests refused before they were read.",
+            lambda: sum(http.refusals.values()),
+        )
+
+    def _ready(self) -> float:
+        return float(not self._unready_reason())
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else "the address is taken or not ours"
+
+
+def _connections_max(wanted: int) -> int:
+    """Raise the limit of open files as far as allowed; return the connections that fit in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        soft_wanted = min(hard, max(soft, OPEN_FILES_WANTED))
+    else:
+        soft_wanted = max(soft, OPEN_FILES_WANTED)
+    if soft_wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_wanted, hard))
+    return max(1, min(wanted, soft_wanted - OPEN_FILES_SPARE))

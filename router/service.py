@@ -1,0 +1,131 @@
+"""What all faces serve: one table of operations, run for one call at a time.
+
+A handler answers its call at once or when nodes have answered; it never blocks. The rare ones that
+must wait (control plane) run as tasks in the process's group, not without bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final
+
+import orjson
+
+from model.errors import (
+    LimitExceeded,
+    ModelError,
+    ResourceNotFound,
+    SerializationFailed,
+    UnknownOperation,
+)
+from router.call import Call
+from router.catalog_view import CatalogView, UnknownTable
+from router.catalog_watch import CatalogWatch
+from router.control import NodeControl
+from router.dispatch import Dispatch
+from router.refusals import no_catalog, router_bug, router_full
+from router.table_sizes import TableSizes
+
+log = logging.getLogger(__name__)
+
+BACKGROUND_MAX: Final = 500
+"""Most calls that run as tasks. Source: DynamoDB's bound on concurrent control-plane calls."""
+
+Handler = Callable[["Service", object, Call], None]
+"""Takes the request's JSON value; raises ModelError or UnknownTable, or answers the call."""
+
+
+class Service:
+    """Serves calls with what the process has: catalog, dispatcher, control plane."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        *,
+        view: CatalogView,
+        watch: CatalogWatch,
+        control: NodeControl,
+        dispatch: Dispatch,
+        sizes: TableSizes,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._handlers = handlers
+        self.view = view
+        self.watch = watch
+        self.control = control
+        self.dispatch = dispatch
+        self.sizes = sizes
+        self._tasks = tasks
+        self._background_count = 0
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of the operations served."""
+        return tuple(self._handlers)
+
+    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+        """Run an operation on a JSON text."""
+        if operation not in self._handlers:
+            call.fail(UnknownOperation())
+            return
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            call.operation = operation
+            call.fail(SerializationFailed())  # DynamoDB gives no sentence either
+            return
+        self.execute(operation, body, call)
+
+    def execute(self, operation: str, body: object, call: Call) -> None:
+        """Run an operation on a JSON value; the call is answered now or later, in any case."""
+        handler = self._handlers.get(operation)
+        if handler is None:
+            call.fail(UnknownOperation())
+            return
+        call.operation = operation
+        if not self.view.epoch:
+            call.fail(no_catalog())
+            return
+        try:
+            handler(self, body, call)
+        except ModelError as error:
+            call.fail(error)
+        except UnknownTable:
+            self._after_refresh(body, call)
+        except Exception:  # a bug met by one call must not end the others
+            log.exception("serving %s failed", operation)
+            call.fail(router_bug())
+
+    def _after_refresh(self, body: object, call: Call) -> None:
+        """Run a call again when the nodes were asked for a newer catalog; once."""
+        if call.refreshed:
+            call.fail(ResourceNotFound())
+            return
+        call.refreshed = True
+        operation = call.operation
+        if not self.watch.refresh(lambda: self.execute(operation, body, call)):
+            call.fail(router_full())
+
+    def run_in_background(self, call: Call, work: Coroutine[object, object, bytes]) -> None:
+        """Answer a call with what a coroutine returns or raises. Refuses when too many run."""
+        if self._background_count >= BACKGROUND_MAX:
+            work.close()
+            call.fail(LimitExceeded("Too many control plane requests at once."))
+            return
+        self._background_count += 1
+        self._tasks.create_task(self._answer_from(call, work))
+
+    async def _answer_from(self, call: Call, work: Coroutine[object, object, bytes]) -> None:
+        try:
+            call.succeed(await work)
+        except ModelError as error:
+            call.fail(error)
+        except UnknownTable:
+            call.fail(ResourceNotFound())
+        except Exception:  # as in `execute`: this task belongs to one call
+            log.exception("serving %s failed", call.operation)
+            call.fail(router_bug())
+        finally:
+            self._background_count -= 1
