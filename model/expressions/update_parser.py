@@ -78,7 +78,10 @@ class UpdateParser(OperandParser):
             return self._sum(self._operand())
         # `(a) + :b` and `(a + :b)` begin alike.
         tokens.advance()
+        is_doubled = tokens.current.keyword == "("
         inner = self._sum(self._operand())
+        if is_doubled and not isinstance(inner, Arithmetic):
+            self.note(Sentence.PARENTHESES)
         tokens.expect(")")
         return inner if isinstance(inner, Arithmetic) else self._sum(inner)
 
@@ -107,6 +110,7 @@ class UpdateParser(OperandParser):
                 pending.append(_Calling(token.text))
                 continue
             piece: Operand = self.path() if self.at_path() else self.value()
+            is_parenthesised = False
             while pending:
                 top = pending[-1]
                 top.operands.append(piece)
@@ -114,6 +118,9 @@ class UpdateParser(OperandParser):
                     break
                 tokens.expect(")")
                 pending.pop()
+                if is_parenthesised and top.function is None:
+                    self.note(Sentence.PARENTHESES)
+                is_parenthesised = top.function is None
                 piece = self._called(top)
             else:
                 return piece
