@@ -234,8 +234,9 @@ def _answer_all(proposal: Proposal, outcome: Outcome) -> None:
 
 
 def _state_answer(stream: RouteStream, slot: int, error: ModelError) -> StateAnswer:
-    outcome = Outcome.CONDITION_FAILED if isinstance(error, ConditionFailed) else Outcome.INVALID
-    return StateAnswer(stream, slot, outcome, encode_error(error))
+    if isinstance(error, ConditionFailed):
+        return StateAnswer(stream, slot, Outcome.CONDITION_FAILED, error.item_json)
+    return StateAnswer(stream, slot, Outcome.INVALID, encode_error(error))
 
 
 def _add_size(

@@ -92,3 +92,19 @@ class IdentityLost(StorageError):
             "deleted. Restore identity.json from the same copy as the data; or move the whole "
             "directory away and let the cluster add this node anew"
         )
+
+
+@dataclass(eq=False)
+class DataLost(StorageError):
+    """The identity has taken part in a cluster, but its log or its items are gone."""
+
+    path: Path
+    missing: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has an identity that has taken part in a cluster, but {self.missing}/ is "
+            "missing: this node has forgotten its votes and must not vote again under this "
+            "identity. Restore the directory whole; or move it away and let the cluster add this "
+            "node anew"
+        )

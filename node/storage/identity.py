@@ -19,6 +19,7 @@ import orjson
 from node.storage.environment import FileWatch, storage_error, sync_directory
 from node.storage.errors import (
     CorruptIdentity,
+    DataLost,
     DirectoryInUse,
     DirectoryUnusable,
     ForeignDirectory,
@@ -44,7 +45,7 @@ class Identity:
     """What identity.json says. Compare `incarnation` with what peers remember of this node.
 
     `joined`: both stores exist and the peers have accepted this incarnation. Save it as true
-    before the first vote, and open the stores with `create=not joined`.
+    before the first vote: from then on a missing store is never made anew.
     """
 
     cluster_id: str
@@ -105,7 +106,8 @@ class DirectoryLock:
 def load_identity(directory: Path) -> Identity | None:
     """Return the identity, or None for a directory that has never been used.
 
-    Raises CorruptIdentity, IdentityLost (data without identity), DirectoryUnusable.
+    Raises CorruptIdentity, IdentityLost (data without identity), DataLost (an identity that has
+    joined, without its data), DirectoryUnusable.
     """
     path = directory / IDENTITY_FILE
     try:
@@ -117,9 +119,13 @@ def load_identity(directory: Path) -> Identity | None:
     except OSError as error:
         raise DirectoryUnusable(directory, error.strerror or str(error)) from error
     try:
-        return _decode(raw)
+        identity = _decode(raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptIdentity(f"it is damaged ({error})", str(path), _WHAT_TO_DO) from error
+    for name in (LOG_DIRECTORY, ITEMS_DIRECTORY) if identity.joined else ():
+        if not (directory / name).exists():
+            raise DataLost(directory, name)
+    return identity
 
 
 def save_identity(directory: Path, identity: Identity) -> None:

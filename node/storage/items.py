@@ -190,9 +190,10 @@ class ItemStore:
     def snapshot_reader(self, low_token: int, high_token: int, group: int) -> SnapshotReader:
         """Open a consistent view of one replica. `high_token` is exclusive, up to 1 << 64.
 
+        The arc may be empty: the catalog's replica has state but no items.
         Raises CorruptItems if the group has no readable state here.
         """
-        assert 0 <= low_token < high_token <= layout.TOKEN_END
+        assert 0 <= low_token <= high_token <= layout.TOKEN_END
         transaction = self._environment.begin()
         try:
             raw = transaction.get(layout.state_key(group), db=self._replicas)
@@ -377,7 +378,8 @@ class ItemStore:
     def _delete_replica(
         self, transaction: lmdb.Transaction[bytes], group: int, low_token: int, high_token: int
     ) -> None:
-        for table_id in table_ids(transaction.cursor(self._items)):
+        tables = table_ids(transaction.cursor(self._items)) if low_token < high_token else []
+        for table_id in tables:
             low = layout.arc_low(table_id, low_token)
             high = layout.arc_high(table_id, high_token)
             delete_range(transaction.cursor(self._items), low, high, sys.maxsize)

@@ -69,7 +69,7 @@ def scan_arc(
 
     Seeks from table to table, so what lies outside the arc costs nothing. Raises Malformed.
     """
-    there = cursor.first()
+    there = low_token < high_token and cursor.first()
     while there:
         table_id = layout.table_of(cursor.key())
         high = layout.arc_high(table_id, high_token)
