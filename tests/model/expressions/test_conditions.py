@@ -31,7 +31,9 @@ def holds(text: str, item: dict[str, object] | None = None, **values: object) ->
     ("operator", "expected"),
     [("=", False), ("<>", True), ("<", True), ("<=", True), (">", False), (">=", False)],
 )
-def test_comparator_orders_numbers_by_value_and_not_by_text(operator: str, expected: bool) -> None:
+def test_comparator_orders_numbers_by_value_and_not_by_text(
+    operator: str, *, expected: bool
+) -> None:
     assert holds(f"negative {operator} :v", v={"N": "10"}) is expected
     assert holds(f"n {operator} :v", v={"N": "9"}) is (operator in {"<>", ">", ">="})
 
@@ -207,7 +209,7 @@ def test_size_of_a_type_without_size_fails_every_comparison_but_unequal() -> Non
         ("((n) = :t) AND (NOT (n = :f))", True),
     ],
 )
-def test_operators_bind_in_the_documented_order(text: str, expected: bool) -> None:
+def test_operators_bind_in_the_documented_order(text: str, *, expected: bool) -> None:
     used = {f":{name}": {"N": value} for name, value in (("t", "10"), ("f", "11"))}
     condition = compile_condition(text, None, used)
 
