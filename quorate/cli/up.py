@@ -17,6 +17,7 @@ from quorate.cli.settings import (
     GrpcPortOption,
     HttpPortOption,
     LogLevelOption,
+    ParentPidOption,
 )
 
 ROUTERS_MAX: Final = 16
@@ -42,6 +43,7 @@ def up(
     grpc_port: GrpcPortOption = GRPC_PORT_DEFAULT,
     admin_port: AdminPortOption = ADMIN_PORT_DEFAULT,
     log_level: LogLevelOption = "info",
+    parent_pid: ParentPidOption = None,
 ) -> None:
     """Run a cluster on this machine until Ctrl-C: nodes in three AZs, and routers.
 
@@ -50,10 +52,13 @@ def up(
     """
     from quorate.local.data_dir import DataDirRefused
     from quorate.local.launch import LaunchOptions, launch
+    from quorate.local.parent import die_with_parent
     from quorate.local.ports import PortUnusable
     from quorate.local.processes import RouterPorts
     from quorate.local.topology import TopologyRefused
 
+    if parent_pid is not None:
+        die_with_parent(parent_pid)
     options = LaunchOptions(
         data_dir=data_dir,
         public=RouterPorts(http=http_port, grpc=grpc_port, admin=admin_port),
