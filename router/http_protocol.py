@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -384,7 +385,7 @@ class HttpServer:
     def __init__(self, handler: Callable[[Exchange], None], limits: HttpLimits) -> None:
         self.handler = handler
         self.limits = limits
-        self.now = 0.0  # the loop's clock, as of the last sweep
+        self.now = 0.0  # monotonic seconds, as of the last sweep
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self._connections: set[HttpConnection] = set()
@@ -411,17 +412,16 @@ class HttpServer:
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be had."""
         loop = asyncio.get_running_loop()
-        self.now = loop.time()
+        self.now = time.monotonic()
         self._server = await loop.create_server(
             lambda: HttpConnection(self), host, port, backlog=1024
         )
 
     async def sweep_forever(self) -> None:
         """Close connections whose time is up, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.now = loop.time()
+            self.now = time.monotonic()
             self.sweep()
 
     def sweep(self) -> None:

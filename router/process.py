@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Final
 
@@ -87,8 +88,8 @@ class RouterProcess:
         }
         if not options.nodes:
             raise Refused("at least one node's address is needed to learn the catalog from")
-        loop = asyncio.get_running_loop()
-        self.clock = loop.time
+        # Not the loop's time: uvloop's has milliseconds. Both count from the same start.
+        self.clock = time.monotonic
         self.started = self.clock()
         self.stop_wanted = asyncio.Event()
         self.view = CatalogView(options.cluster_id)
