@@ -1,172 +1,18 @@
-"""A node process from start to end: directory, identity, stores, service, loop."""
+"""The entry point of `quorate node`: what must happen before anything heavy is imported."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
-from random import SystemRandom
-from typing import Final
+from typing import TYPE_CHECKING
 
-import grpc.aio
-import uvloop
+from quorate.poller import choose_poller
 
-from node.channels import SERVER_OPTIONS
-from node.join import JoinRefused, join
-from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, configure, die, log
-from node.options import NodeOptions
-from node.server import NodeServicer
-from node.shell import ProcessShell
-from node.storage.errors import (
-    CorruptIdentity,
-    DirectoryInUse,
-    DirectoryUnusable,
-    ForeignDirectory,
-    IdentityLost,
-    StorageError,
-)
-from node.storage.identity import (
-    DirectoryLock,
-    Identity,
-    check_identity,
-    load_identity,
-    save_identity,
-)
-from node.storage.items import ItemStore
-from node.storage.log import LogStore
-from quorate.v1 import node_pb2_grpc
-
-REFUSED_EXIT: Final = 2
-IDENTITY_EXIT: Final = 4
-IN_USE_EXIT: Final = 5
-
-SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy
-loop (measured)."""
-
-STOP_SECONDS: Final = 0.3
-"""How long open calls may go on after the service has been told to stop. Ours."""
+if TYPE_CHECKING:
+    from node.options import NodeOptions
 
 
 def run(options: NodeOptions) -> int:
-    """Run a node until SIGTERM or SIGINT; return the process's exit code.
+    """Run a node until SIGTERM or SIGINT; return the process's exit code (see `node.process`)."""
+    choose_poller()
+    from node.process import run_process  # noqa: PLC0415 - imports grpc; see above
 
-    0 stopped; 2 bad options; 3 storage error; 4 wrong or lost identity; 5 directory in use.
-    """
-    if not __debug__:
-        return _refuse("assertions are off (-O or PYTHONOPTIMIZE): they are safety checks here")
-    problem = options.problem()
-    if problem is not None:
-        return _refuse(problem)
-    configure(options.name, options.log_level)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    try:
-        lock = DirectoryLock.acquire(options.data_dir)
-    except DirectoryInUse as error:
-        return _refuse(str(error), IN_USE_EXIT)
-    except DirectoryUnusable as error:
-        return _refuse(str(error))
-    try:
-        identity = _identity(options)
-        log_store = LogStore.open(options.data_dir / "log", map_size_bytes=options.map_size_bytes)
-        items = ItemStore.open(options.data_dir / "items")
-    except (ForeignDirectory, IdentityLost, CorruptIdentity) as error:
-        return _refuse(str(error), IDENTITY_EXIT)
-    except StorageError as error:
-        return _refuse(str(error), STORAGE_ERROR_EXIT)
-    return uvloop.run(_serve(options, lock, identity, log_store, items))
-
-
-async def _serve(
-    options: NodeOptions,
-    lock: DirectoryLock,
-    identity: Identity,
-    log_store: LogStore,
-    items: ItemStore,
-) -> int:
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_die_of_bug)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
-    servicer = NodeServicer(identity, options.data_dir)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)
-    try:
-        port = server.add_insecure_port(options.listen)
-    except RuntimeError:
-        port = 0
-    if not port:
-        return _refuse(f"cannot listen on {options.listen}: the address is in use or not ours")
-    await server.start()
-
-    nodes = options.node_records()
-    peers = [node for node in nodes if node.id != identity.node_id]
-    try:
-        joined = await join(
-            identity, peers, lambda changed: save_identity(options.data_dir, changed), stop
-        )
-    except JoinRefused as refusal:
-        await server.stop(None)
-        return _refuse(str(refusal), IDENTITY_EXIT)
-    shell = None
-    if joined:
-        shell = ProcessShell(
-            identity=identity,
-            nodes=nodes,
-            partitions=options.partitions,
-            log_store=log_store,
-            items=items,
-            lock=lock,
-            servicer=servicer,
-        )
-        servicer.shell = shell
-        log("serving", listen=options.listen, az=options.az)
-        await shell.run(stop)
-    servicer.end_streams()
-    await server.stop(STOP_SECONDS)
-    if shell is not None:
-        await shell.close()
-    log_store.close()
-    items.close()
-    lock.release()
-    log("stopped")
-    return 0
-
-
-def _identity(options: NodeOptions) -> Identity:
-    """Return the directory's identity, drawn anew for a directory that was never used."""
-    (own,) = (node for node in options.node_records() if node.name == options.name)
-    identity = load_identity(options.data_dir)
-    if identity is None:
-        identity = Identity(
-            cluster_id=options.cluster_id,
-            node_id=own.id,
-            name=own.name,
-            az=own.az,
-            incarnation=f"{SystemRandom().getrandbits(128):032x}",
-        )
-        save_identity(options.data_dir, identity)
-    check_identity(
-        options.data_dir,
-        identity,
-        cluster_id=options.cluster_id,
-        node_id=own.id,
-        name=own.name,
-    )
-    return identity
-
-
-def _die_of_bug(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """End the process: an exception that nobody expected must not be served past."""
-    del loop
-    error = context.get("exception")
-    if isinstance(error, AssertionError):
-        die(BUG_EXIT, "bug", error=repr(error), message=context.get("message"))
-    log("unexpected", error=repr(error), message=context.get("message"))
-
-
-def _refuse(sentence: str, code: int = REFUSED_EXIT) -> int:
-    print(f"quorate node: {sentence}", file=sys.stderr)  # noqa: T201 - for whoever started us
-    return code
+    return run_process(options)

@@ -6,13 +6,10 @@ partitions: routers know where keys live.
 
 from __future__ import annotations
 
-import os
-import sys
+# ruff: noqa: E402
+from quorate.poller import choose_poller
 
-if "grpc" not in sys.modules:
-    # The older poller costs a third less processor time for each message (measured with grpcio
-    # 1.85); grpc reads this once, when it is imported.
-    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+choose_poller()
 
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Page, Put, Written
 from quorate.client.client import Client
