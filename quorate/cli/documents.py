@@ -8,13 +8,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum, unique
 from typing import Any, NoReturn
 
 from quorate.values import decode_item, encode_item, is_encoded
 
 
-class Encoding(str, Enum):
+@unique
+class Encoding(StrEnum):
     """How items are written."""
 
     AUTO = "auto"  # DynamoDB's if every value looks like {"S": ...}, else plain

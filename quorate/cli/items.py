@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quorate.cli.connection import run_with_client
 from quorate.cli.documents import DocumentRefused, Encoding, parse_item, plain_json
 from quorate.cli.exits import Exit, fail, print_json
-from quorate.cli.session import run_with_client
 from quorate.cli.settings import EndpointOption, JsonOption
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from quorate.cli.connection import run_with_client
 from quorate.cli.documents import Encoding
 from quorate.cli.exits import Exit, fail, print_json
 from quorate.cli.items import EncodingOption
-from quorate.cli.session import run_with_client
 from quorate.cli.settings import EndpointOption, JsonOption
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from quorate.cli.connection import run_with_client
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
-from quorate.cli.session import run_with_client
 from quorate.cli.settings import EndpointOption, JsonOption
 
 if TYPE_CHECKING:

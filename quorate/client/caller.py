@@ -55,7 +55,7 @@ class Caller:
         self._endpoints = [part.strip() for part in endpoints if part.strip()]
         if not self._endpoints:
             raise ValueError("a client needs at least one endpoint, host:port")
-        self.rng = rng or random.Random(os.urandom(16))
+        self.rng = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter is no secret
         self._pipeline = Pipeline(self._endpoints, open_max=open_calls_max, rng=self.rng)
         self.deadline_seconds = deadline_seconds
         self._raw = raw

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -22,17 +23,22 @@ def _point(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+@lru_cache(maxsize=64)
+def _circle(members: tuple[tuple[str, int], ...]) -> list[tuple[int, int]]:
+    """Return the sorted (point, node id) of an AZ's nodes, given as (name, id)."""
+    return sorted(
+        (_point(f"node/{name}/{replica}"), node_id)
+        for name, node_id in members
+        for replica in range(VIRTUAL_NODES)
+    )
+
+
 def propose_replicas(partition_id: int, nodes: Sequence[NodeRecord]) -> dict[str, int]:
     """Return one node id for each AZ, by AZ name: the first point clockwise of the partition's."""
     position = _point(f"partition/{partition_id}")
     chosen: dict[str, int] = {}
     for az in sorted({node.az for node in nodes}):
-        circle = sorted(
-            (_point(f"node/{node.name}/{replica}"), node.id)
-            for node in nodes
-            if node.az == az
-            for replica in range(VIRTUAL_NODES)
-        )
+        circle = _circle(tuple(sorted((node.name, node.id) for node in nodes if node.az == az)))
         at = bisect_right(circle, (position, 0)) % len(circle)
         chosen[az] = circle[at][1]
     return chosen

@@ -1,0 +1,267 @@
+"""An open-loop probe: how long could one key not be written, or read?
+
+A put and a consistent get start every few milliseconds whether or not the earlier ones were
+answered, each on its own connection, with a deadline and without retries. A closed loop would hide
+an outage: it sends one request into it and waits. The probe runs in a process of its own, so
+that a busy neighbour's loop does not bend its times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from quorate.demo.raw_http import RawConnection, dynamodb_request
+
+INTERVAL_MS_DEFAULT: Final = 10.0
+DEADLINE_MS_DEFAULT: Final = 250.0
+"""One attempt's time. Ours: far above an answer's, far below an outage's."""
+
+CONNECTIONS_MAX: Final = 256
+"""Most open connections; more attempts than this at a time fail at once. Ours."""
+
+CONNECT_MS_MAX: Final = 200.0
+"""Longest wait for a connection. Ours: all is on loopback."""
+
+STOP_SECONDS: Final = 10.0
+"""Longest wait for the probe's process to end. Ours."""
+
+OK, FAILED, LATE, REFUSED = "ok", "failed", "late", "refused"
+"""Outcomes: done; an answer that is not 200; no answer in time; no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One put or get; times are on the monotonic clock of this machine, in seconds."""
+
+    kind: str
+    started: float
+    ended: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The longest time without a success. Invariant: ended >= started."""
+
+    started: float
+    ended: float
+
+    @property
+    def ms(self) -> float:
+        """Return its length in milliseconds."""
+        return (self.ended - self.started) * 1000
+
+
+def longest_gap(
+    attempts: Sequence[Attempt], kind: str, *, after: float, before: float
+) -> Gap | None:
+    """Return the longest gap between two successes of a kind that ends within (after, before].
+
+    None if there are too few successes to say: none before `after`, or none since.
+    """
+    ends = sorted(
+        attempt.ended for attempt in attempts if attempt.kind == kind and attempt.outcome == OK
+    )
+    gaps = [
+        Gap(earlier, later)
+        for earlier, later in zip(ends, ends[1:], strict=False)
+        if after < later <= before
+    ]
+    return max(gaps, key=lambda gap: gap.ms, default=None)
+
+
+def gap_ms(
+    attempts: Sequence[Attempt],
+    kind: str,
+    *,
+    after: float,
+    before: float,
+    interval_ms: float = INTERVAL_MS_DEFAULT,
+) -> float | None:
+    """Return the longest gap's length minus the normal spacing, None if there is no telling."""
+    gap = longest_gap(attempts, kind, after=after, before=before)
+    return None if gap is None else max(0.0, gap.ms - interval_ms)
+
+
+class Probe:
+    """Starts attempts in its rhythm and writes down how each ended."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        table_name: str,
+        key: str,
+        interval_ms: float = INTERVAL_MS_DEFAULT,
+        deadline_ms: float = DEADLINE_MS_DEFAULT,
+    ) -> None:
+        """Probe the item whose partition key `id` is `key` in a table without a sort key."""
+        self._host, self._port = host, port
+        self._table_name, self._key = table_name, key
+        self._interval_seconds = interval_ms / 1000
+        self._deadline_seconds = deadline_ms / 1000
+        self._free: list[RawConnection] = []
+        self._open = 0
+        self._running: dict[RawConnection, tuple[str, float, asyncio.TimerHandle]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._count = 0
+        self.attempts: list[Attempt] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Probe until `stop` is set, then wait for the last attempts."""
+        next_at = self._loop.time()
+        while not stop.is_set():
+            self._begin("put")
+            self._begin("get")
+            next_at += self._interval_seconds
+            await asyncio.sleep(max(0.0, next_at - self._loop.time()))
+        await asyncio.sleep(self._deadline_seconds)
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+        for connection in [*self._free, *self._running]:
+            connection.abort()
+
+    def _begin(self, kind: str) -> None:
+        started = time.monotonic()
+        while self._free:
+            connection = self._free.pop()
+            if connection.transport is not None and not connection.transport.is_closing():
+                self._send(connection, kind, started)
+                return
+        if self._open >= CONNECTIONS_MAX:
+            self._note(kind, started, REFUSED)
+            return
+        self._open += 1
+        task = self._loop.create_task(self._connect(kind, started))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, kind: str, started: float) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_MS_MAX / 1000):
+                _, connection = await self._loop.create_connection(
+                    lambda: RawConnection(self._answered, self._lost), self._host, self._port
+                )
+        except (OSError, TimeoutError):
+            self._open -= 1
+            self._note(kind, started, REFUSED)
+            return
+        self._send(connection, kind, started)
+
+    def _send(self, connection: RawConnection, kind: str, started: float) -> None:
+        expires = started + self._deadline_seconds - time.monotonic()
+        timer = self._loop.call_later(max(0.0, expires), self._late, connection)
+        self._running[connection] = (kind, started, timer)
+        connection.send(self._request(kind))
+
+    def _request(self, kind: str) -> bytes:
+        document: dict[str, Any] = {"TableName": self._table_name}
+        if kind == "put":
+            self._count += 1
+            document["Item"] = {"id": {"S": self._key}, "count": {"N": str(self._count)}}
+            operation = "PutItem"
+        else:
+            document["Key"] = {"id": {"S": self._key}}
+            document["ConsistentRead"] = True
+            operation = "GetItem"
+        return dynamodb_request(operation, json.dumps(document).encode(), host=self._host)
+
+    def _answered(self, connection: RawConnection, status: int, body: bytes) -> None:
+        kind, started, timer = self._running.pop(connection)
+        timer.cancel()
+        self._note(kind, started, OK if status == 200 else FAILED)
+        self._free.append(connection)
+
+    def _late(self, connection: RawConnection) -> None:
+        kind, started, _ = self._running.pop(connection)
+        self._note(kind, started, LATE)
+        connection.abort()
+
+    def _lost(self, connection: RawConnection) -> None:
+        self._open -= 1
+        running = self._running.pop(connection, None)
+        if running is not None:
+            kind, started, timer = running
+            timer.cancel()
+            self._note(kind, started, FAILED)
+
+    def _note(self, kind: str, started: float, outcome: str) -> None:
+        self.attempts.append(Attempt(kind, started, time.monotonic(), outcome))
+
+
+class ProbeProcess:
+    """A probe in a process of its own; it ends with ours, because its stdin does."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        table_name: str,
+        key: str,
+        interval_ms: float = INTERVAL_MS_DEFAULT,
+        deadline_ms: float = DEADLINE_MS_DEFAULT,
+    ) -> None:
+        """Start probing."""
+        command = [
+            *(sys.executable, "-m", "quorate.demo.probe"),
+            *("--host", host, "--port", str(port), "--table", table_name, "--key", key),
+            *("--interval-ms", str(interval_ms), "--deadline-ms", str(deadline_ms)),
+        ]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def finish(self) -> list[Attempt]:
+        """Stop probing and return the attempts in the order in which they ended."""
+        output, _ = self._process.communicate(timeout=STOP_SECONDS)
+        return [Attempt(*row) for row in json.loads(output)]
+
+    def kill(self) -> None:
+        """End it without results; after `finish` this does nothing."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+async def _probe_until_eof(options: argparse.Namespace) -> list[Attempt]:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
+    probe = Probe(
+        options.host,
+        options.port,
+        table_name=options.table,
+        key=options.key,
+        interval_ms=options.interval_ms,
+        deadline_ms=options.deadline_ms,
+    )
+    await probe.run(stop)
+    return probe.attempts
+
+
+def main() -> None:
+    """Probe until stdin ends, then print the attempts as JSON."""
+    parser = argparse.ArgumentParser(description="Probe one key; prints when stdin ends.")
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--table", required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--interval-ms", type=float, default=INTERVAL_MS_DEFAULT)
+    parser.add_argument("--deadline-ms", type=float, default=DEADLINE_MS_DEFAULT)
+    attempts = asyncio.run(_probe_until_eof(parser.parse_args()))
+    rows = [[attempt.kind, attempt.started, attempt.ended, attempt.outcome] for attempt in attempts]
+    sys.stdout.write(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""`quorate status`, with a router that tells what the test says."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from quorate.cli.status import duration_text, size_text, troubles
+from tests.cli.conftest import Command
+
+
+def status_document() -> dict[str, Any]:
+    names = [("a1", "az-a"), ("b1", "az-b"), ("c1", "az-c")]
+    return {
+        "cluster_id": "c0ffee",
+        "epoch": 3,
+        "router": {"name": "r1", "pid": 10, "uptime_seconds": 5.0, "version": "0.1.0"},
+        "nodes": [
+            {
+                "id": number,
+                "name": name,
+                "az": az,
+                "address": f"127.0.0.1:1700{number}",
+                "pid": 100 + number,
+                "healthy": True,
+                "uptime_seconds": 61.5,
+                "version": "0.1.0",
+                "memtable_bytes": 1536,
+                "log_bytes": 1 << 20,
+                "items_bytes": 0,
+                "log_commits": 7,
+            }
+            for number, (name, az) in enumerate(names, start=1)
+        ],
+        "partitions": [
+            {
+                "id": 1,
+                "low_token": 0,
+                "leader": "a1",
+                "term": 2,
+                "commit": 9,
+                "applied": 9,
+                "replicas": [
+                    {
+                        "node": name,
+                        "az": az,
+                        "role": "leader" if name == "a1" else "follower",
+                        "match": 9,
+                        "lag_entries": 4 if name == "c1" else 0,
+                        "healthy": True,
+                    }
+                    for name, az in names
+                ],
+            }
+        ],
+        "tables": [{"name": "music", "id": 1, "item_count": 12, "size_bytes": 2048}],
+    }
+
+
+class Admin(http.server.BaseHTTPRequestHandler):
+    """Answers every GET with the server's document."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.server.document).encode()  # type: ignore[attr-defined]
+        self.send_response(self.server.code)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def admin() -> Iterator[Any]:
+    server: Any = http.server.HTTPServer(("127.0.0.1", 0), Admin)
+    server.document, server.code = status_document(), 200
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_healthy_cluster_is_shown_and_exits_with_zero(quorate: Command, admin: Any) -> None:
+    ended = quorate("status", "--admin-port", str(admin.server_port))
+
+    assert ended.code == 0
+    for text in ("c0ffee", "az-b", "127.0.0.1:17003", "1.5 KiB", "1m 1s", "4 behind", "music"):
+        assert text in ended.out
+    assert ended.out.rstrip().endswith("healthy")
+
+
+def test_a_partition_without_a_leader_is_named_and_exits_with_one(
+    quorate: Command, admin: Any
+) -> None:
+    admin.document["partitions"][0]["leader"] = None
+    admin.document["nodes"][2]["healthy"] = False
+    admin.document["nodes"][2]["pid"] = None
+
+    ended = quorate("status", "--admin-port", str(admin.server_port))
+
+    assert ended.code == 1
+    assert "node c1 in az-c does not answer" in ended.out
+    assert "no leader: partition 1" in ended.out
+
+
+def test_json_is_what_the_router_said(quorate: Command, admin: Any) -> None:
+    ended = quorate("status", "--admin-port", str(admin.server_port), "--json")
+
+    assert json.loads(ended.out) == admin.document
+
+
+def test_a_router_that_cannot_tell_fails_the_command(quorate: Command, admin: Any) -> None:
+    admin.code = 503
+
+    assert quorate("status", "--admin-port", str(admin.server_port)).code == 1
+
+
+def test_no_router_has_its_own_exit_code(quorate: Command) -> None:
+    ended = quorate("status", "--admin-port", "9")
+
+    assert ended.code == 3
+    assert "no router answers" in ended.err
+
+
+def test_a_cluster_without_partitions_is_not_well() -> None:
+    assert troubles({"nodes": [], "partitions": []}) == ["the cluster has no partitions yet"]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(None, ""), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")],
+)
+def test_sizes_are_for_people(size_bytes: int | None, text: str) -> None:
+    assert size_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (5.9, "5s"), (61, "1m 1s"), (3700, "1h 1m"), (90_000, "1d 1h")],
+)
+def test_durations_are_for_people(seconds: float | None, text: str) -> None:
+    assert duration_text(seconds) == text
