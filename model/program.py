@@ -151,6 +151,8 @@ def _evaluate_update(program: DecodedProgram, old_image: bytes, old_item: Item |
     new_item: Item | None = None
     if update is not None:
         new_item = update.apply(old_item, program.key, program.values)
+        if not old_image and not update.may_create:
+            new_item = None
     elif not old_image:
         new_item = program.key
     image = old_image if new_item is None else _encode(new_item)
@@ -178,11 +180,10 @@ def _returned(
         case "ALL_OLD":
             return image_json(old_image) if old_image else b""
         case "ALL_NEW":
-            return image_json(new_image)
+            return image_json(new_image) if new_image else b""
         case "UPDATED_OLD" if shape.update is not None:
             touched = shape.update.touched_before(old_item)
-        case "UPDATED_NEW" if shape.update is not None:
-            assert new_item is not None
+        case "UPDATED_NEW" if shape.update is not None and new_item is not None:
             touched = shape.update.touched_after(new_item)
         case _:
             return b""

@@ -25,6 +25,7 @@ What they do:
     Update.apply(item | None, key, values) -> dict       the new item; the old one is not touched
     Update.touched_before(item | None) -> dict           what UPDATED_OLD returns
     Update.touched_after(item) -> dict                   what UPDATED_NEW returns
+    Update.may_create -> bool                            whether a missing item comes into being
     Update.top_names -> tuple[str, ...]                  top-level attributes it may change
     Projection.project(item) -> dict
     KeyCondition.partition_value -> {"S": ...}; KeyCondition.sort -> SortCondition | None

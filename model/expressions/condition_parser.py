@@ -319,7 +319,7 @@ class ConditionParser(OperandParser):
         if function.startswith("attribute_") and not isinstance(operands[0], Path):
             self.note(Sentence.PATH_REQUIRED, operator=function)
         if function == "attribute_type" and not isinstance(operands[1], Value):
-            self.note(Sentence.OPERAND_TYPE, operator=function, type="{NS,SS,L,BS,N,M,B,BOOL,NULL}")
+            self.note(Sentence.OPERAND_TYPE, operator=function, type="{path}")
         # A size is a number, and these take no number where the docs say string, binary, set, list.
         number_free = {"size": 1, "contains": 1, "begins_with": 2}.get(function, 0)
         if any(isinstance(operand, Call) for operand in operands[:number_free]):

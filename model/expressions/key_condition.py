@@ -177,21 +177,16 @@ def _term(node: ConditionNode) -> _Term:
 
 
 def _operator_of(node: ConditionNode) -> str:
+    """Name what a key condition may not have."""
     match node:
         case Comparison():
             return node.operator
         case Call():
             return node.function
-        case Between():
-            return "BETWEEN"
-        case In():
-            return "IN"
-        case Not():
-            return "NOT"
-        case Or():
-            return "OR"
-        case And():
-            return "AND"
+        case In() | Not() | Or():
+            return type(node).__name__.upper()
+        case _:
+            raise AssertionError(node)
 
 
 def _build(operator: str, first: Operand, *others: Operand) -> _Term:

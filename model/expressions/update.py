@@ -46,7 +46,11 @@ _SETS: Final = ("SS", "NS", "BS")
 
 
 class Update:
-    """A compiled UpdateExpression."""
+    """A compiled UpdateExpression.
+
+    `may_create` is False for an update that only removes: of a missing item it makes nothing
+    (scylladb issue 5862).
+    """
 
     __slots__ = (
         "_changes",
@@ -54,6 +58,7 @@ class Update:
         "_trie",
         "actions",
         "checks",
+        "may_create",
         "top_names",
         "used_names",
         "value_names",
@@ -71,6 +76,7 @@ class Update:
         self.used_names = used_names
         self.value_names = value_names
         self.checks: tuple[ValueCheck, ...] = update_checks(actions)
+        self.may_create = any(isinstance(action, SetAction | AddAction) for action in actions)
         self.top_names = tuple(str(name) for name in trie.children)
         self._trie = trie
         self._kept = trie_of(

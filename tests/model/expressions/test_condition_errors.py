@@ -169,6 +169,16 @@ def test_syntax_error_quotes_the_token_and_its_neighbours(text: str, token: str,
             "operator or function: size, operand type: N",
         ),
         (
+            "contains(size(a), :s)",
+            "Incorrect operand type for operator or function; "
+            "operator or function: contains, operand type: N",
+        ),
+        (
+            "attribute_type(a, b)",
+            "Incorrect operand type for operator or function; "
+            "operator or function: attribute_type, operand type: {path}",
+        ),
+        (
             "attribute_type(a, :n)",
             "Incorrect operand type for operator or function; "
             "operator or function: attribute_type, operand type: N",

@@ -103,6 +103,14 @@ def test_equality_is_false_for_any_difference_inside(
     assert not holds(f"{attribute} = :v", v=value)
 
 
+def test_types_without_an_order_fail_every_ordering_comparison() -> None:
+    item = {"a": {"L": []}, "b": {"L": []}, "c": {"BOOL": True}, "d": {"BOOL": True}}
+
+    assert not holds("a <= b", item)
+    assert not holds("c >= d", item)
+    assert holds("a = b", item)
+
+
 def test_between_includes_both_bounds_and_wants_one_type() -> None:
     assert holds("n BETWEEN :a AND :b", a={"N": "10"}, b={"N": "10"})
     assert not holds("n BETWEEN :a AND :b", a={"N": "11"}, b={"N": "12"})

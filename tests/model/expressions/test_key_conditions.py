@@ -68,6 +68,7 @@ ONE_CONDITION = "Invalid condition in KeyConditionExpression: "
         ("pk IN (:p)", INVALID + "Invalid operator used in KeyConditionExpression: IN"),
         ("size(pk) = :n", INVALID + "Invalid operator used in KeyConditionExpression: size"),
         ("contains(pk, :p)", INVALID + "Invalid operator used in KeyConditionExpression: contains"),
+        ("pk = size(sk)", INVALID + "Invalid operator used in KeyConditionExpression: size"),
         ("pk.a = :p", "KeyConditionExpressions cannot have conditions on nested attributes"),
         ("pk = :p AND pk = :p",
          "KeyConditionExpressions must only contain one condition per key"),

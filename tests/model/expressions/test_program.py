@@ -132,6 +132,17 @@ def test_update_without_expression_makes_a_key_only_item_or_keeps_what_is_there(
     assert run(update(None, "UPDATED_NEW"), None).returned == b""
 
 
+@pytest.mark.parametrize("text", ["REMOVE n", "DELETE tags :t", "REMOVE n DELETE tags :t"])
+@pytest.mark.parametrize("returned", ["NONE", "ALL_NEW", "UPDATED_NEW", "UPDATED_OLD"])
+def test_update_that_only_removes_makes_no_item(text: str, returned: str) -> None:
+    """Source: scylladb issue 5862."""
+    values = {"t": {"SS": ["x"]}} if ":t" in text else {}
+
+    result = run(update(text, returned, **values), None)
+
+    assert result == Evaluated(image=b"", returned=b"", units=1, changed=False)
+
+
 def test_condition_is_evaluated_before_the_update() -> None:
     program = Program(
         kind="update",
