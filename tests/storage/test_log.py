@@ -199,7 +199,7 @@ def test_write_that_does_not_follow_the_log_is_our_bug(log: LogStore) -> None:
 
 def test_missing_log_is_corruption_once_it_was_used(tmp_path: Path) -> None:
     """A node that voted and finds no log must not vote again under the same name."""
-    with pytest.raises(CorruptLog, match="missing.*empty one"):
+    with pytest.raises(CorruptLog, match=r"missing.*empty one"):
         open_log(tmp_path / "log", create=False)
 
 

@@ -36,18 +36,22 @@ def filled(path: Path) -> Path:
 
 def rewrite(path: Path, key: bytes, value: bytes | None) -> None:
     """Change one LMDB record behind the store's back."""
-    with lmdb.open(str(path), map_size=1 << 28, lib_version=0) as environment:
-        with environment.begin(write=True) as transaction:
-            if value is None:
-                assert transaction.delete(key)
-            else:
-                transaction.put(key, value)
+    with (
+        lmdb.open(str(path), map_size=1 << 28, lib_version=0) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        if value is None:
+            assert transaction.delete(key)
+        else:
+            transaction.put(key, value)
 
 
 def values(path: Path) -> dict[bytes, bytes]:
-    with lmdb.open(str(path), map_size=1 << 28, lib_version=0) as environment:
-        with environment.begin() as transaction:
-            return dict(transaction.cursor())
+    with (
+        lmdb.open(str(path), map_size=1 << 28, lib_version=0) as environment,
+        environment.begin() as transaction,
+    ):
+        return dict(transaction.cursor())
 
 
 def key_of(sequence: int) -> bytes:
@@ -68,7 +72,7 @@ def test_flipped_bit_anywhere_in_a_record_is_found(tmp_path: Path) -> None:
             copy = tmp_path / "copy"
             shutil.copytree(tmp_path / "log", copy)
             rewrite(copy, key_of(sequence), bytes(damaged))
-            with pytest.raises(CorruptLog, match="must not take part.*empty one"):
+            with pytest.raises(CorruptLog, match=r"must not take part.*empty one"):
                 open_log(copy)
             shutil.rmtree(copy)
 

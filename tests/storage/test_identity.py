@@ -1,0 +1,178 @@
+"""Whose directory it is, and who holds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.storage.errors import (
+    CorruptIdentity,
+    DataLost,
+    DirectoryInUse,
+    DirectoryUnusable,
+    ForeignDirectory,
+    IdentityLost,
+    StorageFailed,
+)
+from node.storage.identity import (
+    DirectoryLock,
+    Identity,
+    check_identity,
+    load_identity,
+    save_identity,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def identity() -> Identity:
+    return Identity("c1", 2, "b1", "az-b", "f00d", joined=False, peers={1: "aaaa", 3: "cccc"})
+
+
+def test_identity_comes_back_as_saved(tmp_path: Path) -> None:
+    save_identity(tmp_path, identity())
+
+    assert load_identity(tmp_path) == identity()
+    assert [path.name for path in tmp_path.iterdir()] == ["identity.json"]
+
+
+def test_unused_directory_has_no_identity(tmp_path: Path) -> None:
+    assert load_identity(tmp_path) is None
+
+
+def test_saving_again_replaces_the_old_identity(tmp_path: Path) -> None:
+    save_identity(tmp_path, identity())
+    changed = identity()
+    changed.peers[1] = "bbbb"
+    save_identity(tmp_path, changed)
+
+    assert load_identity(tmp_path) == changed
+
+
+def test_half_written_identity_leaves_the_old_one(tmp_path: Path) -> None:
+    save_identity(tmp_path, identity())
+    (tmp_path / "identity.json.new").write_bytes(b"{")
+
+    assert load_identity(tmp_path) == identity()
+
+
+def test_any_flipped_byte_is_found(tmp_path: Path) -> None:
+    save_identity(tmp_path, identity())
+    path = tmp_path / "identity.json"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x04
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptIdentity, match=r"Restore identity\.json"):
+            load_identity(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"crc32": 1}', b"\xff"])
+def test_file_that_is_no_identity_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "identity.json").write_bytes(content)
+
+    with pytest.raises(CorruptIdentity):
+        load_identity(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["log", "items"])
+def test_data_without_identity_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(IdentityLost, match=r"Restore identity\.json"):
+        load_identity(tmp_path)
+
+
+def test_joined_identity_without_its_data_is_refused(tmp_path: Path) -> None:
+    """D10: a wiped log must not vote under the old name."""
+    joined = identity()
+    joined.joined = True
+    save_identity(tmp_path, joined)
+    (tmp_path / "items").mkdir()
+
+    with pytest.raises(DataLost, match=r"log/ is missing.*must not vote"):
+        load_identity(tmp_path)
+    (tmp_path / "log").mkdir()
+    assert load_identity(tmp_path) == joined
+
+
+def test_directory_of_another_cluster_or_node_is_refused(tmp_path: Path) -> None:
+    check_identity(tmp_path, identity(), cluster_id="c1", node_id=2, name="b1")
+
+    with pytest.raises(ForeignDirectory, match=r"of cluster 'c1', not to .* 'c2'"):
+        check_identity(tmp_path, identity(), cluster_id="c2", node_id=2, name="b1")
+    with pytest.raises(ForeignDirectory):
+        check_identity(tmp_path, identity(), cluster_id="c1", node_id=3, name="b1")
+    with pytest.raises(ForeignDirectory):
+        check_identity(tmp_path, identity(), cluster_id="c1", node_id=2, name="c1")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from node.storage.identity import DirectoryLock
+lock = DirectoryLock.acquire(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_second_process_is_told_who_holds_the_directory(tmp_path: Path) -> None:
+    """S56: two processes on the same data directory: the second refuses to start."""
+    directory = tmp_path / "new" / "data"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+
+    with pytest.raises(DirectoryInUse) as caught:
+        DirectoryLock.acquire(directory)
+    assert caught.value.pid == holder.pid
+    assert f"process {holder.pid}" in str(caught.value)
+
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+    DirectoryLock.acquire(directory).release()
+
+
+def test_same_process_cannot_take_the_lock_twice(tmp_path: Path) -> None:
+    lock = DirectoryLock.acquire(tmp_path)
+
+    with pytest.raises(DirectoryInUse) as caught:
+        DirectoryLock.acquire(tmp_path)
+    assert caught.value.pid == os.getpid()
+    lock.release()
+    lock.release()
+
+
+def test_directory_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(DirectoryUnusable, match=r"file.* cannot be used as a data directory"):
+        DirectoryLock.acquire(tmp_path / "file")
+    with pytest.raises(DirectoryUnusable, match="cannot be used"):
+        DirectoryLock.acquire(Path("/proc/nowhere"))
+
+
+def test_deleted_directory_is_noticed(tmp_path: Path) -> None:
+    lock = DirectoryLock.acquire(tmp_path)
+    lock.check_in_place()
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").write_bytes(b"")
+
+    with pytest.raises(StorageFailed):
+        lock.check_in_place()
+    lock.release()
