@@ -1,0 +1,622 @@
+"""A cluster of hosts in one thread: real stores, but time, network and disks do as they are told.
+
+`Node` implements `node.host.Shell`. Nothing happens by itself: `Cluster.run` lets everything
+happen that is not held back, `Cluster.tick` lets time pass. Messages, snapshots and replies go
+through their wire forms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from pathlib import Path
+from random import Random
+from typing import cast
+
+from node.catalog_replica import CATALOG_GROUP, CatalogReplica
+from node.codec import (
+    Bootstrap,
+    CatalogCommand,
+    CreateTable,
+    DeleteTable,
+    Outcome,
+    decode_raft_batch,
+    decode_route_batch,
+    encode_catalog_command,
+    encode_raft_batch,
+)
+from node.host import TICK_SECONDS, Host
+from node.machine.catalog import CatalogResult
+from node.replica import PartitionReplica
+from node.routes import RouteStream
+from node.snapshots import ReceivedSnapshot, SnapshotSender
+from node.storage.errors import StorageFull
+from node.storage.items import ItemStore
+from node.storage.log import LogRecord, LogStore
+from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
+from quorate.cluster.ring import Ring, equal_arcs
+from quorate.v1 import node_pb2
+from raft.check import check_core
+from raft.types import Message, Role
+from tests.node.builders import DEADLINE_MS, Write, new_id
+
+MAP_SIZE_BYTES = 256 << 20
+NODES = (1, 2, 3)
+PARTITION = 1
+EVERY_KEY = (b"", b"\xff" * 64)
+START_WALL_MS = 1_700_000_000_000
+TICKS_MAX = 400
+"""Longest wait of a story: 20 s of its time."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request on its way; `outcome` is None until it is answered."""
+
+    node_id: int
+    outcome: Outcome | None = None
+    units: int = 0
+    payload: bytes = b""
+    keys: list[bytes] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
+    more: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class CatalogRequest:
+    """A catalog command on its way."""
+
+    outcome: Outcome | None = None
+    result: CatalogResult = CatalogResult(0)
+
+    def answer(self, outcome: Outcome, result: CatalogResult) -> None:
+        assert self.outcome is None, "answered twice"
+        self.outcome, self.result = outcome, result
+
+
+class Router:
+    """A router's stream to one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._requests: dict[int, Request] = {}
+        self._slot = 0
+        self.sequence = 0
+        self.accepted = 0
+        self.leaders: dict[int, tuple[int, int]] = {}  # partition -> (term, leader)
+        self._stream = RouteStream(self._collect)
+        node.host.add_stream(self._stream)
+
+    def batch(self, *, epoch: int) -> node_pb2.RouteBatch:
+        self.sequence += 1
+        return node_pb2.RouteBatch(sequence=self.sequence, catalog_epoch=epoch)
+
+    def new_request(self) -> tuple[int, Request]:
+        self._slot += 1
+        request = self._requests[self._slot] = Request(self._node.id)
+        return self._slot, request
+
+    def send(self, batch: node_pb2.RouteBatch) -> None:
+        self._node.host.route(self._stream, decode_route_batch(batch))
+
+    def leave(self) -> None:
+        self._node.host.remove_stream(self._stream)
+
+    def _collect(self) -> None:
+        reply = self._stream.take_reply(self._node.host.catalog.epoch)
+        self.accepted = reply.accepted or self.accepted
+        for hint in reply.leaders:
+            self.leaders[hint.partition] = (hint.term, hint.leader)
+        answers = reply.answers
+        for slot, outcome, units, payload in zip(
+            answers.slots, answers.outcomes, answers.write_units, answers.payloads, strict=True
+        ):
+            request = self._requests.pop(slot)
+            request.outcome, request.units, request.payload = Outcome(outcome), units, payload
+        for page in reply.pages:
+            request = self._requests.pop(page.slot)
+            request.outcome, request.more = Outcome(page.outcome), page.more
+            request.keys, request.images = list(page.keys), list(page.images)
+
+
+class Node:
+    """One node's shell and its stores. What is `held` waits until the story lets it happen."""
+
+    def __init__(self, cluster: Cluster, node_id: int, directory: Path) -> None:
+        self.id = node_id
+        self._cluster = cluster
+        self._directory = directory
+        directory.mkdir(exist_ok=True)
+        self.log_held = False
+        self.items_held = False
+        self.disk_full = False
+        self.is_up = False
+        self.events: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        """Open the stores and recover from what they hold."""
+        assert not self.is_up
+        self.log_store = LogStore.open(self._directory / "log", map_size_bytes=MAP_SIZE_BYTES)
+        self.items = ItemStore.open(self._directory / "items", map_size_bytes=MAP_SIZE_BYTES)
+        self.turn_due = False
+        self.log_write: LogRecord | None = None
+        self.jobs: deque[tuple[Callable[[], None], Callable[[bool], None]]] = deque()
+        self.snapshots: deque[tuple[int, Message]] = deque()
+        self.applied_at_start: dict[int, int] = {
+            group: state.applied_index for group, state in self.items.replicas().items()
+        }
+        self.is_up = True
+        self.host = Host(
+            node_id=self.id,
+            log=self.log_store,
+            items=self.items,
+            rng=self._cluster.rng,
+            shell=self,
+        )
+        self.sender = SnapshotSender(self.host, self.items)
+        self.host.recover(NODES)
+        self.router = Router(self)
+
+    def crash(self) -> None:
+        """Lose everything that is not in the stores."""
+        assert self.is_up
+        self.is_up = False
+        self.log_store.close()
+        self.items.close()
+
+    def replica(self, group: int = PARTITION) -> PartitionReplica:
+        replica = self.host.replicas[group]
+        assert isinstance(replica, PartitionReplica)
+        return replica
+
+    # node.host.Shell
+
+    def monotonic(self) -> float:
+        return self._cluster.now
+
+    def wall_ms(self) -> int:
+        return START_WALL_MS + int(self._cluster.now * 1000)
+
+    def schedule_turn(self) -> None:
+        self.turn_due = True
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        self._cluster.send(self.id, node_id, outbox)
+
+    def write_log(self, record: LogRecord) -> None:
+        assert self.log_write is None, "one log write in flight"
+        self.log_write = record
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        self.jobs.append((job, done))
+
+    def send_snapshot(self, group: int, message: Message) -> None:
+        self.snapshots.append((group, message))
+
+    def catalog_changed(self, catalog: Catalog) -> None:
+        pass
+
+    def log(self, event: str, **facts: object) -> None:
+        self.events.append(event)
+
+    # What a story lets happen
+
+    def turn(self) -> None:
+        self.turn_due = False
+        self.host.turn()
+
+    def finish_log_write(self, *, tell: bool = True) -> None:
+        """Commit what is in flight; `tell` False: the node crashes before it hears of it."""
+        record = self.log_write
+        assert record is not None
+        if self.disk_full:
+            self.log_write = self.host.log_refused()
+            return
+        self.log_store.commit(record)
+        self.log_write = None
+        if tell:
+            self.host.log_written()
+
+    def run_job(self, *, tell: bool = True) -> None:
+        """Run the oldest job of the items store; `tell` False: the node crashes after it."""
+        job, done = self.jobs.popleft()
+        try:
+            if self.disk_full:
+                raise StorageFull("the test says so")
+            job()
+        except StorageFull:
+            done(False)
+        else:
+            if tell:
+                done(True)
+
+    def deliver_snapshot(self) -> None:
+        """Carry one snapshot to its receiver, through its wire form."""
+        group, message = self.snapshots.popleft()
+        receiver = self._cluster.nodes[message.to]
+        ok = self._cluster.connected(self.id, receiver.id)
+        if ok:
+            received = ReceivedSnapshot(receiver._directory / "snapshots")
+            for chunk in run_through(self.sender._chunks(group, message)):
+                wire = node_pb2.SnapshotChunk.FromString(chunk.SerializeToString())
+                received.add(wire, receiver.id)
+            assert received.complete
+            assert received.message is not None
+            receiver.host.offer_snapshot(group, received.message, received)
+            self._cluster.snapshot_count += 1
+        self.host.snapshot_sent(group, message.to, ok=ok)
+
+    def can_finish_log_write(self) -> bool:
+        return self.log_write is not None and not self.log_held and not self.disk_full
+
+    def step(self) -> bool:
+        """Do what is due and not held; whether there was anything."""
+        if self.turn_due:
+            self.turn()
+        elif self.can_finish_log_write():
+            self.finish_log_write()
+        elif self.jobs and not self.items_held:
+            self.run_job()
+        elif self.snapshots and not self._cluster.snapshots_held:
+            self.deliver_snapshot()
+        else:
+            return False
+        return True
+
+
+class Cluster:
+    """Three nodes, one in each AZ, and the network between them."""
+
+    def __init__(self, directory: Path, *, seed: int = 1) -> None:
+        self.rng = Random(seed)
+        self.now = 100.0
+        self.links: dict[tuple[int, int], deque[bytes]] = {
+            pair: deque() for pair in permutations(NODES, 2)
+        }
+        self.cut_links: set[tuple[int, int]] = set()
+        self.held_links: set[tuple[int, int]] = set()
+        self.snapshots_held = False
+        self.snapshot_count = 0
+        self.nodes = {node_id: Node(self, node_id, directory / str(node_id)) for node_id in NODES}
+
+    def close(self) -> None:
+        for node in self.up():
+            node.crash()
+
+    def up(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.is_up]
+
+    def bootstrap(self, *, partitions: int, tables: int = 1) -> None:
+        """Make the catalog, its tables, and wait for the leaders."""
+        self.tick_until(lambda: self.serving(CATALOG_GROUP))
+        assert self.change(Bootstrap(new_id(), first_catalog(partitions))).outcome is Outcome.OK
+        for number in range(1, tables + 1):
+            self.create_table(f"table-{number}")
+        self.tick_until(lambda: all(map(self.serving, range(1, partitions + 1))))
+        for group in range(1, partitions + 1):
+            assert self.leader(group).id == NODES[(group - 1) % 3]
+
+    # What happens
+
+    def run(self) -> None:
+        """Let everything happen that takes no time and is not held back."""
+        busy = True
+        while busy:
+            busy = False
+            for node in self.up():
+                while node.is_up and node.step():
+                    busy = True
+            for link in self.links:
+                while self.deliver(link):
+                    busy = True
+        for node in self.up():
+            for replica in node.host.replicas.values():
+                check_core(replica.core)
+
+    def tick(self, count: int = 1, *, seconds: float = 0.0) -> None:
+        """Let ticks pass, and `run` after each."""
+        for _ in range(count or round(seconds / TICK_SECONDS)):
+            self.now += TICK_SECONDS
+            for node in self.up():
+                node.host.tick(1)
+            self.run()
+
+    def tick_until(self, reached: Callable[[], bool]) -> None:
+        self.run()
+        for _ in range(TICKS_MAX):
+            if reached():
+                return
+            self.tick()
+        raise AssertionError("it does not happen")
+
+    def checkpoint(self) -> None:
+        """Let every node make a checkpoint, and cut its log if that is due."""
+        for node in self.up():
+            node.host.checkpointer.hurry()
+        self.tick()
+
+    # Network
+
+    def send(self, sender: int, to: int, outbox: list[tuple[int, Message]]) -> None:
+        if self.connected(sender, to):
+            self.links[sender, to].append(encode_raft_batch(outbox).SerializeToString())
+
+    def connected(self, sender: int, to: int) -> bool:
+        return (sender, to) not in self.cut_links and self.nodes[to].is_up
+
+    def deliver(self, link: tuple[int, int]) -> bool:
+        """Deliver the oldest batch of a link; whether there was one."""
+        waiting = self.links[link]
+        if not waiting or link in self.held_links:
+            return False
+        sender, to = link
+        raw = waiting.popleft()
+        if self.connected(sender, to):
+            batch = node_pb2.RaftBatch.FromString(raw)
+            messages = decode_raft_batch(batch, sender=sender, receiver=to)
+            self.nodes[to].host.receive(sender, messages)
+        return True
+
+    def cut(self, *node_ids: int, broken: bool = True) -> None:
+        """Cut these nodes off from the others; what is on its way is lost."""
+        for pair in permutations(NODES, 2):
+            if (pair[0] in node_ids) != (pair[1] in node_ids):
+                self.cut_links.add(pair)
+                self.links[pair].clear()
+                if broken and self.nodes[pair[1]].is_up:
+                    self.nodes[pair[1]].host.peer_broken(pair[0])
+
+    def hold(self, *links: tuple[int, int]) -> None:
+        self.held_links.update(links)
+
+    def release(self, *links: tuple[int, int]) -> None:
+        """Deliver on these links again; on all of them if none is given."""
+        self.held_links.difference_update(links or set(self.held_links))
+        self.run()
+
+    def heal(self) -> None:
+        """Undo cuts and holds, and start the nodes that are down."""
+        self.cut_links.clear()
+        self.held_links.clear()
+        self.snapshots_held = False
+        for node in self.nodes.values():
+            node.log_held = node.items_held = node.disk_full = False
+            if not node.is_up:
+                node.start()
+        self.run()
+
+    def crash(self, *node_ids: int) -> None:
+        """Kill nodes; their peers see the streams break."""
+        for node_id in node_ids:
+            self.nodes[node_id].crash()
+            for pair, waiting in self.links.items():
+                if node_id in pair:
+                    waiting.clear()
+        for node in self.up():
+            for node_id in node_ids:
+                node.host.peer_broken(node_id)
+
+    def restart(self, *node_ids: int) -> None:
+        for node_id in node_ids:
+            self.nodes[node_id].start()
+
+    # Leaders
+
+    def leader(self, group: int = PARTITION) -> Node:
+        """The node that leads a group in its newest term."""
+        leaders = [
+            node
+            for node in self.up()
+            if group in node.host.replicas and node.host.replicas[group].core.role is Role.LEADER
+        ]
+        return max(leaders, key=lambda node: node.host.replicas[group].core.term)
+
+    def serving(self, group: int = PARTITION) -> bool:
+        return any(
+            group in node.host.replicas and node.host.replicas[group].core.may_evaluate
+            for node in self.up()
+        )
+
+    def wait_for_other_leader(self, than: int, group: int = PARTITION) -> Node:
+        """Wait until a node other than `than` leads and may evaluate."""
+
+        def found() -> bool:
+            return any(
+                node.id != than
+                and group in node.host.replicas
+                and node.host.replicas[group].core.may_evaluate
+                for node in self.up()
+            )
+
+        self.tick_until(found)
+        return self.leader(group)
+
+    # Requests
+
+    def write(self, *writes: Write, at: int = 0, epoch: int = 1) -> list[Request]:
+        """Send writes to a node (0: the leader) in one batch."""
+        node = self.nodes[at] if at else self.leader()
+        batch = node.router.batch(epoch=epoch)
+        requests = []
+        for write in writes:
+            slot, request = node.router.new_request()
+            requests.append(request)
+            batch.writes.slots.append(slot)
+            batch.writes.partitions.append(write.partition or self.partition_of(write.key))
+            batch.writes.deadlines_ms.append(write.deadline_ms)
+            batch.writes.request_ids.append(write.request_id)
+            batch.writes.keys.append(write.key)
+            batch.writes.images.append(write.image)
+            batch.writes.programs.append(write.program)
+        node.router.send(batch)
+        return requests
+
+    def do(self, *writes: Write, at: int = 0) -> list[Request]:
+        """Send writes and let them happen."""
+        requests = self.write(*writes, at=at)
+        self.run()
+        return requests
+
+    def done(self, write: Write, *, at: int = 0) -> Request:
+        """Send one write, let it happen and expect success."""
+        (request,) = self.do(write, at=at)
+        assert request.outcome is Outcome.OK
+        return request
+
+    def get(self, *keys: bytes, at: int = 0, consistent: bool = True) -> list[Request]:
+        node = self.nodes[at] if at else self.leader()
+        batch = node.router.batch(epoch=1)
+        requests = []
+        for key in keys:
+            slot, request = node.router.new_request()
+            requests.append(request)
+            batch.gets.slots.append(slot)
+            batch.gets.partitions.append(self.partition_of(key))
+            batch.gets.deadlines_ms.append(DEADLINE_MS)
+            batch.gets.keys.append(key)
+            batch.gets.consistent.append(consistent)
+        node.router.send(batch)
+        return requests
+
+    def read(self, key: bytes, *, at: int = 0, consistent: bool = True) -> bytes:
+        """Read one image and expect success."""
+        (request,) = self.get(key, at=at, consistent=consistent)
+        self.run()
+        assert request.outcome is Outcome.OK
+        return request.payload
+
+    def scan(
+        self,
+        low: bytes = EVERY_KEY[0],
+        high: bytes = EVERY_KEY[1],
+        *,
+        backwards: bool = False,
+        items_max: int = 0,
+        size_bytes_max: int = 1 << 20,
+        at: int = 0,
+        consistent: bool = True,
+        partition: int = PARTITION,
+    ) -> Request:
+        """Read one page and let it happen."""
+        node = self.nodes[at] if at else self.leader(partition)
+        batch = node.router.batch(epoch=1)
+        slot, request = node.router.new_request()
+        batch.ranges.add(
+            slot=slot,
+            partition=partition,
+            deadline_ms=DEADLINE_MS,
+            low=low,
+            high=high,
+            backwards=backwards,
+            items_max=items_max,
+            size_bytes_max=size_bytes_max,
+            consistent=consistent,
+        )
+        node.router.send(batch)
+        self.run()
+        return request
+
+    def partition_of(self, key: bytes) -> int:
+        catalog = max((node.host.catalog for node in self.up()), key=lambda known: known.epoch)
+        return Ring(catalog.partitions).partition_of(int.from_bytes(key[4:12], "big")).id
+
+    # Catalog
+
+    def command(self, command: CatalogCommand, *, at: int = 0) -> CatalogRequest:
+        """Send a catalog command to a node (0: the leader)."""
+        node = self.nodes[at] if at else self.leader(CATALOG_GROUP)
+        request = CatalogRequest()
+        assert node.host.change_catalog(encode_catalog_command(command), request.answer)
+        return request
+
+    def change(self, command: CatalogCommand, *, at: int = 0) -> CatalogRequest:
+        """Send a catalog command, let it happen, and let everybody hear of it."""
+        request = self.command(command, at=at)
+        self.run()
+        self.tick()
+        return request
+
+    def create_table(self, name: str) -> int:
+        """Create a table and return its id."""
+        request = self.change(CreateTable(new_id(), name, b"{}"))
+        assert (request.outcome, request.result.refusal) == (Outcome.OK, "")
+        return self.leader(CATALOG_GROUP).host.catalog.table_by_name[name].id
+
+    def delete_table(self, name: str) -> None:
+        table = self.leader(CATALOG_GROUP).host.catalog.table_by_name[name]
+        request = self.change(DeleteTable(new_id(), name, table.id))
+        assert (request.outcome, request.result.refusal) == (Outcome.OK, "")
+
+    # What the replicas hold
+
+    def items_at(self, node_id: int, group: int = PARTITION) -> dict[bytes, bytes]:
+        """Everything a replica has applied, by key."""
+        replica = self.nodes[node_id].replica(group)
+        return {
+            key: image
+            for key, image in replica.machine.scan(*EVERY_KEY, backwards=False)
+            if replica.owns(key)
+        }
+
+    def assert_replicas_equal(self, group: int = PARTITION) -> None:
+        """All replicas have applied the same, and know the same sizes."""
+        first, *others = [self.nodes[node_id].replica(group) for node_id in NODES]
+        expected = self.items_at(NODES[0], group)
+        for node_id, replica in zip(NODES[1:], others, strict=True):
+            assert replica.core.applied == first.core.applied
+            assert replica.machine.table_sizes == first.machine.table_sizes
+            assert self.items_at(node_id, group) == expected
+
+    def catalog_replica(self, node_id: int) -> CatalogReplica:
+        replica = self.nodes[node_id].host.replicas[CATALOG_GROUP]
+        assert isinstance(replica, CatalogReplica)
+        return replica
+
+
+def first_catalog(partitions: int) -> Catalog:
+    """A catalog of three nodes and so many partitions, whose preferred leaders rotate."""
+    nodes = tuple(
+        NodeRecord(id=node_id, name=f"n{node_id}", az=f"az-{node_id}", address=f"n{node_id}")
+        for node_id in NODES
+    )
+    return Catalog(
+        cluster_id="test",
+        nodes=nodes,
+        partitions=tuple(
+            PartitionRecord(
+                id=place + 1,
+                low_token=low_token,
+                replicas=NODES[place % 3 :] + NODES[: place % 3],
+            )
+            for place, low_token in enumerate(equal_arcs(partitions))
+        ),
+    )
+
+
+def run_through(
+    chunks: object,
+) -> Iterator[node_pb2.SnapshotChunk]:
+    """Go through an async generator that never waits, without a loop."""
+    generator = cast("AsyncGenerator[node_pb2.SnapshotChunk, None]", chunks)
+    try:
+        while True:
+            try:
+                generator.__anext__().__await__().__next__()
+            except StopIteration as given:
+                yield given.value
+            except StopAsyncIteration:
+                return
+            else:
+                raise AssertionError("the generator waits")
+    finally:
+        try:
+            generator.aclose().__await__().__next__()
+        except StopIteration:
+            pass
+
+
+def outcomes(requests: Sequence[Request]) -> list[Outcome | None]:
+    return [request.outcome for request in requests]
