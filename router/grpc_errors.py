@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 import orjson
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import (  # type: ignore[import-untyped]  # they ship no types
+from google.rpc import (
     code_pb2,
     error_details_pb2,
     status_pb2,

@@ -93,21 +93,20 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body_bytes",
-        "_continue_wanted",
         "_current",
         "_draining",
+        "_earlier_header_bytes",
         "_exchange",
-        "_header_bytes",
         "_headers",
         "_in_headers",
-        "_loop",
         "_parser",
         "_path",
         "_queue",
+        "_read_bytes",
         "_reading_paused",
         "_server",
-        "_split_header_bytes",
         "_transport",
+        "_unparsed_body_bytes",
         "_write_paused",
         "deadline",
     )
@@ -118,13 +117,14 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._path = b""
         self._headers: dict[bytes, bytes] = {}
-        self._header_bytes = 0
-        self._split_header_bytes = 0
+        self._read_bytes = 0  # of the newest read
+        self._earlier_header_bytes = 0  # at most: of the reads in which this header began
         self._in_headers = False
         self._exchange: Exchange | None = None  # being received
         self._current: Exchange | None = None  # being answered
         self._queue: deque[Exchange] = deque()
         self._body_bytes = 0  # of everything received and not yet answered
+        self._unparsed_body_bytes = 0  # still to come of a body that the parser does not see
         self._reading_paused = False
         self._write_paused = False
         self._draining = False  # refused or closing: what still comes is dropped
@@ -154,11 +154,12 @@ class HttpConnection(asyncio.Protocol):
         if self._draining:
             return
         try:
-            if self._in_headers:  # since an earlier read; a whole header in one is counted by field
-                self._split_header_bytes += len(data)
-                if self._split_header_bytes > self._server.limits.header_bytes_max:
+            if self._in_headers:
+                self._earlier_header_bytes += self._read_bytes
+                if self._earlier_header_bytes > self._server.limits.header_bytes_max:
                     raise _Refused(431)
-            self._parser.feed_data(data)
+            self._read_bytes = len(data)
+            self._feed(data)
         except _Refused as refusal:
             self._refuse(refusal.status)
         except httptools.HttpParserCallbackError as error:
@@ -166,8 +167,31 @@ class HttpConnection(asyncio.Protocol):
             if not isinstance(cause, _Refused):
                 raise
             self._refuse(cause.status)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserError:
             self._refuse(400)
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            if self._unparsed_body_bytes:
+                data = self._take_unparsed(data)
+                continue
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The other protocol is not wanted, as HTTP allows; the parser stops all the same.
+                self._parser = httptools.HttpRequestParser(self)
+                data = data[upgrade.args[0] :]
+            else:
+                return
+
+    def _take_unparsed(self, data: bytes) -> bytes:
+        """Take the body of a request that offers an upgrade; return what follows it."""
+        body, rest = data[: self._unparsed_body_bytes], data[self._unparsed_body_bytes :]
+        self.on_body(body)
+        self._unparsed_body_bytes -= len(body)
+        if not self._unparsed_body_bytes:
+            self.on_message_complete()
+        return rest
 
     def eof_received(self) -> bool:
         """Close when the client has said its last word, once it is answered."""
@@ -194,8 +218,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         self._in_headers = True
-        self._header_bytes = 0
-        self._split_header_bytes = 0
+        self._earlier_header_bytes = 0
         self._path = b""
         self._headers = {}
         if self._current is None:
@@ -208,32 +231,42 @@ class HttpConnection(asyncio.Protocol):
             raise _Refused(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field."""
+        """One header field. This is the most frequent call of all: the limits wait."""
         headers = self._headers
         name = name.lower()
         if name in headers:
             value = headers[name] + b"," + value
-            self._header_bytes += 64  # repeating one name must not get round the count
         headers[name] = value
-        self._header_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         """All header fields are here: refuse what must not be read on."""
         limits = self._server.limits
         headers = self._headers
-        if len(headers) > limits.headers_max or self._header_bytes > limits.header_bytes_max:
+        if len(headers) > limits.headers_max:
             raise _Refused(431)
+        # Few headers can come near the limit; only those are counted.
+        if self._earlier_header_bytes + self._read_bytes > limits.header_bytes_max:
+            size_bytes = sum(len(name) + len(value) + 4 for name, value in headers.items())
+            if size_bytes + len(self._path) > limits.header_bytes_max:
+                raise _Refused(431)
         length = headers.get(b"content-length")
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (length is not None or coding.lower() != b"chunked"):
             raise _Refused(400)
         if length is not None and int(length) > limits.body_bytes_max:
             raise _Refused(413)
-        self._in_headers = False
         parser = self._parser
+        if parser.should_upgrade():
+            if coding is not None:
+                raise _Refused(400)
+            self._unparsed_body_bytes = 0 if length is None else int(length)
+        method = parser.get_method()
+        if method == b"CONNECT":
+            raise _Refused(405)
+        self._in_headers = False
         self._exchange = Exchange(
             self,
-            parser.get_method(),
+            method,
             self._path,
             headers,
             keep_alive=parser.should_keep_alive(),
@@ -268,6 +301,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A whole request is here."""
+        if self._unparsed_body_bytes:
+            return  # the parser's view of a request that offers an upgrade
         exchange = self._exchange
         assert exchange is not None
         self._exchange = None

@@ -1,0 +1,359 @@
+"""The HTTP protocol against real sockets: what it parses, and every limit it must keep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from router.http_protocol import Exchange, HttpLimits, HttpServer
+from tests.router.loops import run
+
+Story = Callable[["Talk"], Awaitable[None]]
+
+SMALL = HttpLimits(
+    header_bytes_max=1024,
+    headers_max=10,
+    body_bytes_max=4096,
+    body_bytes_all_max=6000,
+    pipelined_max=4,
+    connections_max=3,
+    write_buffer_bytes=1024,
+)
+
+
+class Talk:
+    """A server with small limits, its handler's requests, and clients that send raw bytes."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.seen: list[Exchange] = []
+        self.writers: list[asyncio.StreamWriter] = []
+        self.hold = False
+
+    def handle(self, exchange: Exchange) -> None:
+        self.seen.append(exchange)
+        if not self.hold:
+            exchange.reply(200, b"X-Test: yes\r\n", bytes(exchange.body) or b"nothing")
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def send(self, raw: bytes) -> bytes:
+        """Send bytes on a new connection; return all that comes back until the server closes."""
+        reader, writer = await self.connect()
+        writer.write(raw)
+        return await reader.read()
+
+    def later(self, seconds: float) -> None:
+        """Let the server's clock pass."""
+        self.server.now += seconds
+        self.server.sweep()
+
+
+def tell(story: Story, limits: HttpLimits = SMALL) -> None:
+    """Run a story against a fresh server."""
+
+    async def with_server() -> None:
+        server = HttpServer(lambda exchange: talk.handle(exchange), limits)  # noqa: PLW0108 (not yet there)
+        talk = Talk(server)
+        await server.start("127.0.0.1", 0)
+        try:
+            await story(talk)
+        finally:
+            server.stop_accepting()
+            server.abort_all()
+            for writer in talk.writers:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            await asyncio.sleep(0)
+
+    run(with_server())
+
+
+def status_of(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 ")
+    return int(answer[9:12])
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return status_of(head), await reader.readexactly(length)
+
+
+def test_requests_on_one_connection_are_answered_in_turn() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        for body in (b"one", b"two"):
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n" + body)
+            assert await read_answer(reader) == (200, body)
+
+        assert talk.seen[0].method == b"POST"
+        assert talk.seen[0].headers == {b"host": b"h", b"content-length": b"3"}
+
+    tell(story)
+
+
+def test_request_in_single_bytes_is_the_same_request() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        for byte in b"POST /p HTTP/1.1\r\nX-Amz-Target: T\r\nContent-Length: 4\r\n\r\nbody":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert await read_answer(reader) == (200, b"body")
+        assert talk.seen[0].path == b"/p"
+        assert talk.seen[0].headers[b"x-amz-target"] == b"T"
+
+    tell(story)
+
+
+def test_chunked_body_arrives_whole() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        writer.write(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+        )
+        assert await read_answer(reader) == (200, b"abcdefg")
+
+    tell(story)
+
+
+def test_pipelined_requests_wait_for_their_turn() -> None:
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        reader, writer = await talk.connect()
+        writer.write(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3)))
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        assert len(talk.seen) == 1, "one exchange at a time"
+
+        for number in range(3):
+            while len(talk.seen) <= number:
+                await asyncio.sleep(0.001)
+            assert talk.seen[number].path == b"/%d" % number
+            talk.seen[number].reply(200, b"", b"%d" % number)
+            assert await read_answer(reader) == (200, b"%d" % number)
+
+    tell(story)
+
+
+def test_too_many_pipelined_requests_end_the_connection() -> None:
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        reader, writer = await talk.connect()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n" * 20)
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+        talk.seen[0].reply(200, b"", b"first")
+
+        assert b"Connection: close" in await reader.read()
+        assert len(talk.seen) == 1
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 2000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(11)) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: 123456789\r\n" * 200 + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4097\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: 10000000000\r\n\r\n", 413),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"800\r\n" + b"a" * 0x800 + b"\r\n" + b"801\r\n" + b"a" * 0x801 + b"\r\n0\r\n\r\n",
+            413,
+        ),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"CONNECT h:80 HTTP/1.1\r\n\r\n", 405),
+    ],
+)  # fmt: skip
+def test_bad_request_is_refused_and_the_connection_closed(raw: bytes, status: int) -> None:
+    async def story(talk: Talk) -> None:
+        answer = await talk.send(raw)
+
+        assert status_of(answer) == status
+        assert b"Connection: close" in answer
+        assert not talk.seen
+
+    tell(story)
+
+
+def test_header_that_never_ends_is_refused_before_it_is_held() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(40):
+            writer.write(b"a" * 100)
+            await asyncio.sleep(0.001)
+
+        assert status_of(await reader.read()) == 431
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: h\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",
+    ],
+)
+def test_slow_client_is_cut_off(raw: bytes) -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        writer.write(raw)
+        await asyncio.sleep(0.02)
+
+        talk.later(12.0)
+        talk.later(5.0)
+
+        answer = await reader.read()
+        assert answer == b"" or status_of(answer) == 408
+        await asyncio.sleep(0.01)
+        assert talk.server.connection_count == 0
+
+    tell(story)
+
+
+def test_idle_connection_stays_for_a_minute_and_no_longer() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await read_answer(reader)
+
+        talk.later(59.0)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await read_answer(reader))[0] == 200
+        talk.later(61.0)
+
+        assert await reader.read() == b""
+
+    tell(story)
+
+
+def test_client_that_does_not_read_its_answers_is_cut_off() -> None:
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        _, writer = await talk.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a StreamWriter's is both
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+        talk.seen[0].reply(200, b"", b"x" * (32 << 20))
+        assert talk.server.busy_count == 1
+
+        talk.later(11.0)
+        await asyncio.sleep(0.01)
+
+        assert talk.server.connection_count == 0
+
+    tell(story)
+
+
+def test_connections_beyond_the_limit_are_turned_away() -> None:
+    async def story(talk: Talk) -> None:
+        for _ in range(3):
+            await talk.connect()
+        await asyncio.sleep(0.01)
+
+        assert status_of(await talk.send(b"")) == 503
+
+    tell(story)
+
+
+def test_bodies_of_all_clients_together_are_bounded() -> None:
+    async def story(talk: Talk) -> None:
+        request = b"POST / HTTP/1.1\r\nContent-Length: 4096\r\n\r\n"
+        _, first = await talk.connect()
+        first.write(request + b"a" * 4095)
+        await asyncio.sleep(0.02)
+
+        answer = await talk.send(request + b"b" * 4095)
+        assert status_of(answer) == 503
+
+    tell(story)
+
+
+def test_answer_to_a_client_that_left_goes_nowhere() -> None:
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        _, writer = await talk.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody")
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+        talk.seen[0].reply(200, b"", b"late")
+        while talk.server.connection_count:
+            await asyncio.sleep(0.001)
+        talk.seen[0].reply(200, b"", b"twice")
+
+    tell(story)
+
+
+def test_upgrade_to_another_protocol_is_not_taken_up() -> None:
+    """Java's HTTP client offers HTTP/2 with every request; the answer may simply be HTTP/1.1."""
+
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        for body in (b"one", b"two"):
+            writer.write(
+                b"POST / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+                b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Length: 3\r\n\r\n" + body
+            )
+            assert await read_answer(reader) == (200, body)
+
+    tell(story)
+
+
+def test_large_body_is_announced_with_100_continue() -> None:
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ok")
+        assert await read_answer(reader) == (200, b"ok")
+
+    tell(story)
+
+
+def test_stopping_server_answers_what_it_has_and_closes() -> None:
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        idle_reader, _ = await talk.connect()
+        reader, writer = await talk.connect()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+
+        talk.server.stop_accepting()
+        assert await idle_reader.read() == b""
+        assert talk.server.busy_count == 1
+        talk.seen[0].reply(200, b"", b"last")
+
+        assert b"last" in await reader.read()
+
+    tell(story)
