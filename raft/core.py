@@ -610,11 +610,8 @@ class RaftCore:
             high = 2 * low
         self._alarm = self._rng.randrange(low, high)
 
-    def news_due(self, *, at_once: bool) -> None:
-        """Followers should hear of a new commit index: at the next tick if no append tells it."""
-        if at_once and self.leadership is not None:
-            self.leadership.tell_commit()
-            return
+    def wake_at_next_tick(self) -> None:
+        """Tell followers of a new commit index then, if no append has done so before."""
         self._alarm = min(self._alarm, self._ticks + 1)
 
     # For the sibling modules

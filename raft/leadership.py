@@ -89,8 +89,6 @@ class Leadership:
         self._others = [p for p in self.progress.values() if p is not own]
         self._voters = [self.progress[node_id] for node_id in configuration.voters]
         self._voters_outgoing = [self.progress[n] for n in configuration.voters_outgoing]
-        if self.transferee and self.transferee not in configuration.voters:
-            self.transferee = NO_NODE
         self._wake()
 
     def propose_change(self, change: ConfigurationChange) -> int:
@@ -195,7 +193,10 @@ class Leadership:
                 self.read(read_id)
         self._configuration_committed()
         if core.leadership is self:
-            core.news_due(at_once=core.config.tell_commit_at_once)
+            if core.config.tell_commit_at_once:
+                self.tell_commit()
+            else:
+                core.wake_at_next_tick()
         return True
 
     def _configuration_committed(self) -> None:
@@ -218,8 +219,11 @@ class Leadership:
     def tell_commit(self) -> None:
         """Send a heartbeat to the followers that have not been told the newest commit index."""
         for progress in self._others:
-            if progress.commit_told < min(self._core.commit, progress.match):
-                self._send_heartbeat(progress)
+            self._tell_commit_to(progress)
+
+    def _tell_commit_to(self, progress: Progress) -> None:
+        if progress.commit_told < min(self._core.commit, progress.match):
+            self._send_heartbeat(progress)
 
     # Replication
 
@@ -366,6 +370,8 @@ class Leadership:
             self._wake()
         if advanced and self._maybe_commit() and self._core.leadership is not self:
             return
+        if self._core.config.tell_commit_at_once:
+            self._tell_commit_to(progress)
         if progress.node_id == self.transferee and progress.match == log.last_index:
             self._send_timeout_now(progress.node_id)
 

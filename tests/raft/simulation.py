@@ -103,7 +103,7 @@ class World:
             (self.heal_links, 0.4),
             (self.install, 3),
             (self.interfere, 0.7),
-            (self.change_members, 0.6 if self.changes else 0),
+            (self.change_members, 1.5 if self.changes else 0),
         )
         self.weights = [weight for _, weight in self.actions]
 
