@@ -60,6 +60,7 @@ class _Shape:
     update: Update | None
     return_values: str
     return_old_on_failure: bool
+    value_names: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -118,6 +119,8 @@ def decode_program(raw: bytes) -> DecodedProgram:
     except ValueError:
         raise InternalServerError from None
     if type(values) is not dict or type(key) is not dict:
+        raise InternalServerError
+    if not shape.value_names <= values.keys():
         raise InternalServerError
     return DecodedProgram(shape, values, key)
 
@@ -197,10 +200,12 @@ def _decode_shape(line: bytes) -> _Shape:
         raise InternalServerError from None
     if version != PROGRAM_VERSION or kind not in KINDS:
         raise InternalServerError
-    return _Shape(
-        kind,
-        None if condition is None else condition_of(condition, names),
-        None if update is None else update_of(update, names),
-        return_values,
-        on_failure,
+    compiled_condition = None if condition is None else condition_of(condition, names)
+    compiled_update = None if update is None else update_of(update, names)
+    value_names = frozenset(
+        name
+        for compiled in (compiled_condition, compiled_update)
+        if compiled is not None
+        for name in compiled.value_names
     )
+    return _Shape(kind, compiled_condition, compiled_update, return_values, on_failure, value_names)
