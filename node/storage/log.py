@@ -47,6 +47,9 @@ RECLAIM_SLICE: Final = 4096
 HEAD_INTERVAL_COMMITS: Final = 64
 """Commits between two looks at whether a new head pays. Ours: a look costs O(groups)."""
 
+HEAD_INTERVAL_BYTES: Final = 1 << 20
+"""Record bytes after which the look comes earlier. Ours."""
+
 HEAD_GAIN_RATIO: Final = 8
 """A head is written when it frees at least so many times its own bytes. Ours."""
 
@@ -143,6 +146,7 @@ class LogStore:
         self._sizes = found.sizes
         self._size_bytes = sum(found.sizes)
         self._looked_for_head_at = 0
+        self._unlooked_bytes = 0  # written since
         # The writer's:
         self._committed = self._published
         self._commit_count = 0
@@ -235,6 +239,7 @@ class LogStore:
             self._published = record.sequence
             self._sizes.append(len(record.blob))
             self._size_bytes += len(record.blob)
+            self._unlooked_bytes += len(record.blob)
         if record.head is not None:
             self._head_first = max(self._head_first, record.head.first_sequence)
         gone = max(record.delete_high - self._deleted_below, 0)
@@ -367,14 +372,17 @@ class LogStore:
 
     def _head_is_due(self) -> bool:
         """Whether a new head would free records worth its bytes."""
-        if self._published - self._looked_for_head_at < HEAD_INTERVAL_COMMITS:
+        commits = self._published - self._looked_for_head_at
+        if commits < HEAD_INTERVAL_COMMITS and self._unlooked_bytes < HEAD_INTERVAL_BYTES:
             return False
         self._looked_for_head_at = self._published
+        self._unlooked_bytes = 0
         low = self._head_first - self._deleted_below
         high = self._oldest_needed() - self._deleted_below
         freed_bytes = sum(self._sizes[low:high])
         cost_bytes = layout.head_size_bytes(len(self._groups))
-        return high - low >= DELETE_SLICE and freed_bytes >= HEAD_GAIN_RATIO * cost_bytes
+        enough = high - low >= DELETE_SLICE or freed_bytes >= HEAD_INTERVAL_BYTES
+        return enough and freed_bytes >= HEAD_GAIN_RATIO * cost_bytes
 
     def _oldest_needed(self) -> int:
         """Return the sequence of the oldest record that holds an entry of any log."""

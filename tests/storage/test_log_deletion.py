@@ -33,8 +33,8 @@ def fill(log: LogStore, group: int, count: int, size_bytes: int = 200) -> None:
 
 def test_cut_records_are_deleted_a_slice_a_commit(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
-    fill(log, 1, 500)
-    log.cut(1, 490)
+    fill(log, 1, 300)
+    log.cut(1, 290)
     sizes = []
     for _ in range(HEAD_INTERVAL_COMMITS + 20):
         fill(log, 1, 1)
@@ -51,10 +51,10 @@ def test_hard_state_of_a_quiet_group_outlives_its_record(tmp_path: Path) -> None
     write(log, GroupWrite(9, hard_state=HardState(77, 3, 12)))
     write(log, GroupWrite(8, entries=entries(1, 5, term=6), hard_state=HardState(6, 1, 4)))
     log.cut(8, 4)
-    fill(log, 1, 300)
-    log.cut(1, 290)
-    fill(log, 1, 200)
-    assert not log.size_bytes() > 400 * 260, "the oldest records are gone"
+    fill(log, 1, 120)
+    log.cut(1, 110)
+    fill(log, 1, 80)
+    assert log.size_bytes() < 150 * 260, "the oldest records are gone"
     log.close()
 
     log = open_log(tmp_path / "log")
@@ -88,7 +88,7 @@ def test_older_hard_state_in_a_kept_record_does_not_beat_the_head(tmp_path: Path
     write(log, GroupWrite(9, hard_state=HardState(8, 2, 2)))
     log.cut(1, 100)
     fill(log, 1, 100)
-    assert log.pinning_groups() == {1: 100, 5: 1} or 5 in log.pinning_groups()
+    assert log.pinning_groups()[5] == 1
     log.close()
 
     log = open_log(tmp_path / "log")
@@ -99,14 +99,14 @@ def test_older_hard_state_in_a_kept_record_does_not_beat_the_head(tmp_path: Path
 def test_quiet_group_pins_the_log_until_it_is_cut(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     write(log, GroupWrite(5, entries=entries(1, 4)))
-    fill(log, 1, 400)
-    log.cut(1, 400)
-    fill(log, 1, 100)
+    fill(log, 1, 300)
+    log.cut(1, 300)
+    fill(log, 1, 70)
     pinned_bytes = log.size_bytes()
 
     assert log.pinning_groups()[5] == 3
     log.cut(5, 3)
-    fill(log, 1, 100)
+    fill(log, 1, 80)
     assert log.size_bytes() < pinned_bytes / 2
     log.close()
 
@@ -123,8 +123,8 @@ def test_replay_may_begin_between_a_branch_and_its_truncation(tmp_path: Path) ->
     write(log, GroupWrite(2, truncate_from=40, entries=entries(40, 90, term=2)))
     log.cut(1, 100)
     log.cut(2, 50)
-    fill(log, 1, 200)
-    assert log.size_bytes() < 300 * 270, "the records before the pin are gone"
+    fill(log, 1, 80)
+    assert log.size_bytes() < 180 * 270, "the records before the pin are gone"
     log.close()
 
     log = open_log(tmp_path / "log")
@@ -136,23 +136,26 @@ def test_replay_may_begin_between_a_branch_and_its_truncation(tmp_path: Path) ->
 
 def test_deletion_goes_on_after_a_restart(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
-    fill(log, 1, 1000)
-    log.cut(1, 1000)
-    fill(log, 1, HEAD_INTERVAL_COMMITS + 1)  # a head and a few slices
+    fill(log, 1, 400)
+    log.cut(1, 400)
+    left_bytes = log.size_bytes()
+    while log.size_bytes() >= left_bytes:  # until the head and the first slice
+        left_bytes = log.size_bytes()
+        fill(log, 1, 1)
     left_bytes = log.size_bytes()
     log.close()
 
     log = open_log(tmp_path / "log")
     assert log.size_bytes() == left_bytes
-    fill(log, 1, 40)
-    assert log.size_bytes() < left_bytes / 2 or left_bytes < 300 * 150
+    fill(log, 1, 10)
+    assert log.size_bytes() < left_bytes / 2
     log.close()
 
 
 def test_file_stays_bounded_when_the_log_is_cut(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log", map_size_bytes=8 << 20)
-    for _ in range(60):
-        fill(log, 1, 25, size_bytes=20_000)  # 30 MB through a map of 8
+    for _ in range(12):
+        fill(log, 1, 25, size_bytes=80_000)  # 24 MB through a map of 8
         log.cut(1, log.reader(1).last_index() - 5)
     log.close()
 
@@ -164,7 +167,7 @@ def test_random_operations_match_a_dumb_model(tmp_path: Path, seed: int) -> None
     model: dict[int, ModelGroup] = {}
     path = tmp_path / "log"
     log = open_log(path)
-    for _ in range(80 if seed < 3 else 300):
+    for _ in range(100 if seed < 3 else 400):
         act(rng, log, model)
         assert_same(log, model)
         if seed < 3 or rng.random() < 0.03:
