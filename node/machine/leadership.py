@@ -77,8 +77,8 @@ class Evaluation:
 class Leadership:
     """The leader's volatile state for one partition; made anew for every term led.
 
-    Invariant: `_speculative` holds the newest image of every key that a proposal in flight
-    writes; `_in_flight` holds the request ids of exactly those proposals.
+    Invariant: `_speculative` holds, for every key that proposals in flight write, the newest of
+    these proposals; `_in_flight` holds the request ids of exactly those proposals.
     """
 
     __slots__ = ("_in_flight", "_machine", "_proposals", "_speculative", "term")
@@ -87,7 +87,7 @@ class Leadership:
         """Start with nothing in flight."""
         self.term = term
         self._machine = machine
-        self._speculative: dict[bytes, bytes] = {}
+        self._speculative: dict[bytes, Proposal] = {}
         self._in_flight: dict[bytes, Proposal] = {}
         self._proposals: deque[Proposal] = deque()
 
@@ -134,9 +134,8 @@ class Leadership:
                 continue
             old = fresh.get(key)
             if old is None:
-                old = speculative.get(key)
-                if old is None:
-                    old = machine.image(key)
+                writer = speculative.get(key)
+                old = machine.image(key) if writer is None else writer.fresh[key]
             if program:
                 try:
                     result = evaluate(decode_program(program), old, image)
@@ -171,7 +170,7 @@ class Leadership:
         assert not self._proposals or self._proposals[-1].index < index
         proposal.index = index
         proposal.term = self.term
-        self._speculative.update(proposal.fresh)
+        self._speculative.update(dict.fromkeys(proposal.fresh, proposal))
         self._proposals.append(proposal)
 
     def refused(self, proposal: Proposal, outcome: Outcome) -> None:
@@ -213,8 +212,8 @@ class Leadership:
             self._speculative.clear()
             return
         speculative = self._speculative
-        for key, image in zip(columns.keys, columns.images, strict=True):
-            if speculative.get(key) is image:
+        for key in proposal.fresh:
+            if speculative[key] is proposal:  # else a later one in flight writes it too
                 del speculative[key]
 
     def end(self) -> None:

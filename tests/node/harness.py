@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from random import Random
 from typing import cast
 
-from node.catalog_replica import CATALOG_GROUP, CatalogReplica
+from node.catalog_replica import CATALOG_GROUP, NO_RESULT, CatalogReplica
 from node.codec import (
     Bootstrap,
     CatalogCommand,
@@ -32,7 +33,6 @@ from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
 from node.routes import RouteStream
 from node.snapshots import ReceivedSnapshot, SnapshotSender
-from node.storage.errors import StorageFull
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
@@ -69,7 +69,7 @@ class CatalogRequest:
     """A catalog command on its way."""
 
     outcome: Outcome | None = None
-    result: CatalogResult = CatalogResult(0)
+    result: CatalogResult = NO_RESULT
 
     def answer(self, outcome: Outcome, result: CatalogResult) -> None:
         assert self.outcome is None, "answered twice"
@@ -223,15 +223,11 @@ class Node:
     def run_job(self, *, tell: bool = True) -> None:
         """Run the oldest job of the items store; `tell` False: the node crashes after it."""
         job, done = self.jobs.popleft()
-        try:
-            if self.disk_full:
-                raise StorageFull("the test says so")
+        stored = not self.disk_full
+        if stored:
             job()
-        except StorageFull:
-            done(False)
-        else:
-            if tell:
-                done(True)
+        if tell:
+            done(stored)
 
     def deliver_snapshot(self) -> None:
         """Carry one snapshot to its receiver, through its wire form."""
@@ -347,10 +343,10 @@ class Cluster:
     def connected(self, sender: int, to: int) -> bool:
         return (sender, to) not in self.cut_links and self.nodes[to].is_up
 
-    def deliver(self, link: tuple[int, int]) -> bool:
-        """Deliver the oldest batch of a link; whether there was one."""
+    def deliver(self, link: tuple[int, int], *, held: bool = False) -> bool:
+        """Deliver the oldest batch of a link, if it is not held or `held`; whether it did."""
         waiting = self.links[link]
-        if not waiting or link in self.held_links:
+        if not waiting or (link in self.held_links and not held):
             return False
         sender, to = link
         raw = waiting.popleft()
@@ -612,10 +608,8 @@ def run_through(
             else:
                 raise AssertionError("the generator waits")
     finally:
-        try:
+        with suppress(StopIteration):
             generator.aclose().__await__().__next__()
-        except StopIteration:
-            pass
 
 
 def outcomes(requests: Sequence[Request]) -> list[Outcome | None]:
