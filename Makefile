@@ -9,8 +9,9 @@ SETUP_INPUTS := pyproject.toml packaging/hatch_build.py packaging/protos.py pack
 	$(wildcard proto/quorate/v1/*.proto)
 CODE := raft model node router quorate packaging bench tests
 
-# Tests under tests/cluster_up start real processes; `make check` leaves them to `make test`.
-UNIT := tests --ignore=tests/cluster_up
+# These tests start real processes; `make check` leaves them to `make test`.
+PROCESSES := tests/processes tests/sdk
+UNIT := tests $(PROCESSES:%=--ignore=%)
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo bench test check unit format lint types imports proto dist clean distclean
@@ -23,14 +24,14 @@ up: $(VENV)/.stamp-run ## run a three-AZ cluster in the foreground (Ctrl-C stops
 	@exec $(PYTHON_RUN) -m quorate up $(ARGS)
 
 demo: $(VENV)/.stamp-run ## load a real data set, kill a leader on the way, verify every record
-	@exec $(PYTHON_RUN) -m bench.demo $(ARGS)
+	@exec $(PYTHON_RUN) -m quorate demo $(ARGS)
 
 bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap after a kill
 	@$(PYTHON_RUN) -m bench.put $(ARGS) && $(PYTHON_RUN) -m bench.failover
 
 test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then the tests with real processes
 	@$(MAKE) --no-print-directory check
-	$(PYTHON_RUN) -m pytest tests/cluster_up $(ARGS)
+	$(PYTHON_RUN) -m pytest $(PROCESSES) $(ARGS)
 
 check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def longest_gap(
     )
     gaps = [
         Gap(earlier, later)
-        for earlier, later in zip(ends, ends[1:], strict=False)
+        for earlier, later in itertools.pairwise(ends)
         if after < later <= before
     ]
     return max(gaps, key=lambda gap: gap.ms, default=None)
@@ -177,6 +178,7 @@ class Probe:
         return dynamodb_request(operation, json.dumps(document).encode(), host=self._host)
 
     def _answered(self, connection: RawConnection, status: int, body: bytes) -> None:
+        del body
         kind, started, timer = self._running.pop(connection)
         timer.cancel()
         self._note(kind, started, OK if status == 200 else FAILED)

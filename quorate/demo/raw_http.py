@@ -97,6 +97,7 @@ class RawConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
+        del exc
         self._on_lost(self)
 
     def abort(self) -> None:

@@ -10,7 +10,7 @@ import base64
 import lzma
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,18 +83,18 @@ def _read_index(path: Path) -> str:
     return content.decode("utf-8", errors="replace")
 
 
-def parse_index(text: str) -> Iterator[Record]:
-    """Yield a record for each package of an index, each key once."""
-    seen: set[tuple[str, str]] = set()
-    for stanza in text.split("\n\n"):
+def parse_index(text: str, *, records_max: int) -> list[Record]:
+    """Return a record for each package of an index, each key once, evenly thinned out."""
+    stanzas = [stanza for stanza in text.split("\n\n") if stanza.strip()]
+    count = min(len(stanzas), records_max)
+    chosen = (stanzas[at * len(stanzas) // count] for at in range(count))
+    records: dict[tuple[str, str], Record] = {}
+    for stanza in chosen:
         fields = _fields(stanza)
-        if not fields.get("Package") or not fields.get("Version"):
-            continue
-        record = record_of(fields)
-        key = key_of(record)
-        if key not in seen:
-            seen.add(key)
-            yield record
+        if fields.get("Package") and fields.get("Version"):
+            record = record_of(fields)
+            records.setdefault(key_of(record), record)
+    return list(records.values())
 
 
 def key_of(record: Record) -> tuple[str, str]:
@@ -191,11 +191,3 @@ def canonical(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, list):
         return [canonical(element) for element in value]
     return value
-
-
-def take(records: Iterable[Record], count: int) -> list[Record]:
-    """Return the records, evenly thinned out to at most `count`."""
-    everything = list(records)
-    if len(everything) <= count:
-        return everything
-    return [everything[at * len(everything) // count] for at in range(count)]
