@@ -226,8 +226,9 @@ def list_processes(
     if as_json:
         print_json(processes)
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from quorate.cli.console import wide_console
 
     table = Table(box=None, pad_edge=False)
     for heading in ("process", "kind", "AZ", "pid", "state", "listens on", "ended last"):
@@ -235,4 +236,4 @@ def list_processes(
     for row in processes:
         fields = ("name", "kind", "az", "pid", "state", "listens", "ended")
         table.add_row(*("" if row[field] is None else str(row[field]) for field in fields))
-    Console(soft_wrap=True).print(table)
+    wide_console().print(table)

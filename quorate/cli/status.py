@@ -62,9 +62,9 @@ def troubles(document: dict[str, Any]) -> list[str]:
 
 
 def _print_status(document: dict[str, Any]) -> None:
-    from rich.console import Console
+    from quorate.cli.console import wide_console
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = wide_console()
     router = document["router"]
     console.print(
         f"cluster {document['cluster_id']}  epoch {document['epoch']}  (router {router['name']},"
