@@ -59,6 +59,10 @@ VOTE_REPLY: Final = MessageType.VOTE_REPLY
 SNAPSHOT: Final = MessageType.SNAPSHOT
 TIMEOUT_NOW: Final = MessageType.TIMEOUT_NOW
 
+FROM_LEADER: Final = (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW)
+VOTE_REQUESTS: Final = (PRE_VOTE, VOTE)
+VOTE_REPLIES: Final = (PRE_VOTE_REPLY, VOTE_REPLY)
+
 NO_ACK: Final = -1
 """No acknowledgement is due. Ours: 0 is one, of an empty log."""
 
@@ -241,7 +245,7 @@ class RaftCore:
         if message.term != self.term and not self._step_term(message):
             return
         message_type = message.type
-        if message_type in (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW):
+        if message_type in FROM_LEADER:
             self._step_leader(message)
         elif message_type == APPEND_REPLY:
             if self.leadership is not None:
@@ -249,9 +253,9 @@ class RaftCore:
         elif message_type == HEARTBEAT_REPLY:
             if self.leadership is not None:
                 self.leadership.on_heartbeat_reply(message)
-        elif message_type in (PRE_VOTE, VOTE):
+        elif message_type in VOTE_REQUESTS:
             election.on_vote_request(self, message)
-        elif message_type in (PRE_VOTE_REPLY, VOTE_REPLY):
+        elif message_type in VOTE_REPLIES:
             election.on_vote_reply(self, message)
         else:
             self.note("ignored_unknown_type", message.sender)
@@ -477,7 +481,7 @@ class RaftCore:
         if message.term < self.term:
             self._answer_older_term(message)
             return False
-        if message_type in (PRE_VOTE, VOTE):
+        if message_type in VOTE_REQUESTS:
             wanted = message_type == VOTE and message.hint == election.WANTED_BY_LEADER
             if not wanted and self._leader_is_near():
                 self.note("ignored_leader_is_near", message.sender)
@@ -486,7 +490,7 @@ class RaftCore:
                 return True
         elif message_type == PRE_VOTE_REPLY and not message.reject:
             return True  # it bears the term asked about, which nobody has yet
-        from_leader = message_type in (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW)
+        from_leader = message_type in FROM_LEADER
         self.become_follower(message.term, message.sender if from_leader else NO_NODE)
         return True
 

@@ -113,7 +113,7 @@ def on_heartbeat(core: "RaftCore", message: Message) -> None:
 def on_snapshot(core: "RaftCore", message: Message) -> None:
     """Install a snapshot that has arrived, unless this log has it all already."""
     meta = message.snapshot
-    if meta is None or meta.index < 1 or not meta.configuration.voters:
+    if meta is None or not 1 <= meta.term <= core.term or not meta.configuration.voters:
         core.note("ignored_malformed", message.sender)
     elif core.installing is not None:
         core.note("ignored_installing", message.sender)

@@ -166,10 +166,8 @@ class Leadership:
 
     def own_log_persisted(self) -> None:
         """Count this replica's own copy, now that it is on disk."""
-        own = self.progress[self._core.node_id]
-        if self._core.log.durable > own.match:
-            own.match = self._core.log.durable
-            self._maybe_commit()
+        self.progress[self._core.node_id].match = self._core.log.durable
+        self._maybe_commit()
 
     def may_evaluate(self) -> bool:
         """Whether an entry of this term is committed and applied."""

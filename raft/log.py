@@ -143,8 +143,8 @@ class RaftLog:
         self.last_index = index - 1
         self.last_term = term
         if index <= self.taken:
-            if self.truncate_from is None or index < self.truncate_from:
-                self.truncate_from = index
+            assert self.truncate_from is None or index < self.truncate_from
+            self.truncate_from = index
             self.taken = index - 1
             self.durable = min(self.durable, self.taken)
             self._writing_last = min(self._writing_last, self.taken)

@@ -171,6 +171,20 @@ def test_only_one_change_is_in_flight() -> None:
     assert leader.configuration.learners == (5,)
 
 
+def test_removed_leader_leads_until_its_removal_itself_is_committed() -> None:
+    """S78: a commit below that entry is not enough."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    leader.propose([b"x"])
+    leader.propose_configuration(ConfigurationChange((2, 3)))
+    cluster.nodes[1].take()
+    for sender in (2, 3):
+        leader.step(Message(MessageType.APPEND_REPLY, sender, 1, 1, index=2))
+
+    assert leader.commit == 2
+    assert leader.role is Role.LEADER
+
+
 def test_change_waits_for_a_commit_of_the_leaders_own_term() -> None:
     """Ongaro's correction of 2015: else two changes of different terms might not overlap."""
     cluster = Cluster()
@@ -369,6 +383,20 @@ def test_configuration_is_in_effect_on_append_and_goes_back_on_truncation() -> N
 
     assert in_effect == four
     assert node.core.configuration == Configuration((1, 2, 3))
+
+
+def test_configuration_that_comes_twice_is_in_effect_once() -> None:
+    """An append that overlaps what is here."""
+    node = lone_node(1)
+    four = Entry(1, 1, EntryKind.CONFIGURATION, Configuration((1, 2, 3, 4)).encode())
+    five = Entry(2, 1, EntryKind.CONFIGURATION, Configuration((1, 2, 3, 4, 5)).encode())
+    step_synced(node, append([four], index=0, log_term=0, term=1))
+
+    step_synced(node, append([four, five], index=0, log_term=0, term=1))
+
+    assert node.core.configuration.voters == (1, 2, 3, 4, 5)
+    step_synced(node, append(entries_of(2, low=2), index=1, log_term=1, term=2))
+    assert node.core.configuration.voters == (1, 2, 3, 4)
 
 
 def test_history_forgets_what_cannot_come_back() -> None:

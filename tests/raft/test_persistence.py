@@ -74,6 +74,22 @@ def test_heartbeat_of_a_new_term_is_answered_only_once_the_term_is_durable() -> 
     assert [m.sequence for m in during_a_write] == [2]
 
 
+def test_answer_that_waited_for_a_term_already_being_written_leaves_when_it_is() -> None:
+    """It needs no write of its own."""
+    node = lone_node(1)
+    node.core.step(Message(MessageType.HEARTBEAT, 2, 1, 4, sequence=1))
+    node.take()
+    node.core.step(Message(MessageType.HEARTBEAT, 2, 1, 4, sequence=2))
+    early = node.take()
+    node.sync()
+
+    late = node.take()
+
+    assert early == []
+    assert [m.sequence for m in late] == [2]
+    assert node.writing is None
+
+
 def test_append_is_acknowledged_only_after_its_entries_are_durable() -> None:
     """S41: the acknowledgement waits for the same ticket."""
     node = lone_node(1)

@@ -3,6 +3,7 @@
 import pytest
 
 from raft.types import (
+    Configuration,
     Entry,
     EntryKind,
     HardState,
@@ -100,6 +101,33 @@ def test_late_append_that_is_a_prefix_truncates_nothing() -> None:
 
     assert terms_of(node) == [1, 1, 1]
     assert [(m.index, m.reject) for m in late + empty] == [(1, False), (1, False)]
+
+
+def test_append_that_overlaps_the_log_adds_only_what_is_new() -> None:
+    """S22: the part that is here already is not written again."""
+    node = lone_node(1, entries=entries_of(1, 1), term=1)
+
+    node.core.step(append(entries_of(1, 1, 1), index=0, log_term=0, term=1))
+    node.take()
+
+    assert node.writing is not None
+    assert node.writing.truncate_from is None
+    assert [entry.index for entry in node.writing.entries] == [3]
+
+
+def test_late_acknowledgement_does_not_end_a_probe() -> None:
+    """It says less than what is known."""
+    node = leader_with(1, 1, term=2)
+    settle(node)
+    acknowledge(node, 2, 3)
+    node.core.peer_unreachable(2)
+
+    acknowledge(node, 2, 1)
+    late = node.core.status().progress[0]
+    acknowledge(node, 2, 3)
+
+    assert (late.match, late.flow) == (3, "probe")
+    assert node.core.status().progress[0].flow == "replicate"
 
 
 def test_reordered_appends_are_rejected_until_the_gap_closes() -> None:
@@ -427,6 +455,7 @@ def test_followers_may_be_told_a_commit_at_once() -> None:
         [Entry(2, 9, 0, b"of a term to come")],
         [Entry(2, 1, 0, b""), Entry(3, 0, 0, b"term goes back")],
         [Entry(2, 1, EntryKind.CONFIGURATION, b"nonsense")],
+        [Entry(2, 1, EntryKind.CONFIGURATION, Configuration(()).encode())],
     ],
 )
 def test_malformed_append_is_ignored(entries: list[Entry]) -> None:

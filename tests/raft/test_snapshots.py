@@ -47,6 +47,43 @@ def test_follower_behind_the_log_gets_a_snapshot_and_then_entries() -> None:
     assert [p.flow for p in cluster.core(1).status().progress] == ["replicate", "replicate"]
 
 
+def test_follower_whose_next_entries_were_cut_meanwhile_gets_a_snapshot() -> None:
+    """S58: it was in REPLICATE with a full window, and the log was cut above it."""
+    cluster = Cluster(cache_bytes_max=0, in_flight_count_max=1)
+    cluster.elect(1)
+    held: list[Message] = []
+
+    def hold(message: Message) -> bool:
+        if message.sender == 3 and message.index == 2:
+            held.append(message)
+        return message.sender == 3
+
+    cluster.drop = hold
+    for payload in (b"a", b"b", b"c"):
+        cluster.propose(1, payload)
+    cluster.nodes[1].cut()
+    cluster.drop = lambda m: False
+
+    cluster.send(held)
+    cluster.settle()
+
+    assert len(messages_of(cluster, MessageType.SNAPSHOT, to=3)) == 1
+    assert cluster.commands(3) == [b"a", b"b", b"c"]
+
+
+def test_late_acknowledgement_does_not_end_the_wait_for_a_snapshot() -> None:
+    """S58: what the follower has does not meet the log."""
+    cluster = cluster_with_cut_log()
+    cluster.drop = lambda m: m.type == MessageType.SNAPSHOT
+    cluster.core(1).peer_unreachable(3)
+    cluster.tick(1)
+
+    cluster.core(1).step(Message(MessageType.APPEND_REPLY, 3, 1, 1, index=1))
+    cluster.settle()
+
+    assert cluster.core(1).status().progress[1].flow == "snapshot"
+
+
 def test_entries_still_in_memory_need_no_snapshot() -> None:
     """The cache may reach further back than the log on disk."""
     cluster = Cluster()
@@ -209,7 +246,13 @@ def test_snapshot_of_what_the_log_has_only_commits_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "meta", [None, SnapshotMeta(0, 1, THREE), SnapshotMeta(5, 1, Configuration(()))]
+    "meta",
+    [
+        None,
+        SnapshotMeta(5, 0, THREE),
+        SnapshotMeta(5, 2, THREE),
+        SnapshotMeta(5, 1, Configuration(())),
+    ],
 )
 def test_malformed_snapshot_is_ignored(meta: SnapshotMeta | None) -> None:
     """The network cannot make a core raise."""
