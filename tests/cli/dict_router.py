@@ -38,10 +38,15 @@ class DictTables:
                 return 200, {"TableDescription": description}
             case "BatchWriteItem":
                 return self.batch(body)
+            case _:
+                return self.answer_about_table(received.operation, name, body)
+
+    def answer_about_table(self, operation: str, name: str, body: dict[str, Any]) -> Answer:
+        """Do one operation on a table that must exist."""
         if name not in self.tables:
             return failure(400, "ResourceNotFoundException", "Requested resource not found")
         description, items = self.tables[name]
-        match received.operation:
+        match operation:
             case "DescribeTable":
                 return 200, {"Table": description}
             case "DeleteTable":
@@ -55,7 +60,8 @@ class DictTables:
             case "DeleteItem":
                 items.pop(self.key(name, body["Key"]), None)
                 return 200, {}
-        raise AssertionError(received.operation)
+            case _:
+                raise AssertionError(operation)
 
     def key(self, name: str, item: dict[str, Any]) -> str:
         """Return the canonical key of an item."""

@@ -28,7 +28,7 @@ class Received:
 
 
 @dataclass(slots=True)
-class FakeRouter(api_pb2_grpc.QuorateServiceServicer):  # type: ignore[misc]
+class FakeRouter(api_pb2_grpc.QuorateServiceServicer):
     """Answers each call with `answer(received)`; None leaves it unanswered for ever.
 
     `break_streams_after` ends a stream when it has read so many messages, answering none of them.
