@@ -535,7 +535,7 @@ class RaftCore:
             following.on_timeout_now(self, message)
 
     def become(self, role: Role, term: int, leader: int) -> None:
-        """Change role, term and leader, and start with a clean slate in all that depends on them."""
+        """Change role, term and leader; all that depends on them starts anew."""
         assert term >= self.term
         if self.leadership is not None:
             self._dropped_reads.extend(self.leadership.abandon_reads())

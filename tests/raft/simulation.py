@@ -27,7 +27,7 @@ from raft.types import (
 )
 from tests.raft.cluster import Disk, Node, Settings, State
 
-STEPS = 6000
+STEPS = 5000
 """Steps of chance a seed. Ours: some 70 ms."""
 
 Committed = tuple[int, int, bytes]  # term, kind, payload
