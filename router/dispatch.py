@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -41,6 +42,9 @@ TICK_SECONDS: Final = 0.025
 
 PENDING_MAX: Final = 20_000
 """Most requests taken and not yet answered. Ours: about a second of work for one process."""
+
+PENDING_PER_PARTITION_MAX: Final = 5_000
+"""Most of them for one partition: one that has no quorum must not shut the others out. Ours."""
 
 PENDING_BYTES_MAX: Final = 256 << 20
 """Most bytes of images and programs held by them. Ours."""
@@ -86,6 +90,7 @@ class DispatchCounters:
     retries: int = 0
     refused_full: int = 0
     unknown_outcomes: int = 0
+    batches: int = 0
 
 
 @dataclass(slots=True)
@@ -114,6 +119,7 @@ class Dispatch:
         clock: Callable[[], float],
         on_stale_catalog: Callable[[], None],
         pending_max: int = PENDING_MAX,
+        pending_per_partition_max: int = PENDING_PER_PARTITION_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         """Take the clock that deadlines are on; `on_stale_catalog` asks for a newer one."""
@@ -121,9 +127,11 @@ class Dispatch:
         self._clock = clock
         self._on_stale_catalog = on_stale_catalog
         self._pending_max = pending_max
+        self._pending_per_partition_max = pending_per_partition_max
         self._pending_bytes_max = pending_bytes_max
         self._pending: dict[int, Routed] = {}
         self._pending_bytes = 0
+        self._pending_by_partition: dict[int, int] = {}
         self._last_slot = 0
         self._waiters: dict[int, _Waiters] = {}
         self._streams: Mapping[int, NodeStream] = {}
@@ -166,12 +174,15 @@ class Dispatch:
     def submit(self, routed: Routed) -> None:
         """Take a request and send it. Raises a throttling ModelError when full, taking nothing."""
         assert routed.stage is Stage.NEW
+        partition_count = self._pending_by_partition.get(routed.partition, 0)
         if (
             len(self._pending) >= self._pending_max
+            or partition_count >= self._pending_per_partition_max
             or self._pending_bytes + routed.size_bytes > self._pending_bytes_max
         ):
             self.counters.refused_full += 1
             raise router_full()
+        self._pending_by_partition[routed.partition] = partition_count + 1
         self._pending_bytes += routed.size_bytes
         self._last_slot = slot = self._last_slot + 1
         routed.slot = slot
@@ -198,11 +209,7 @@ class Dispatch:
             if routed is None:
                 continue  # expired, or sent again meanwhile under a new slot
             if outcome == Outcome.OK:
-                del pending[slot]
-                self._pending_bytes -= routed.size_bytes
-                if routed.stage is Stage.WAITING:
-                    self._forget_waiter(routed)
-                routed.stage = Stage.DONE
+                self._remove(routed)
                 self._confirm_leader(routed, node_id)
                 try:
                     routed.owner.answered(routed, unit, payload)
@@ -443,7 +450,10 @@ class Dispatch:
             self._on_stale_catalog()
         key = routed.token_key()
         if key and self._ring is not None:
+            self._pending_by_partition[routed.partition] -= 1
             routed.partition = self._ring.partition_of(token_of(key)).id
+            count = self._pending_by_partition.get(routed.partition, 0)
+            self._pending_by_partition[routed.partition] = count + 1
         self._back_off(routed, RETRY_SECONDS)
 
     def _refused_overloaded(self, routed: Routed) -> None:
@@ -471,6 +481,7 @@ class Dispatch:
     def _remove(self, routed: Routed) -> None:
         del self._pending[routed.slot]
         self._pending_bytes -= routed.size_bytes
+        self._pending_by_partition[routed.partition] -= 1
         if routed.stage is Stage.WAITING:
             self._forget_waiter(routed)
         routed.stage = Stage.DONE
@@ -487,6 +498,8 @@ class Dispatch:
             assert routed.stage in (Stage.AT_NODE, Stage.WAITING, Stage.BACKING_OFF)
             assert routed.stage is not Stage.BACKING_OFF or routed.retry_at < NEVER
         assert self._pending_bytes == sum(routed.size_bytes for routed in self._pending.values())
+        counts = Counter(routed.partition for routed in self._pending.values())
+        assert counts == +Counter(self._pending_by_partition)
 
 
 def is_unknown(routed: Routed) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -111,6 +112,7 @@ class GrpcFace:
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port. Raises OSError if the address cannot be had."""
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _check_free(host, port)
         try:
             bound: int = self._server.add_insecure_port(name)
         except RuntimeError as error:
@@ -194,3 +196,13 @@ class GrpcFace:
             await pipeline.run(requests, context)
         finally:
             self._pipelines.discard(pipeline)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError with the system's reason if the address cannot be had; grpc's is long."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)

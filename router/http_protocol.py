@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -269,7 +270,8 @@ class HttpConnection(asyncio.Protocol):
             method,
             self._path,
             headers,
-            keep_alive=parser.should_keep_alive(),
+            # HTTP/1.0's way to keep a connection is not worth its header in every answer.
+            keep_alive=parser.should_keep_alive() and parser.get_http_version() != "1.0",
         )
         if self._current is None:
             expected = 0 if length is None else int(length)
@@ -329,8 +331,9 @@ class HttpConnection(asyncio.Protocol):
         self._current = None
         self._release_body(len(exchange.body))
         keep_alive = exchange.keep_alive and not self._server.stopping
-        head = b"%sContent-Length: %d\r\n%s%s\r\n" % (
+        head = b"%sDate: %s\r\nContent-Length: %d\r\n%s%s\r\n" % (
             STATUS_LINES[status],
+            self._server.date,
             len(body),
             headers,
             b"" if keep_alive else b"Connection: close\r\n",
@@ -421,6 +424,7 @@ class HttpServer:
         self.handler = handler
         self.limits = limits
         self.now = 0.0  # monotonic seconds, as of the last sweep
+        self.date = b""  # for the Date header, as of the last sweep
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self._connections: set[HttpConnection] = set()
@@ -447,7 +451,7 @@ class HttpServer:
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be had."""
         loop = asyncio.get_running_loop()
-        self.now = time.monotonic()
+        self._read_clocks()
         self._server = await loop.create_server(
             lambda: HttpConnection(self), host, port, backlog=1024
         )
@@ -456,8 +460,12 @@ class HttpServer:
         """Close connections whose time is up, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.now = time.monotonic()
+            self._read_clocks()
             self.sweep()
+
+    def _read_clocks(self) -> None:
+        self.now = time.monotonic()
+        self.date = formatdate(usegmt=True).encode()
 
     def sweep(self) -> None:
         """Close connections whose time is up."""

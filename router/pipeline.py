@@ -64,7 +64,10 @@ class PipelineCall(Call):
 
 
 class Pipeline:
-    """One client's stream. Invariant: `_open_calls` counts calls whose answer is not yet written."""
+    """One client's stream.
+
+    Invariant: `_open_calls` counts the calls whose answer is not yet written.
+    """
 
     def __init__(
         self,

@@ -264,6 +264,7 @@ class RouterProcess:
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
         show(f"{prefix}_ready", "1 if every partition has a leader.", self._ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
+        count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
         count(
             f"{prefix}_unknown_outcomes",

@@ -1,4 +1,4 @@
-"""How many items and bytes tables have, as the partitions' leaders say; asked at most once a second."""
+"""How many items and bytes tables have, as the nodes say; asked at most once a second."""
 
 from __future__ import annotations
 

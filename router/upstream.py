@@ -139,6 +139,7 @@ class Upstream:
             if self._sequence != self._accepted:
                 continue
             self._sequence += 1
+            self._dispatch.counters.batches += 1
             self._sent_at = self._clock()
             try:
                 await call.write(self._take_batch())
