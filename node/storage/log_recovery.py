@@ -61,7 +61,7 @@ class Replay:
             self._truncate(index, section.truncate_from, known_to_head=known_to_head)
         if section.run is not None:
             self._append(index, sequence, section.run, known_to_head=known_to_head)
-        if section.hard_state is not None and not known_to_head:
+        if section.hard_state is not None:  # at or below as_of: what the head has, or a step to it
             index.hard_state = section.hard_state
 
     def _reset(self, index: GroupIndex, reset: tuple[int, int], *, known_to_head: bool) -> None:

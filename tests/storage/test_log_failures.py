@@ -86,6 +86,20 @@ def test_missing_record_is_found(tmp_path: Path, sequence: int) -> None:
         open_log(tmp_path / "log")
 
 
+def test_missing_last_record_is_found_if_the_head_knows_it(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    for index in range(1, 10):
+        write(log, GroupWrite(1, entries=[entry(index)]))
+    record = log.reclaim()
+    log.commit(record)
+    log.publish(record)
+    log.close()
+    rewrite(tmp_path / "log", key_of(9), None)
+
+    with pytest.raises(CorruptLog, match="records 9 to 9 are missing"):
+        open_log(tmp_path / "log")
+
+
 def test_record_in_the_place_of_another_is_found(tmp_path: Path) -> None:
     filled(tmp_path / "log")
     rewrite(tmp_path / "log", key_of(30), values(tmp_path / "log")[key_of(29)])
