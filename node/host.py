@@ -520,9 +520,15 @@ class Host:
         now: float,
     ) -> None:
         installed = []
+        write_of = {write.group: write for write in writes} if self._resets else {}
         for replica, meta in self._resets:
-            assert all(write.group != replica.group for write in writes)
-            writes.append(GroupWrite(replica.group, reset=(meta.index, meta.term)))
+            write = write_of.get(replica.group)  # of a new term or vote, nothing else
+            if write is None:
+                write = GroupWrite(replica.group)
+                writes.append(write)
+            assert write.truncate_from is None
+            assert not write.entries
+            write.reset = (meta.index, meta.term)
             installed.append((replica, meta.index))
         self._resets = []
         record = self._log.prepare(writes)

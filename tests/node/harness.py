@@ -132,6 +132,7 @@ class Node:
         self.log_held = False
         self.items_held = False
         self.disk_full = False
+        self.items_full = False
         self.is_up = False
         self.events: list[str] = []
         self.start()
@@ -223,7 +224,7 @@ class Node:
     def run_job(self, *, tell: bool = True) -> None:
         """Run the oldest job of the items store; `tell` False: the node crashes after it."""
         job, done = self.jobs.popleft()
-        stored = not self.disk_full
+        stored = not self.items_full
         if stored:
             job()
         if tell:
@@ -379,7 +380,8 @@ class Cluster:
         self.held_links.clear()
         self.snapshots_held = False
         for node in self.nodes.values():
-            node.log_held = node.items_held = node.disk_full = False
+            node.log_held = node.items_held = False
+            node.disk_full = node.items_full = False
             if not node.is_up:
                 node.start()
         self.run()
