@@ -500,14 +500,19 @@ def error_document(error: ModelError) -> bytes:
     """Return the JSON body of the error's HTTP response."""
     document: dict[str, object] = {"__type": error.prefix + error.code}
     if error.message:
-        document[error.message_member] = error.message
+        document[error.message_member] = _json_text(error.message)
     document.update(error.members())
     return orjson.dumps(document)
 
 
+def _json_text(message: str) -> str:
+    """Return a message that may quote text that no JSON can hold: better a `?` than no answer."""
+    return message.encode(errors="replace").decode()
+
+
 def encode_error(error: ModelError) -> bytes:
     """Return an error as JSON bytes for another process; the pair of `decode_error`."""
-    document: dict[str, object] = {"code": error.code, "message": error.message}
+    document: dict[str, object] = {"code": error.code, "message": _json_text(error.message)}
     if isinstance(error, ConditionFailed) and error.item_json:
         document["item"] = orjson.Fragment(error.item_json)
     if isinstance(error, ThrottledError) and error.reasons:
@@ -529,6 +534,13 @@ def decode_error(raw: bytes) -> ModelError:
         item = document.get("item")
         return kind(b"" if item is None else orjson.dumps(item), message)
     if issubclass(kind, ThrottledError):
-        pairs = document.get("reasons", ())
-        return kind(message, [(str(reason), str(resource)) for reason, resource in pairs])
+        return _decode_throttled(kind, message, document.get("reasons", []))
     return kind(message)
+
+
+def _decode_throttled(kind: type[ThrottledError], message: str, pairs: object) -> ModelError:
+    if not isinstance(pairs, list) or any(
+        not isinstance(pair, list) or len(pair) != 2 for pair in pairs
+    ):
+        return InternalServerError()
+    return kind(message, [(str(reason), str(resource)) for reason, resource in pairs])
