@@ -82,7 +82,7 @@ class Checkpointer:
 
     def start(self, replicas: Mapping[int, Replica]) -> bool:
         """Start a checkpoint of all that was applied; False if one is under way."""
-        if self._running:
+        if self._running or not self._may_write_again():
             return False
         if not self._parts:
             shares = [replica.checkpoint() for replica in replicas.values()]
@@ -109,6 +109,15 @@ class Checkpointer:
             self._finish(replicas)
 
         self._shell.write_items(job, done)
+        return True
+
+    def _may_write_again(self) -> bool:
+        """Whether what was refused before may be tried now, without what a snapshot replaced."""
+        if any(part.replica.installing for part in self._parts):
+            return False
+        self._parts = [
+            part for part in self._parts if part.meta.index > part.replica.durable_applied
+        ]
         return True
 
     @property
