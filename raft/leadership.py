@@ -416,10 +416,11 @@ class Leadership:
     def heartbeat(self, ticks: int) -> None:
         """Let `ticks` pass: step down without a quorum, else tell everybody who leads.
 
-        Source: Raft thesis, section 6.2.
+        More ticks at once than lie between heartbeats mean that our host paused; then nobody had
+        been asked, so that time is not held against them. Source: Raft thesis, section 6.2.
         """
         core = self._core
-        self._clock += ticks
+        self._clock += min(ticks, core.config.heartbeat_ticks)
         timeout = core.config.election_ticks_min
         heard = majority_value([progress.heard for progress in self._voters])
         if self._voters_outgoing:

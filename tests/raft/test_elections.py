@@ -287,6 +287,20 @@ def test_leader_with_a_bare_quorum_stays() -> None:
     assert cluster.leaders() == [1]
 
 
+def test_pause_of_the_leaders_host_is_not_held_against_its_followers() -> None:
+    """They were not asked; if another leads by now, their answers will say so."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+
+    leader.tick(1000)
+    after_pause = leader.role
+    cluster.settle()
+    cluster.tick(50)
+
+    assert after_pause is Role.LEADER
+    assert cluster.leaders() == [1]
+
+
 def test_removed_server_that_keeps_campaigning_disturbs_nobody() -> None:
     """S18: it asks for pre-votes for ever; terms stay."""
     cluster = Cluster((1, 2, 3, 4))
