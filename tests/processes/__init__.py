@@ -1,0 +1,1 @@
+"""Real processes: started, killed, paused and restarted through the supervisor of `quorate up`."""
