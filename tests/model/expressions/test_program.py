@@ -221,6 +221,7 @@ def test_line_breaks_in_names_and_values_travel_safely() -> None:
         b"[1,\"other\",null,null,null,\"NONE\",false]\n[{},{}]",
         b"[1,\"put\",null,null,null,\"NONE\",false]\n[1,2]",
         b"[1,\"put\",null,null,null,\"NONE\",false]\n",
+        b"[1,\"put\",\"a = :v\",null,null,\"NONE\",false]\n[{},{}]",
     ],
 )  # fmt: skip
 def test_bytes_that_no_router_sends_are_an_internal_error(raw: bytes) -> None:

@@ -31,7 +31,7 @@ ITEM = {
 def test_projection_keeps_the_nesting_and_closes_gaps_in_lists(
     text: str, expected: dict[str, object]
 ) -> None:
-    # Paths into one attribute as both map and list would conflict, so they are projected one by one.
+    # Paths into one attribute as both map and list would conflict: they are projected singly.
     parts = text.split(", ") if expected == {} else [text]
     for part in parts:
         assert compile_projection(part).project(ITEM) == expected

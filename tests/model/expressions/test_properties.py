@@ -232,7 +232,7 @@ def test_projection_finds_what_each_path_finds(wanted: list[Path], item: dict[st
 
 
 def _leaves(source: dict[str, object], wanted: list[Path], item: dict[str, object]) -> list[object]:
-    """Find each path's value; in a projected list an element has moved up past the unwanted ones."""
+    """Find each path's value; in a projected list an element has moved up past unwanted ones."""
     found = []
     for path in wanted:
         value = source.get(path.name)
