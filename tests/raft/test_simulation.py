@@ -21,3 +21,8 @@ def test_group_agrees_whatever_chance_does(first: int) -> None:
         counts = run_seed(seed)
 
         assert counts["commit"] > 0
+
+
+def test_seed_replays_exactly() -> None:
+    """Same seed, same run: or a failure could not be looked at twice."""
+    assert run_seed(7) == run_seed(7)
