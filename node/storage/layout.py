@@ -79,6 +79,7 @@ STATE_PREFIX: Final = b"s"
 GENERATION_PREFIX: Final = b"d"
 
 _CRC: Final = struct.Struct(">I")
+_BODY_LENGTH: Final = struct.Struct(">8xI")  # of a record's header
 _FORMAT: Final = struct.Struct(">IB")
 _STATE: Final = struct.Struct(">IB3xQQII")
 _TABLE: Final = struct.Struct(">IQQ")
@@ -176,6 +177,8 @@ def decode_record(raw: Buffer, sequence: int) -> list[Section]:
 def _decode_section(raw: Buffer, position: int, payloads_at: int) -> tuple[Section, int]:
     group, flags, count = SECTION.unpack_from(raw, position)
     position += SECTION.size
+    if flags & ~(FLAG_RESET | FLAG_TRUNCATE | FLAG_HARD_STATE):
+        raise Malformed(f"flags {flags:#x} that this release does not know")
     section = Section(group, None, None, None, None)
     if flags & FLAG_RESET:
         section.reset = RESET.unpack_from(raw, position)
@@ -203,9 +206,9 @@ def read_entry(
     raw: Buffer, descriptor_offset: int, group: int, payloads_at: int = 0
 ) -> tuple[int, int, int, Buffer]:
     """Return (index, term, kind, payload) of one entry of a record, verified. Raises Malformed."""
-    if payloads_at == 0:
-        payloads_at = RECORD_HEADER.size + _CRC.unpack_from(raw, 8)[0]
     try:
+        if payloads_at == 0:
+            payloads_at = RECORD_HEADER.size + _BODY_LENGTH.unpack_from(raw)[0]
         index, term, kind, offset, length, checksum = DESCRIPTOR.unpack_from(raw, descriptor_offset)
     except struct.error as error:
         raise Malformed(f"no descriptor at {descriptor_offset}: {error}") from error
