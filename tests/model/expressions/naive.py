@@ -1,9 +1,9 @@
 """A second, slow opinion on expressions: plain Python values, deep copies, no cleverness.
 
-Written from the Developer Guide alone. `plain` turns DynamoDB's JSON into tagged Python values that
 Written from the Developer Guide alone. `plain` turns DynamoDB's JSON into tagged Python values
 that Python itself compares as DynamoDB does; lists become dicts from index to value, so that
 indexes keep their meaning while elements come and go.
+"""
 
 from base64 import b64decode, b64encode
 from decimal import Decimal, localcontext
