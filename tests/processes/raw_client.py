@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def surely_not_done(self) -> bool:
-        return self.status == NOT_SENT or self.status == 503 or 400 <= self.status < 500
+        return self.status in (NOT_SENT, 503) or 400 <= self.status < 500
 
     @property
     def seconds(self) -> float:
