@@ -34,7 +34,7 @@ STATUS_SECONDS_MAX: Final = 1.0
 """Longest wait for a node's status. Ours."""
 
 STRAGGLER_SECONDS: Final = 0.1
-"""How long the slower half of the nodes is waited for when the newest catalog is asked for. Ours."""
+"""How long the slower half of the nodes is waited for by `newest_catalog`. Ours."""
 
 Stub = Any  # protoc's service stubs have no types
 

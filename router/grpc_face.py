@@ -98,6 +98,7 @@ class GrpcFace:
         self._observer = observer
         self._clock = clock
         self._timeout_seconds = request_timeout_ms / 1000
+        self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
@@ -109,19 +110,18 @@ class GrpcFace:
             (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; return the port. Raises OSError if the address cannot be had."""
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError if the address cannot be had."""
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         _check_free(host, port)
         try:
-            bound: int = self._server.add_insecure_port(name)
+            self.port = self._server.add_insecure_port(name)
         except RuntimeError as error:
             raise OSError(str(error)) from error
-        if bound == 0:
+        if self.port == 0:
             raise OSError(f"cannot listen on {name}")
         await self.set_serving(serving=False)
         await self._server.start()
-        return bound
 
     async def set_serving(self, *, serving: bool) -> None:
         """Tell health checks whether this router can serve."""

@@ -92,6 +92,8 @@ class RouterProcess:
         self.clock = time.monotonic
         self.started = self.clock()
         self.stop_wanted = asyncio.Event()
+        self.listening = asyncio.Event()
+        self.http_port = self.grpc_port = self.admin_port = 0  # known when listening
         self.view = CatalogView(options.cluster_id)
         self.control = NodeControl(options.nodes, lambda: self.view.catalog, self.clock)
         self.watch = CatalogWatch(self.view, self.control)
@@ -189,6 +191,8 @@ class RouterProcess:
         if refusal:
             await grpc_face.stop(0)
             raise Refused(refusal)
+        self.http_port, self.grpc_port, self.admin_port = http.port, grpc_face.port, admin.port
+        self.listening.set()
         log.info(
             "router %s in %s serves HTTP on %s, gRPC on %s, admin on %s",
             self.options.name,
@@ -262,7 +266,7 @@ class RouterProcess:
         show(f"{prefix}_in_flight", "Requests at nodes.", lambda: self.dispatch.pending_count)
         show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
-        show(f"{prefix}_ready", "1 if every partition has a leader.", self._ready)
+        show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
         count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
@@ -282,8 +286,10 @@ class RouterProcess:
             lambda: sum(http.refusals.values()),
         )
 
-    def _ready(self) -> float:
-        return float(not self._unready_reason())
+    @property
+    def is_ready(self) -> bool:
+        """Whether this router has a catalog and a way to every partition's leader."""
+        return not self._unready_reason()
 
 
 def _reason(error: OSError) -> str:

@@ -5,8 +5,6 @@ The sentences are ours: DynamoDB has none for what happens inside it.
 
 from __future__ import annotations
 
-from typing import Final
-
 from model.errors import (
     ConditionFailed,
     InternalServerError,
@@ -18,9 +16,6 @@ from model.errors import (
 )
 from router.routed import Outcome
 
-ENCODED_ERROR: Final = b'{"code":"'
-"""How the model's encoded errors begin. An item never does: its values are JSON objects."""
-
 
 def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelError:
     """Return the client's error for an answer that ends a request and is not OK.
@@ -28,8 +23,6 @@ def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelErro
     A refusal of one attempt says nothing about an earlier one that may have been proposed.
     """
     if outcome == Outcome.CONDITION_FAILED:
-        if payload.startswith(ENCODED_ERROR):
-            return decode_error(payload)
         return ConditionFailed(payload)
     if outcome == Outcome.INVALID:
         return decode_error(payload)
