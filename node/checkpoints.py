@@ -52,7 +52,7 @@ class Checkpointer:
         self._hurried = False
         self._catalog = Catalog()
         self._cut_mark: dict[int, int] | None = None
-        self._cutting = False
+        self._shrunk_to_bytes = 0
         self._purge_more = False
 
     def hurry(self) -> None:
@@ -136,12 +136,14 @@ class Checkpointer:
     def _cut_log(self, replicas: Mapping[int, Replica]) -> None:
         """Cut off the log's older half when it is too large.
 
-        The mark is taken when the log is half full, so that a cut leaves half as the tail.
+        The mark is taken when the log is half full, so that a cut leaves half as the tail. While
+        the log shrinks after a cut there is no other one.
         """
         size_bytes = self._log.size_bytes()
-        if self._cutting and size_bytes > LOG_BYTES_MAX * 3 // 4:
+        if LOG_BYTES_MAX * 3 // 4 < size_bytes <= self._shrunk_to_bytes:
+            self._shrunk_to_bytes = size_bytes
             return  # the last cut is still being carried out, in slices
-        self._cutting = False
+        self._shrunk_to_bytes = 0
         if self._cut_mark is None:
             if size_bytes > LOG_BYTES_MAX // 2:
                 self._cut_mark = {
@@ -149,9 +151,10 @@ class Checkpointer:
                 }
         elif size_bytes > LOG_BYTES_MAX:
             for group, index in self._cut_mark.items():
-                self._log.cut(group, index)
+                if index >= self._log.reader(group).first_index():  # else a snapshot came since
+                    self._log.cut(group, index)
             self._cut_mark = None
-            self._cutting = True
+            self._shrunk_to_bytes = size_bytes
 
     def _purge(self) -> bool:
         """Delete a slice of the items of dropped tables; return whether more may remain.

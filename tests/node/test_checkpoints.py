@@ -10,6 +10,7 @@ import pytest
 from node import checkpoints
 from node.catalog_replica import CATALOG_GROUP
 from node.codec import Outcome
+from node.storage import log
 from tests.node.builders import add, delete, key, number, put
 from tests.node.harness import NODES, PARTITION, Cluster, outcomes
 
@@ -176,6 +177,26 @@ def test_log_is_cut_below_a_checkpoint_when_it_is_large(
         first = node.log_store.reader(PARTITION).first_index()
         assert 1 < first <= node.replica().durable_applied
     cluster.assert_replicas_equal()
+
+
+def test_log_shrinks_again_after_a_burst_larger_than_a_cut(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut that freed too little must not keep the next one from being made."""
+    monkeypatch.setattr(log, "DELETE_SLICE", 8)
+    monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
+    monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
+    fill(cluster, 9, text="x" * 3000)
+    cluster.checkpoint()
+    fill(cluster, 40, text="x" * 3000)
+    cluster.checkpoint()
+
+    for _ in range(12):
+        fill(cluster, 4, text="x" * 3000)
+        cluster.checkpoint()
+
+    for node in cluster.up():
+        assert node.log_store.size_bytes() < 80_000
 
 
 def test_log_is_never_cut_above_a_checkpoint(

@@ -9,6 +9,7 @@ import pytest
 from node import checkpoints, host
 from node.catalog_replica import CATALOG_GROUP
 from node.codec import Outcome
+from node.storage import log
 from raft.types import Message, MessageType, RaftConfig
 from tests.node.builders import add, delete, image, key, number, put
 from tests.node.harness import NODES, PARTITION, Cluster, Node
@@ -35,6 +36,8 @@ def write_until_cut(cluster: Cluster, *, turns: int = 6) -> None:
 def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut early, and keep little of the log in memory, from where it could be sent as well."""
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
+    monkeypatch.setattr(log, "DELETE_SLICE", 8)
+    monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
     monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
 
 
