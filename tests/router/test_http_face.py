@@ -1,0 +1,189 @@
+"""The HTTP face: what it takes for a call, what it hands on, and how its answers look."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Collection
+from zlib import crc32
+
+import pytest
+
+from model.errors import ConditionFailed, InternalServerError, ModelError
+from router.call import Call
+from router.http_face import HttpFace
+from router.http_protocol import Exchange
+
+
+class Connection:
+    """Takes the place of a connection: keeps what is replied."""
+
+    def __init__(self) -> None:
+        self.replies: list[tuple[int, bytes, bytes]] = []
+
+    def reply(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
+        self.replies.append((status, headers, body))
+
+
+class Calls:
+    """Takes the place of the service: answers each call as told."""
+
+    def __init__(self, answer: bytes | ModelError = b"{}") -> None:
+        self.answer = answer
+        self.taken: list[tuple[str, bytes, Call]] = []
+        self.ended: list[str] = []
+
+    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+        self.taken.append((operation, bytes(raw), call))
+        if isinstance(self.answer, ModelError):
+            call.fail(self.answer)
+        else:
+            call.succeed(self.answer)
+
+    def call_ended(self, call: Call, code: str) -> None:
+        self.ended.append(code)
+
+
+TARGET = b"DynamoDB_20120810.PutItem"
+CALL_HEADERS = {b"x-amz-target": TARGET, b"content-type": b"application/x-amz-json-1.0"}
+
+
+def send(
+    calls: Calls,
+    *,
+    method: bytes = b"POST",
+    path: bytes = b"/",
+    headers: dict[bytes, bytes] = CALL_HEADERS,
+    body: bytes = b"{}",
+    cors_origins: Collection[str] = (),
+) -> tuple[int, bytes, bytes]:
+    connection = Connection()
+    exchange = Exchange(connection, method, path, headers, keep_alive=True)  # type: ignore[arg-type]
+    exchange.body = body
+    face = HttpFace(calls, calls, lambda: 10.0, request_timeout_ms=4000, cors_origins=cors_origins)
+    face.handle(exchange)
+    (reply,) = connection.replies
+    return reply
+
+
+def test_call_goes_to_the_operation_it_names_with_its_body_and_a_deadline() -> None:
+    calls = Calls()
+
+    send(calls, body=b'{"a":1}')
+
+    ((operation, raw, call),) = calls.taken
+    assert (operation, raw) == ("PutItem", b'{"a":1}')
+    assert call.deadline == 14.0
+    assert len(call.request_id) == 16
+
+
+def test_answer_carries_its_checksum_and_a_request_id_of_52_characters() -> None:
+    status, headers, body = send(Calls(b'{"Attributes":{}}'))
+
+    fields = dict(line.split(b": ", 1) for line in headers.strip().split(b"\r\n"))
+    assert (status, body) == (200, b'{"Attributes":{}}')
+    assert fields[b"Content-Type"] == b"application/x-amz-json-1.0"
+    assert int(fields[b"x-amz-crc32"]) == crc32(body)
+    assert len(fields[b"x-amzn-RequestId"]) == 52
+    assert set(fields[b"x-amzn-RequestId"]) <= set(b"0123456789ABCDEFGHIJKLMNOPQRSTUV")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (ConditionFailed(b'{"p":{"S":"a"}}'), 400, b"ConditionalCheckFailedException"),
+        (InternalServerError(), 500, b"InternalServerError"),
+    ],
+)
+def test_error_is_a_document_with_its_type(error: ModelError, status: int, kind: bytes) -> None:
+    calls = Calls(error)
+
+    code, headers, body = send(calls)
+
+    assert code == status
+    assert b"#" + kind in body
+    assert b"x-amz-crc32: %d\r\n" % crc32(body) in headers
+    assert calls.ended == [kind.decode()]
+
+
+@pytest.mark.parametrize("target", [b"", b"PutItem", b"DynamoDB_20111205.PutItem", b"\xff" * 99])
+def test_target_of_another_service_is_an_unknown_operation(target: bytes) -> None:
+    status, _, body = send(Calls(), headers=CALL_HEADERS | {b"x-amz-target": target})
+
+    assert status == 400
+    assert b"#UnknownOperationException" in body
+
+
+@pytest.mark.parametrize("content_type", [b"", b"text/plain", b"application/json"])
+def test_post_that_a_web_form_could_make_is_not_a_call(content_type: bytes) -> None:
+    """A page of another site can send these without asking; the right type it cannot."""
+    calls = Calls()
+
+    status, _, _ = send(calls, headers=CALL_HEADERS | {b"content-type": content_type})
+
+    assert status == 404
+    assert not calls.taken
+
+
+def test_compressed_body_is_unpacked() -> None:
+    calls = Calls()
+
+    send(
+        calls,
+        headers=CALL_HEADERS | {b"content-encoding": b"gzip"},
+        body=gzip.compress(b'{"a":1}'),
+    )
+
+    assert calls.taken[0][1] == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        (b"gzip", gzip.compress(bytes((16 << 20) + 1))),
+        (b"gzip", gzip.compress(b"{}")[:-4]),
+        (b"gzip", b"not gzip"),
+        (b"br", b"{}"),
+    ],
+)
+def test_body_that_unpacks_to_too_much_or_not_at_all_is_refused(coding: bytes, body: bytes) -> None:
+    calls = Calls()
+
+    status, _, _ = send(calls, headers=CALL_HEADERS | {b"content-encoding": coding}, body=body)
+
+    assert status == 413
+    assert not calls.taken
+
+
+def test_probe_learns_that_the_router_is_healthy() -> None:
+    reply = send(Calls(), method=b"GET", headers={b"host": b"localhost:8000"})
+
+    assert (reply[0], reply[2]) == (200, b"healthy: localhost:8000 ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        (b"GET", b"/../../etc/passwd", 404),
+        (b"TRACE", b"/", 405),
+        (b"PUT", b"/", 405),
+        (b"DELETE", b"/", 405),
+        (b"OPTIONS", b"/", 200),
+    ],
+)
+def test_what_is_no_call_is_answered_plainly(method: bytes, path: bytes, status: int) -> None:
+    calls = Calls()
+
+    assert send(calls, method=method, path=path, headers={})[0] == status
+    assert not calls.taken
+
+
+def test_web_pages_may_call_only_from_origins_that_were_named() -> None:
+    origin = {b"origin": b"https://console.example"}
+
+    for origins, allowed in ((), False), (("https://console.example",), True), (("*",), True):
+        _, preflight, _ = send(Calls(), method=b"OPTIONS", headers=origin, cors_origins=origins)
+        _, answer, _ = send(Calls(), headers=CALL_HEADERS | origin, cors_origins=origins)
+        expected = b"Access-Control-Allow-Origin: https://console.example\r\n"
+        assert (expected in preflight) is allowed
+        assert (expected in answer) is allowed
+        assert (b"Access-Control-Allow-Headers" in preflight) is allowed
