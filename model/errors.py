@@ -142,7 +142,6 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
     )
-    START_KEY_INVALID = "The provided starting key is invalid"
     START_KEY_INVALID_BECAUSE = "The provided starting key is invalid: {reason}"
     START_KEY_OUTSIDE_RANGE = (
         "The provided starting key is outside query boundaries based on provided conditions"
@@ -160,26 +159,10 @@ class Sentence(StrEnum):
     PARAMETER_UNSUPPORTED = (
         "One or more parameter values were invalid: {name} is not supported by this server"
     )
-    RETURN_VALUES_INVALID = "Return values set to invalid value"
     RETURN_VALUES_OLD_ONLY = "ReturnValues can only be ALL_OLD or NONE"
     MIXED_PARAMETERS = (
         "Can not use both expression and non-expression parameters in the same request: "
         "Non-expression parameters: {{{legacy}}} Expression parameters: {{{expressions}}}"
-    )
-    NAMES_WITHOUT_EXPRESSION = (
-        "ExpressionAttributeNames can only be specified when using expressions"
-    )
-    VALUES_WITHOUT_EXPRESSION = (
-        "ExpressionAttributeValues can only be specified when using expressions: {parameters} null"
-    )
-    PLACEHOLDERS_EMPTY = "{parameter} must not be empty"
-    PLACEHOLDER_SYNTAX = '{parameter} contains invalid key: Syntax error; key: "{key}"'
-    PLACEHOLDER_TOO_LONG = (
-        "{parameter} contains invalid key: The expression attribute map contains a key that is "
-        "too long; key size: {size}"
-    )
-    NAME_VALUE_EMPTY = (
-        "ExpressionAttributeNames contains invalid value: Empty attribute name for key {key}"
     )
     VALUES_TOO_LARGE = (
         "One or more parameter values were invalid: "

@@ -1,10 +1,10 @@
 """Top-level members of a request: JSON types, then the service model's constraints.
 
 AWS checks in this order, and so do all `parse_` functions: JSON types of the whole body, then all
-constraints at once ("2 validation errors detected: ..."), then the rules of the operation. To read a
-good request only once, the types inside members are checked by the rules' own walk; only when
-something is refused are they looked at again on their own (`first_fault`), as a wrong type anywhere
-outranks every other fault.
+constraints at once ("2 validation errors detected: ..."), then the rules of the operation. To read
+a good request only once, the types inside members are checked by the rules' own walk; only when
+something is refused are they looked at again on their own (`first_fault`), as a wrong type
+anywhere outranks every other fault.
 """
 
 from __future__ import annotations

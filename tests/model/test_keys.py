@@ -129,7 +129,7 @@ def satisfies(operator: str, operands: tuple[bytes, ...], raw: bytes) -> bool:
 def test_ranges_hold_exactly_what_the_condition_says(
     operator: str, operands: tuple[bytes, bytes], others: list[bytes]
 ) -> None:
-    """Bounds may take in more only inside the tie runs at either end, and `holds` sorts that out."""
+    """Bounds take in more only inside the tie runs at either end; `holds` sorts that out."""
     wanted = sort_range(operator, *operands[: 2 if operator == "BETWEEN" else 1])
     low, high = wanted.bounds(COLLECTION)
     for raw in (*others, *operands, operands[0][:-1] or b"\x00", operands[0] + b"\x00"):

@@ -144,7 +144,7 @@ def test_bad_batches_of_writes_are_refused_as_a_whole(body: object, message: str
         ({"RequestItems": {"things": None}}, "Map value must satisfy constraint"),
         (gets("a", AttributesToGet=["a"]), "AttributesToGet is not supported"),
         (gets("a", ProjectionExpression=""), "Invalid ProjectionExpression"),
-        (gets("a", ExpressionAttributeNames={"#a": "b"}), Sentence.NAMES_WITHOUT_EXPRESSION),
+        (gets("a", ExpressionAttributeNames={"#a": "b"}), "can only be specified when using"),
         ({"RequestItems": {"things": {"Keys": [None]}}}, Sentence.KEY_MISMATCH),
         (
             {"RequestItems": {name: gets(*map(str, range(60)))["RequestItems"]["things"]  # type: ignore[index]

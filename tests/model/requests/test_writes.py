@@ -162,7 +162,10 @@ def test_body_that_is_no_object_is_a_serialization_error(body: object) -> None:
     [
         ({"ReturnValues": "ALL_NEW"}, Sentence.RETURN_VALUES_OLD_ONLY),
         ({"Item": {"pk": {"S": "x" * 409_600}}}, Sentence.ITEM_TOO_LARGE),
-        ({"ExpressionAttributeNames": {"#a": "b"}}, Sentence.NAMES_WITHOUT_EXPRESSION),
+        (
+            {"ExpressionAttributeNames": {"#a": "b"}},
+            "ExpressionAttributeNames can only be specified when using expressions",
+        ),
         (
             {"ExpressionAttributeValues": {":a": {"S": "b"}}},
             "ExpressionAttributeValues can only be specified when using expressions: "
