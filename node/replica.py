@@ -373,10 +373,13 @@ class GetReads:
     def serve(self, replica: Replica) -> None:
         """Answer each with its image, b"" for none."""
         assert isinstance(replica, PartitionReplica)
-        image_of = replica.machine.image
+        owns, image_of = replica.owns, replica.machine.image
         answer = self._stream.answer
         for slot, key in zip(self._slots, self._keys, strict=True):
-            answer(slot, Outcome.OK, 0, image_of(key))
+            if owns(key):
+                answer(slot, Outcome.OK, 0, image_of(key))
+            else:
+                answer(slot, Outcome.NOT_REPLICA)
 
     def refuse(self, outcome: Outcome) -> None:
         """Answer each that it was not served."""

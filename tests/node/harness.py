@@ -464,7 +464,9 @@ class Cluster:
         assert request.outcome is Outcome.OK
         return request
 
-    def get(self, *keys: bytes, at: int = 0, consistent: bool = True) -> list[Request]:
+    def get(
+        self, *keys: bytes, at: int = 0, consistent: bool = True, partition: int = 0
+    ) -> list[Request]:
         node = self.nodes[at] if at else self.leader()
         batch = node.router.batch(epoch=1)
         requests = []
@@ -472,7 +474,7 @@ class Cluster:
             slot, request = node.router.new_request()
             requests.append(request)
             batch.gets.slots.append(slot)
-            batch.gets.partitions.append(self.partition_of(key))
+            batch.gets.partitions.append(partition or self.partition_of(key))
             batch.gets.deadlines_ms.append(DEADLINE_MS)
             batch.gets.keys.append(key)
             batch.gets.consistent.append(consistent)
