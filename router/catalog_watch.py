@@ -22,7 +22,7 @@ FIRST_SECONDS_MAX: Final = 1.0
 PAUSE_SECONDS: Final = 0.1
 """Pause between two nodes. Ours."""
 
-REFRESH_PAUSE_SECONDS: Final = 0.02
+REFRESH_PAUSE_SECONDS: Final = 0.05
 """Least time between two refreshes, however many ask. Ours."""
 
 REFRESH_WAITERS_MAX: Final = 10_000

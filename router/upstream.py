@@ -32,6 +32,9 @@ BATCH_REQUESTS_MAX: Final = 4_096
 BATCH_BYTES_MAX: Final = 4 << 20
 """A batch ends with the request that reaches this many bytes of images and programs. Ours."""
 
+RANGES_OUTSTANDING_MAX: Final = 64
+"""Most range reads sent and not yet answered: each may bring a megabyte of items. Ours."""
+
 STALLED_SECONDS: Final = 0.5
 """A node that has not accepted a batch for so long is avoided by eventual reads. Ours."""
 
@@ -70,6 +73,8 @@ class Upstream:
         self._epoch = epoch
         self._on_epoch = on_epoch
         self._outbox: deque[Routed] = deque()
+        self._range_outbox: deque[RoutedRange] = deque()
+        self._ranges_outstanding = 0
         self._wake = asyncio.Event()
         self._sequence = 0
         self._accepted = 0
@@ -88,9 +93,11 @@ class Upstream:
 
     def send(self, routed: Routed) -> None:
         """Put a request into the outbox; all of one loop turn leave in one message."""
-        outbox = self._outbox
-        outbox.append(routed)
-        if len(outbox) == 1 and self._sequence == self._accepted:
+        if isinstance(routed, RoutedRange):
+            self._range_outbox.append(routed)
+        else:
+            self._outbox.append(routed)
+        if self._sequence == self._accepted:
             self._wake.set()
 
     async def run(self) -> None:
@@ -130,6 +137,8 @@ class Upstream:
         """Forget the stream and give back what was on it."""
         self._connected = False
         self._outbox.clear()
+        self._range_outbox.clear()
+        self._ranges_outstanding = 0
         self._dispatch.stream_broken(self.node.id)
 
     async def _write_batches(self, call: RouteCall) -> None:
@@ -137,6 +146,8 @@ class Upstream:
             await self._wake.wait()
             self._wake.clear()
             if self._sequence != self._accepted:
+                continue
+            if self._sequence and not self._has_work():
                 continue
             self._sequence += 1
             self._dispatch.counters.batches += 1
@@ -146,30 +157,45 @@ class Upstream:
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 raise StreamEnded(_reason(error)) from error
 
+    def _has_work(self) -> bool:
+        may_read = self._ranges_outstanding < RANGES_OUTSTANDING_MAX
+        return bool(self._outbox) or (bool(self._range_outbox) and may_read)
+
     def _take_batch(self) -> node_pb2.RouteBatch:
         """Return the next batch; what does not fit stays in the outbox for the one after."""
         writes: list[RoutedWrite] = []
         gets: list[RoutedGet] = []
-        ranges: list[RoutedRange] = []
         outbox = self._outbox
-        node_id = self.node.id
         size_bytes = 0
         for _ in range(min(len(outbox), BATCH_REQUESTS_MAX)):
             routed = outbox.popleft()
-            if routed.stage is not Stage.AT_NODE or routed.node_id != node_id or routed.sent:
-                continue  # expired or sent elsewhere while it was here
+            if not self._is_due(routed):
+                continue
             routed.sent = True
             if isinstance(routed, RoutedWrite):
                 writes.append(routed)
-            elif isinstance(routed, RoutedGet):
-                gets.append(routed)
             else:
-                assert isinstance(routed, RoutedRange)
-                ranges.append(routed)
+                assert isinstance(routed, RoutedGet)
+                gets.append(routed)
             size_bytes += routed.size_bytes
             if size_bytes >= BATCH_BYTES_MAX:
                 break
+        ranges = self._take_ranges() if self._range_outbox else []
         return encode_batch(self._sequence, self._epoch(), self._clock(), writes, gets, ranges)
+
+    def _take_ranges(self) -> list[RoutedRange]:
+        ranges: list[RoutedRange] = []
+        while self._range_outbox and self._ranges_outstanding < RANGES_OUTSTANDING_MAX:
+            routed = self._range_outbox.popleft()
+            if self._is_due(routed):
+                routed.sent = True
+                ranges.append(routed)
+                self._ranges_outstanding += 1
+        return ranges
+
+    def _is_due(self, routed: Routed) -> bool:
+        """Whether a request in the outbox is still this node's: not expired, not sent elsewhere."""
+        return routed.stage is Stage.AT_NODE and routed.node_id == self.node.id and not routed.sent
 
     async def _read_replies(self, call: RouteCall) -> None:
         while True:
@@ -190,8 +216,9 @@ class Upstream:
             dispatch.stream_opened(self.node.id)
         if reply.accepted:
             self._accepted = reply.accepted
-            if self._outbox:
-                self._wake.set()
+        self._ranges_outstanding -= len(reply.pages)
+        if self._sequence == self._accepted and self._has_work():
+            self._wake.set()
         if reply.catalog_epoch:
             self._on_epoch(reply.catalog_epoch)
         if reply.HasField("answers"):

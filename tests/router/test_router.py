@@ -20,6 +20,7 @@ from quorate.v1.api_pb2_grpc import QuorateServiceStub
 from router.grpc_errors import DETAILS_KEY
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
+from router.upstream import RANGES_OUTSTANDING_MAX
 from tests.router.cluster import CLUSTER_ID, DEFINITION, make_catalog
 from tests.router.loops import run
 from tests.router.stand_in import StandIn
@@ -293,6 +294,37 @@ def test_scan_walks_the_ring_and_pages_meet_without_gap_or_overlap() -> None:
         assert sorted(found) == sorted(f"k{number}" for number in range(60))
 
     tell(story, partitions=5)
+
+
+def test_more_range_reads_than_may_be_outstanding_take_turns() -> None:
+    async def story(world: World) -> None:
+        await asyncio.gather(*(world.put(f"k{number}") for number in range(10)))
+
+        answers = await asyncio.gather(
+            *(world.http("Scan", {"TableName": "Music"}) for _ in range(3 * RANGES_OUTSTANDING_MAX))
+        )
+
+        assert {answer["Count"] for _, _, answer in answers} == {10}
+        assert max(len(batch.ranges) for batch in world.nodes[0].batches) <= RANGES_OUTSTANDING_MAX
+
+    tell(story)
+
+
+def test_stream_to_a_node_that_was_away_is_opened_again() -> None:
+    async def story(world: World) -> None:
+        node = world.nodes[0]
+        port = int(world.router.view.catalog.node_by_id[1].address.rpartition(":")[2])
+        await node.stop()
+        while world.router.is_ready:
+            await asyncio.sleep(0.005)
+
+        await node.start(port)
+        while not world.router.is_ready:
+            await asyncio.sleep(0.005)
+
+        assert (await world.put("a"))[0] == 200
+
+    tell(story)
 
 
 def test_query_reads_its_one_partition() -> None:
