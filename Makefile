@@ -36,7 +36,7 @@ test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then 
 check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
 
 unit: $(VENV)/.stamp-dev ## unit tests
-	$(PYTHON_RUN) -m pytest -q $(UNIT) $(ARGS)
+	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## formatting and lint
 	$(VENV)/bin/ruff format --check $(CODE)

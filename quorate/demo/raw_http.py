@@ -33,7 +33,7 @@ def dynamodb_request(operation: str, body: bytes, *, host: str, invocation_id: s
 
 
 def parse_answer(data: bytes | bytearray) -> tuple[int, bytes, int] | None:
-    """Return (status, body, bytes used) of the answer at the start of `data`, None if more is needed.
+    """Return (status, body, bytes used) of the answer `data` starts with, None if more is needed.
 
     Raises BadAnswer.
     """

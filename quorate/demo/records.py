@@ -1,4 +1,4 @@
-"""The demo's data: the Debian package index as nested records. Pure parsing, and where to find it.
+"""The demo's data: the Debian package index as nested records. Parsing, and where to find it.
 
 Sources, the first that is there: the index that apt keeps (tens of thousands of packages), the
 list of installed packages that dpkg keeps, the file shipped beside this module (see data/README.md).

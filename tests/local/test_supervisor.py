@@ -19,7 +19,12 @@ from quorate.local.processes import ProcessPlan
 from quorate.local.supervisor import StartFailed, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(60)
+"""
 # The one answer that a router gives to /ready.
 READY = """
 import http.server, sys

@@ -93,8 +93,8 @@ values = st.one_of(
 )
 names = st.sampled_from(
     ["a", "b", "S", "N", "B", "L", "M", "SS", "NS", "BS", "BOOL", "NULL", "#n", ":v", "orders",
-     "Keys", "Item", "Key", "PutRequest", "DeleteRequest", "AttributeName", "AttributeType", "KeyType",
-     ""]
+     "Keys", "Item", "Key", "PutRequest", "DeleteRequest", "AttributeName", "AttributeType",
+     "KeyType", ""]
 )  # fmt: skip
 anything = st.recursive(
     scalars | values,
