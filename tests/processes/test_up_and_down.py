@@ -1,0 +1,109 @@
+"""`quorate up` from start to end: nothing half-started, nothing left behind, the data goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quorate.local.background import BackgroundCluster, wait_until
+from tests.processes.conftest import TABLE, dynamodb, make_table
+
+ITEM = {"group": {"S": "kept"}, "id": {"S": "x"}, "value": {"N": "42"}}
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that only waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+def running_pids(cluster: BackgroundCluster) -> list[int]:
+    return [process.pid for process in cluster.processes().values() if process.pid is not None]
+
+
+def stored(cluster: BackgroundCluster) -> object:
+    client = dynamodb(cluster.http_url)
+    try:
+        key = {"group": ITEM["group"], "id": ITEM["id"]}
+        return client.get_item(TableName=TABLE, Key=key, ConsistentRead=True).get("Item")
+    finally:
+        client.close()
+
+
+def fill(cluster: BackgroundCluster) -> None:
+    make_table(cluster, TABLE)
+    client = dynamodb(cluster.http_url)
+    try:
+        client.put_item(TableName=TABLE, Item=ITEM)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_stops_everything_when_asked_and_a_second_start_goes_on_with_the_data(
+    own_cluster: Callable[..., BackgroundCluster], number: signal.Signals
+) -> None:
+    cluster = own_cluster()
+    cluster.start()
+    fill(cluster)
+    pids = running_pids(cluster)
+    assert len(pids) == 4
+
+    code = cluster.stop(number)
+
+    assert code == 0
+    assert not any(map(is_running, pids))
+    assert cluster.output().rstrip().endswith("stopped")
+    assert not (cluster.data_dir / "run" / "control.sock").exists()
+
+    cluster.start()
+
+    assert stored(cluster) == ITEM
+    cluster.stop()
+
+
+def test_killed_supervisor_leaves_no_process_behind(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    """Orphans would hold the ports and the directories, and nobody would know of them."""
+    cluster = own_cluster()
+    cluster.start()
+    fill(cluster)
+    pids = running_pids(cluster)
+
+    cluster.stop(signal.SIGKILL)
+
+    wait_until(
+        lambda: not any(map(is_running, pids)), what="all children are gone", timeout_seconds=5
+    )
+    cluster.start()
+    assert stored(cluster) == ITEM
+    cluster.stop()
+
+
+def test_process_that_cannot_start_ends_up_with_its_words_and_without_the_others(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    """A node's identity is damaged: the start fails as a whole, and says which and why."""
+    cluster = own_cluster()
+    cluster.start()
+    cluster.stop()
+    (identity,) = (cluster.data_dir / "nodes" / "b1").glob("identity*")
+    identity.write_bytes(b"rubbish")
+
+    cluster.spawn()
+    process = cluster.process
+    assert process is not None
+    code = process.wait(30)
+    cluster.process = None
+
+    assert code == 1
+    assert "b1 ended with exit code 4 while the cluster was starting" in cluster.output()
+    for folder in (cluster.data_dir / "run").glob("*.pid"):
+        pytest.fail(f"{folder} is left behind")
