@@ -127,8 +127,13 @@ class RaftCore:
         log: LogReader,
         applied: int,
         rng: Rng,
+        applied_term: int = 0,
     ) -> None:
         """Start from what was found on disk; `configuration` is the one as of `applied`.
+
+        A crash between the installation of a snapshot and the reset of the log leaves a log that
+        does not hold (`applied`, `applied_term`): the host resets it to start after that entry
+        before it comes here. `applied_term` 0 means unknown, and then this is not checked.
 
         Raises RecoveryRefused if the pieces do not fit: then something durable was lost.
         """
@@ -136,7 +141,7 @@ class RaftCore:
         self.node_id = config.node_id
         self._rng = rng
         self.log = RaftLog(log, cache_bytes_max=config.cache_bytes_max)
-        _check_recovered(self.log, hard_state, applied)
+        _check_recovered(self.log, hard_state, applied, applied_term)
 
         self.role = Role.FOLLOWER
         self.term = hard_state.term
@@ -677,7 +682,7 @@ _REPLY_TYPES: Final = {
 }
 
 
-def _check_recovered(log: RaftLog, hard_state: HardState, applied: int) -> None:
+def _check_recovered(log: RaftLog, hard_state: HardState, applied: int, applied_term: int) -> None:
     """Refuse to vote with a state from which something durable is missing."""
     if hard_state.commit > log.last_index:
         raise RecoveryRefused(f"commit {hard_state.commit}, but the log ends at {log.last_index}")
@@ -685,5 +690,9 @@ def _check_recovered(log: RaftLog, hard_state: HardState, applied: int) -> None:
         raise RecoveryRefused(f"applied {applied}, but the log ends at {log.last_index}")
     if log.first_index() > applied + 1:
         raise RecoveryRefused(f"applied {applied}, but the log begins at {log.first_index()}")
+    if applied_term and log.term(applied) != applied_term:
+        raise RecoveryRefused(
+            f"applied {applied} of term {applied_term}, but the log has term {log.term(applied)}"
+        )
     if log.last_term > hard_state.term:
         raise RecoveryRefused(f"term {hard_state.term}, but the log ends in {log.last_term}")

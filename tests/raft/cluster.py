@@ -127,14 +127,20 @@ class Node:
     def start(self) -> None:
         """Start from the disk, as after a crash."""
         disk = self.disk
-        if disk.applied > disk.log.last_index():  # crashed between install and reset
-            disk.log.reset(disk.applied, disk.applied_term)
+        log = disk.log
+        held = log.cut_index <= disk.applied <= log.last_index()
+        if disk.applied > log.last_index() or (
+            held and log.term(disk.applied) != disk.applied_term
+        ):
+            # A crash between the installation of a snapshot and the reset of the log.
+            log.reset(disk.applied, disk.applied_term)
         self.core = RaftCore(
             self.config,
             hard_state=replace(disk.hard_state),
             configuration=disk.configuration,
             log=disk.log,
             applied=disk.applied,
+            applied_term=disk.applied_term,
             rng=self.rng,
         )
         self.state = disk.state

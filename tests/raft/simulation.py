@@ -246,10 +246,10 @@ class World:
             self.start(node)
 
     def start(self, node: SimulatedNode) -> None:
-        """Start a node; what it knew to be committed it may have forgotten."""
+        """Start a node; all it still calls committed is compared again."""
         node.start()
         self.starts[node.config.node_id] += 1
-        self.commits_seen[node.config.node_id] = node.core.commit
+        self.commits_seen[node.config.node_id] = 0
         self.observe(node)
 
     def checkpoint(self) -> None:

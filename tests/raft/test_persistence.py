@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from raft.core import RaftCore
 from raft.types import (
     Configuration,
     HardState,
@@ -313,10 +314,24 @@ def test_replica_refuses_to_start_when_durable_state_is_missing(
     hard_state: HardState, log: MemoryLog, applied: int, words: str
 ) -> None:
     """Data were lost: such a replica must not vote."""
-    disk = Disk(Configuration((1, 2, 3)), hard_state, log, applied)
+    disk = Disk(Configuration((1, 2, 3)), hard_state, log, applied, applied_term=0)
 
     with pytest.raises(RecoveryRefused, match=words):
         Node(RaftConfig(node_id=1), replace_start(disk), Random(1))
+
+
+def test_replica_refuses_a_log_of_another_history_than_what_is_applied() -> None:
+    """S61: a host that forgot to reset the log after a crash in an install."""
+    with pytest.raises(RecoveryRefused, match="applied 2 of term 2, but the log has term 1"):
+        RaftCore(
+            RaftConfig(node_id=1),
+            hard_state=HardState(2),
+            configuration=Configuration((1, 2, 3)),
+            log=MemoryLog(entries_of(1, 1, 1)),
+            applied=2,
+            applied_term=2,
+            rng=Random(1),
+        )
 
 
 def replace_start(disk: Disk) -> Disk:

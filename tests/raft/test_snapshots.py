@@ -313,6 +313,20 @@ def test_crash_in_the_middle_of_an_install_leaves_the_new_state() -> None:
     assert node.state == ((1, b"x"),)
 
 
+def test_crash_in_the_middle_of_an_install_below_a_conflicting_tail() -> None:
+    """S61: the log is longer than the snapshot, but of another history. Found by simulation."""
+    node = lone_node(1, entries=entries_of(1, 1, 1), term=1)
+    node.core.step(snapshot(2, 2, message_term=2))
+    settle(node)
+
+    node.install(((1, b"x"),), reset_log=False)
+    node.crash()
+    node.start()
+
+    assert terms_of(node) == []
+    assert (node.core.applied, node.core.last_index, node.core.log.last_term) == (2, 2, 2)
+
+
 def test_nothing_is_appended_during_an_install() -> None:
     """Neither entries nor commits nor another snapshot; but votes and heartbeats are answered."""
     node = installing_node()
