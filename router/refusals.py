@@ -46,8 +46,12 @@ def outcome_unknown() -> ModelError:
 def no_answer_in_time(*, led: bool) -> ModelError:
     """Return the answer to a request that surely had no effect before its deadline."""
     if led:
-        return ServiceUnavailable("The partition's leader did not answer in time: nothing written.")
-    return ServiceUnavailable("The partition has no leader that this router can reach.")
+        return ServiceUnavailable(
+            "The partition's leader did not answer in time. Nothing was done."
+        )
+    return ServiceUnavailable(
+        "The partition has no leader that this router can reach. Nothing was done."
+    )
 
 
 def router_full() -> ModelError:
