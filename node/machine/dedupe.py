@@ -71,6 +71,8 @@ def decode_generation(number: int, data: bytes) -> Generation:
         time_ms, count, answer_count = _HEADER.unpack_from(data)
         position = _HEADER.size
         ids_end = position + count * REQUEST_ID_BYTES
+        if ids_end > len(data):
+            raise ValueError(f"dedupe generation {number}: {len(data)} bytes for {count} ids")
         request_ids = [
             data[start : start + REQUEST_ID_BYTES]
             for start in range(position, ids_end, REQUEST_ID_BYTES)

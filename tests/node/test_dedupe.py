@@ -1,0 +1,202 @@
+"""The window of recent request ids: what it remembers, how long, and as which bytes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from node.machine import dedupe
+from node.machine.dedupe import DedupeWindow, Generation, decode_generation
+
+
+def request_id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def remember(window: DedupeWindow, number: int, *, time_ms: int = 0, answer: bytes = b"") -> None:
+    answers = {request_id(number): answer} if answer else {}
+    window.add([request_id(number)], [number % 100], answers, time_ms)
+
+
+def random_generation(seed: int) -> Generation:
+    random = Random(seed)
+    count = random.choice([0, 1, 2, 50])
+    ids = [random.randbytes(16) for _ in range(count)]
+    answers = {
+        each: random.randbytes(random.randrange(40)) for each in ids if random.random() < 0.4
+    }
+    units = [random.randrange(1 << 32) for _ in ids]
+    return Generation(random.randrange(1, 1 << 32), random.randrange(1 << 60), ids, units, answers)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_generation_is_read_as_it_was_written(seed: int) -> None:
+    generation = random_generation(seed)
+
+    assert decode_generation(generation.number, generation.encode()) == generation
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_generation_cut_short_anywhere_is_refused(seed: int) -> None:
+    encoded = random_generation(seed).encode()
+
+    for length in range(len(encoded)):
+        with pytest.raises(ValueError, match="dedupe generation 7"):
+            decode_generation(7, encoded[:length])
+
+
+def test_generation_with_bytes_after_its_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected"):
+        decode_generation(1, random_generation(1).encode() + b"\0")
+
+
+@pytest.mark.timeout(5)
+def test_generation_that_claims_billions_of_ids_is_refused_at_once() -> None:
+    """A damaged count must not make the node build as many ids first."""
+    encoded = bytearray(random_generation(1).encode())
+    encoded[8:12] = b"\xff\xff\xff\xff"
+
+    with pytest.raises(ValueError, match="dedupe generation 1"):
+        decode_generation(1, bytes(encoded))
+
+
+def test_answer_of_an_id_that_is_not_there_is_refused() -> None:
+    generation = Generation(1, 5, [request_id(1)], [1], {request_id(1): b"x"})
+    encoded = bytearray(generation.encode())
+    encoded[-9:-5] = (9).to_bytes(4, "big")
+
+    with pytest.raises(ValueError, match="damaged"):
+        decode_generation(1, bytes(encoded))
+
+
+def test_window_gives_units_and_answer_of_a_remembered_id() -> None:
+    window = DedupeWindow()
+    remember(window, 1)
+    remember(window, 2, answer=b"old")
+
+    assert window.find(request_id(1)) == (1, b"")
+    assert window.find(request_id(2)) == (2, b"old")
+    assert window.find(request_id(3)) is None
+    assert len(window) == 2
+
+
+def test_window_recovered_from_its_generations_knows_the_same() -> None:
+    window = DedupeWindow()
+    stored = []
+    for number in range(1, 40):
+        remember(window, number, time_ms=number, answer=b"a" * (number % 3))
+        if number % 7 == 0:
+            closed, _ = window.rotate()
+            assert closed is not None
+            stored.append((closed.number, closed.encode()))
+
+    recovered = DedupeWindow([decode_generation(number, raw) for number, raw in stored])
+
+    assert len(recovered) == 35
+    for number in range(1, 36):
+        assert recovered.find(request_id(number)) == window.find(request_id(number))
+    assert recovered.find(request_id(36)) is None
+
+
+def test_generation_numbers_rise_after_recovery() -> None:
+    """A number is a key in the items store: used twice it would overwrite."""
+    recovered = DedupeWindow([Generation(8, 1, [request_id(1)], [1])])
+    remember(recovered, 2, time_ms=2)
+
+    closed, _ = recovered.rotate()
+
+    assert closed is not None
+    assert closed.number == 9
+
+
+def test_empty_generation_is_not_stored() -> None:
+    window = DedupeWindow()
+
+    assert window.rotate() == (None, [])
+    remember(window, 1)
+    closed, _ = window.rotate()
+    assert closed is not None
+    assert window.rotate() == (None, [])
+
+
+def test_generation_older_than_the_window_is_forgotten_whole() -> None:
+    window = DedupeWindow()
+    remember(window, 1, time_ms=0)
+    remember(window, 2, time_ms=1_000)
+    window.rotate()
+    remember(window, 3, time_ms=60_000)
+    assert window.rotate()[1] == []
+    remember(window, 4, time_ms=61_001)
+
+    _, forgotten = window.rotate()
+
+    assert forgotten == [1]
+    assert [window.find(request_id(number)) is None for number in (1, 2, 3, 4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_id_is_remembered_for_the_whole_window() -> None:
+    """At least so long: the newest write of a generation decides when it goes."""
+    window = DedupeWindow()
+    remember(window, 1, time_ms=0)
+    remember(window, 2, time_ms=50_000)
+    window.rotate()
+    remember(window, 3, time_ms=50_000 + dedupe.WINDOW_MS)
+    window.rotate()
+    window.rotate()
+
+    assert window.find(request_id(1)) is not None
+
+
+def test_time_that_goes_back_forgets_nothing_early() -> None:
+    """A new leader's clock may be behind the old one's."""
+    window = DedupeWindow()
+    remember(window, 1, time_ms=100_000)
+    window.rotate()
+    remember(window, 2, time_ms=1_000)
+    window.rotate()
+    remember(window, 3, time_ms=2_000)
+
+    assert window.rotate()[1] == []
+
+
+def test_window_is_bounded_in_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedupe, "IDS_MAX", 10)
+    window = DedupeWindow()
+    for number in range(30):
+        remember(window, number)
+        if number % 5 == 4:
+            window.rotate()
+
+    assert len(window) <= 10
+    assert window.find(request_id(29)) is not None
+    assert window.find(request_id(0)) is None
+
+
+def test_window_is_bounded_in_bytes_of_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedupe, "ANSWERS_BYTES_MAX", 1_000)
+    window = DedupeWindow()
+    for number in range(20):
+        remember(window, number, answer=b"x" * 200)
+        window.rotate()
+
+    assert window.find(request_id(19)) == (19, b"x" * 200)
+    assert window.find(request_id(0)) is None
+    assert len(window) <= 6
+
+
+def test_newest_generation_stays_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that forgets what was just acknowledged would be no window at all."""
+    monkeypatch.setattr(dedupe, "IDS_MAX", 1)
+    window = DedupeWindow()
+    for number in range(10):
+        remember(window, number)
+
+    window.rotate()
+
+    assert len(window) == 10

@@ -1,0 +1,168 @@
+"""A full disk and a hung one: nothing is acknowledged, leadership goes elsewhere, nothing is lost.
+
+Source: design.md, sections 6 and 10.
+"""
+
+from __future__ import annotations
+
+from node.codec import Outcome
+from node.host import STALL_SECONDS, TICK_SECONDS
+from raft.types import Role
+from tests.node.builders import add, key, number, put
+from tests.node.harness import PARTITION, Cluster, outcomes
+
+
+def fill_disk(cluster: Cluster, node_id: int) -> None:
+    """Refuse the log write that is in flight, and all that come."""
+    node = cluster.nodes[node_id]
+    node.disk_full = True
+    node.finish_log_write()
+    cluster.run()
+
+
+def test_write_whose_log_write_finds_the_disk_full_is_unknown(cluster: Cluster) -> None:
+    """It is on its way to the followers and may commit without this node."""
+    cluster.nodes[1].log_held = True
+    (request,) = cluster.do(put("a"))
+
+    fill_disk(cluster, 1)
+
+    assert request.outcome is Outcome.UNKNOWN
+
+
+def test_writes_that_wait_and_come_are_refused_while_the_disk_is_full(cluster: Cluster) -> None:
+    """MapFull and ENOSPC before the sync: refused with a clear error, and surely not proposed."""
+    cluster.nodes[1].log_held = True
+    cluster.do(put("a"))
+    waiting = cluster.do(put("b"), put("c"))
+
+    fill_disk(cluster, 1)
+    coming = cluster.do(put("d"), at=1)
+
+    assert outcomes(waiting + coming) == [Outcome.STORAGE_FULL] * 3
+
+
+def test_leader_with_a_full_disk_gives_leadership_up(cluster: Cluster) -> None:
+    cluster.nodes[1].log_held = True
+    cluster.do(put("a"))
+
+    fill_disk(cluster, 1)
+    other = cluster.wait_for_other_leader(1)
+    (request,) = cluster.do(put("b"), at=other.id)
+
+    assert request.outcome is Outcome.OK
+    assert cluster.nodes[1].replica().core.role is not Role.LEADER
+
+
+def test_node_with_a_full_disk_acknowledges_nothing(cluster: Cluster) -> None:
+    """One follower is full, the other away: there is no quorum of fsynced logs."""
+    cluster.nodes[2].log_held = True
+    cluster.do(put("a"))
+    fill_disk(cluster, 2)
+    cluster.crash(3)
+
+    (request,) = cluster.do(put("b"), at=1)
+    cluster.tick(10)
+
+    assert request.outcome is None
+
+
+def test_node_takes_part_again_when_there_is_room(cluster: Cluster) -> None:
+    """The same record is written; then it is a follower like any other, and may lead again."""
+    node = cluster.nodes[1]
+    node.log_held = True
+    cluster.do(put("a", n=1))
+    fill_disk(cluster, 1)
+    other = cluster.wait_for_other_leader(1)
+    cluster.done(put("b", n=2), at=other.id)
+
+    node.disk_full = node.log_held = False
+    cluster.run()
+    cluster.tick_until(lambda: node.replica().core.may_evaluate)
+
+    assert not node.host.storage_full
+    assert {"storage_full", "storage_has_room_again"} <= set(node.events)
+    cluster.done(put("c", n=3), at=1)
+    cluster.tick()
+    cluster.assert_replicas_equal()
+
+
+def test_write_that_found_the_disk_full_counts_once_when_retried(cluster: Cluster) -> None:
+    node = cluster.nodes[1]
+    node.log_held = True
+    write = add("counter")
+    cluster.do(write)
+    fill_disk(cluster, 1)
+    other = cluster.wait_for_other_leader(1)
+
+    cluster.done(write, at=other.id)
+    node.disk_full = node.log_held = False
+    cluster.run()
+    cluster.tick(10)
+
+    assert number(cluster.read(key("counter"))) == 1
+    cluster.assert_replicas_equal()
+
+
+def test_crash_with_a_refused_record_loses_nothing_acknowledged(cluster: Cluster) -> None:
+    cluster.done(put("a", n=1))
+    cluster.nodes[1].log_held = True
+    cluster.do(put("b", n=2))
+    fill_disk(cluster, 1)
+    cluster.crash(1)
+    cluster.heal()
+
+    cluster.tick_until(cluster.serving)
+
+    assert number(cluster.read(key("a"))) == 1
+
+
+def test_leader_whose_log_write_hangs_steps_down(cluster: Cluster) -> None:
+    """Section 10: a leader whose oldest commit in flight is older than a bound steps down."""
+    cluster.nodes[1].log_held = True
+    (request,) = cluster.do(put("a"))
+    cluster.tick(round(STALL_SECONDS / TICK_SECONDS) - 10)
+    assert cluster.nodes[1].replica().core.role is Role.LEADER
+    assert request.outcome is None
+
+    cluster.tick(12)
+
+    assert "disk_stalled" in cluster.nodes[1].events
+    assert cluster.nodes[1].replica().core.role is not Role.LEADER
+    assert request.outcome is Outcome.UNKNOWN
+
+
+def test_another_node_leads_while_a_disk_hangs(cluster: Cluster) -> None:
+    cluster.nodes[1].log_held = True
+    write = add("counter")
+    (stalled,) = cluster.do(write)
+
+    other = cluster.wait_for_other_leader(1)
+    cluster.done(write, at=other.id)
+
+    assert stalled.outcome is Outcome.UNKNOWN
+    assert number(cluster.read(key("counter"), at=other.id)) == 1
+
+
+def test_node_whose_disk_hung_follows_when_it_answers_again(cluster: Cluster) -> None:
+    node = cluster.nodes[1]
+    node.log_held = True
+    cluster.do(put("a", n=1))
+    other = cluster.wait_for_other_leader(1)
+    cluster.done(put("b", n=2), at=other.id)
+
+    node.log_held = False
+    cluster.run()
+    cluster.tick(10)
+
+    cluster.assert_replicas_equal()
+
+
+def test_follower_whose_disk_hangs_does_not_stop_the_others(cluster: Cluster) -> None:
+    cluster.nodes[3].log_held = True
+
+    for place in range(5):
+        cluster.done(put(f"k{place}"))
+        cluster.tick(20)
+
+    assert cluster.leader(PARTITION).id == 1
