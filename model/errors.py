@@ -169,6 +169,54 @@ class Sentence(StrEnum):
         "Size of expression attribute values has exceeded the limit of {limit} bytes"
     )
     VALUE_VALUE_INVALID = "ExpressionAttributeValues contains invalid value: {reason} for key {key}"
+    CONDITIONAL_OPERATOR_ONLY = "ConditionalOperator cannot be used without Filter or Expected"
+    CONDITIONAL_OPERATOR_ALONE = (
+        "ConditionalOperator can only be used when Filter or Expected has two or more elements"
+    )
+    EXPECTED_EXISTS_AND_OPERATOR = (
+        "One or more parameter values were invalid: "
+        "Exists and ComparisonOperator cannot be used together for Attribute: {name}"
+    )
+    EXPECTED_VALUE_AND_LIST = (
+        "One or more parameter values were invalid: "
+        "Value and AttributeValueList cannot be used together for Attribute: {name}"
+    )
+    EXPECTED_LIST_ALONE = (
+        "One or more parameter values were invalid: "
+        "AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}"
+    )
+    EXPECTED_VALUE_FORBIDDEN = (
+        "One or more parameter values were invalid: "
+        "Value cannot be used when Exists is set to false for Attribute: {name}"
+    )
+    EXPECTED_VALUE_MISSING = (
+        "One or more parameter values were invalid: "
+        "Value must be provided when Exists is {exists} for Attribute: {name}"
+    )
+    OPERATOR_UNKNOWN = (
+        "One or more parameter values were invalid: "
+        "Invalid ComparisonOperator {operator} for Attribute: {name}"
+    )
+    OPERAND_COUNT = (
+        "One or more parameter values were invalid: "
+        "Invalid number of argument(s) for the {operator} ComparisonOperator"
+    )
+    OPERAND_TYPE = (
+        "One or more parameter values were invalid: "
+        "ComparisonOperator {operator} is not valid for {kind} AttributeValue type"
+    )
+    KEY_OPERATOR_UNFIT = "Attempted conditional constraint is not an indexable operation"
+    ACTION_UNKNOWN = (
+        "One or more parameter values were invalid: Invalid Action {action} for Attribute: {name}"
+    )
+    ACTION_NEEDS_VALUE = (
+        "One or more parameter values were invalid: "
+        "Only DELETE action is allowed when no attribute value is specified"
+    )
+    NAMES_MISSING = (
+        "1 validation error detected: Value '[]' at 'attributesToGet' failed to satisfy "
+        "constraint: Member must have length greater than or equal to 1"
+    )
     NO_KEY_CONDITION = (
         "Either the KeyConditions or KeyConditionExpression parameter must be specified "
         "in the request."

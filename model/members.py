@@ -107,6 +107,7 @@ def name_map() -> Member:
 TABLE_NAME: Final = Member(shape=STRING, required=True)
 """The member TableName: a name or an ARN; see `table_name_of`."""
 
+CONDITIONAL_OPERATOR: Final = string("OR", "AND")
 RETURN_CONSUMED_CAPACITY: Final = string("INDEXES", "TOTAL", "NONE")
 RETURN_ITEM_COLLECTION_METRICS: Final = string("SIZE", "NONE")
 RETURN_VALUES: Final = string("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")

@@ -34,10 +34,10 @@ from model.members import (
     table_name_of,
     table_name_violations,
     text_of,
-    unsupported,
     violation,
 )
-from model.requests.reads import project_image, projection_of
+from model.requests.legacy import without_legacy
+from model.requests.reads import ATTRIBUTES_TO_GET, project_image, projection_of
 from model.requests.writes import Write
 from model.shapes import LIST, STRUCTURE, check_attribute_map, check_list, check_map, check_type
 from model.tables import Table
@@ -47,7 +47,7 @@ KEYS_AND_ATTRIBUTES: Final[Mapping[str, Member]] = {
     "ConsistentRead": boolean(),
     "ProjectionExpression": string(),
     "ExpressionAttributeNames": name_map(),
-    "AttributesToGet": unsupported(LIST),
+    "AttributesToGet": ATTRIBUTES_TO_GET,
 }
 
 
@@ -388,7 +388,7 @@ def _key_group(given_name: str, given: object) -> _KeyGroup:
         raise invalid(Sentence.KEY_MISMATCH)
     for key in keys:
         measure_item(key)
-    projection = projection_of(given)
+    projection = projection_of(without_legacy(given))
     consistent = given.get("ConsistentRead") is True
     return _KeyGroup(given_name, keys, consistent, projection, options)
 

@@ -1,350 +1,291 @@
-"""Legacy parameters as expressions: Expected, AttributeUpdates, KeyConditions and their kin.
+"""Legacy parameters, from before expressions: translated into the expressions that mean the same.
 
-A translation only: what comes out is compiled like any other expression, so the two ways of asking
-cannot come to mean different things. Both in one request are refused before this (AWS never mixes
-them), so the placeholders made here meet no others; each parameter has its own letter all the same,
-as Expected and AttributeUpdates do go together.
+Expected, AttributeUpdates, KeyConditions, QueryFilter, ScanFilter, AttributesToGet and
+ConditionalOperator leave the request here; what follows sees expressions only. Placeholders are
+`#0`, `:0`, ...; the values are checked here, so that a refusal does not speak of placeholders.
 
 Source: Developer Guide, "Legacy conditional parameters".
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum, unique
 from typing import Final
 
-from model.errors import ModelError, Sentence, ValidationError, invalid
-from model.expressions.comparison import ordered, type_of
-from model.expressions.tree import AttributeValue
-from model.members import constraints_broken, violation
-from model.shapes import BOOLEAN, STRING, STRUCTURE, check_attribute_map, check_map, check_type
-from model.values import measure_name, measure_value
+from model.errors import Sentence, invalid
+from model.expressions import check_placeholders
+from model.limits import ECHO_LENGTH_MAX
+from model.members import Body
+from model.shapes import (
+    BOOLEAN,
+    LIST,
+    STRING,
+    STRUCTURE,
+    check_attribute_map,
+    check_list,
+    check_map,
+    check_type,
+)
+from model.values import measure_value
 
-_INVALID: Final = "One or more parameter values were invalid: "
-
-
-@unique
-class LegacySentence(StrEnum):
-    """AWS's sentences about legacy parameters, with `{}` fields where they quote the request."""
-
-    VALUE_WITH_EXISTS_FALSE = (
-        _INVALID + "Value cannot be used when Exists is false for Attribute: {name}"
-    )
-    NO_VALUE_WITH_EXISTS = (
-        _INVALID + "Value must be provided when Exists is {exists} for Attribute: {name}"
-    )
-    EXISTS_AND_OPERATOR = (
-        _INVALID + "Exists and ComparisonOperator cannot be used together for Attribute: {name}"
-    )
-    VALUE_AND_LIST = (
-        _INVALID + "Value and AttributeValueList cannot be used together for Attribute: {name}"
-    )
-    LIST_WITHOUT_OPERATOR = (
-        _INVALID + "AttributeValueList can only be used with a ComparisonOperator "
-        "for Attribute: {name}"
-    )
-    NO_LIST = (
-        _INVALID + "Value or AttributeValueList must be used with ComparisonOperator: {operator} "
-        "for Attribute: {name}"
-    )
-    ARGUMENT_COUNT = (
-        _INVALID + "Invalid number of argument(s) for the {operator} ComparisonOperator"
-    )
-    ARGUMENT_TYPE = (
-        _INVALID + "ComparisonOperator {operator} is not valid for {type} AttributeValue type"
-    )
-    MIXED_TYPES = _INVALID + "AttributeValues inside AttributeValueList must be of same type"
-    BOUNDS = (
-        "The BETWEEN condition was provided a range where the lower bound "
-        "is greater than the upper bound"
-    )
-    OPERATOR_ALONE = "ConditionalOperator cannot be used without Filter or Expected"
-    OPERATOR_FOR_ONE = (
-        "ConditionalOperator can only be used when Filter or Expected has two or more elements"
-    )
-    NOT_INDEXABLE = "Attempted conditional constraint is not an indexable operation"
-    UPDATE_WITHOUT_VALUE = (
-        _INVALID + "Only DELETE action is allowed when no attribute value is specified"
-    )
-    ADD_TYPE = _INVALID + "ADD action is not supported for the type {type}"
-    DELETE_TYPE = _INVALID + "DELETE action with value is not supported for the type {type}"
-
-
-@dataclass(slots=True)
-class Translation:
-    """An expression with its names and values, the values validated and normalised."""
-
-    text: str = ""
-    names: dict[str, str] = field(default_factory=dict)
-    values: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Operator:
-    """How a ComparisonOperator reads as an expression, `{n}` the name and `{v}` the values."""
-
-    text: str
-    count_min: int = 1
-    count_max: int | None = 1
-    types: frozenset[str] | None = None  # None: any
-
-
-_SCALARS: Final = frozenset({"S", "N", "B"})
-_TEXTUAL: Final = frozenset({"S", "B"})
-_SETS: Final = frozenset({"SS", "NS", "BS"})
-
-_OPERATORS: Final = {
-    "IN": _Operator("{n} IN ({v})", 1, None, _SCALARS),
-    "NULL": _Operator("attribute_not_exists({n})", 0, 0),
-    "BETWEEN": _Operator("{n} BETWEEN {v}", 2, 2, _SCALARS),
-    "LT": _Operator("{n} < {v}", types=_SCALARS),
-    # Of a missing attribute nothing is said, neither that it contains nor that it does not.
-    "NOT_CONTAINS": _Operator("(attribute_exists({n}) AND NOT contains({n}, {v}))", types=_SCALARS),
-    "EQ": _Operator("{n} = {v}"),
-    "GT": _Operator("{n} > {v}", types=_SCALARS),
-    "NOT_NULL": _Operator("attribute_exists({n})", 0, 0),
-    "NE": _Operator("{n} <> {v}"),
-    "LE": _Operator("{n} <= {v}", types=_SCALARS),
-    "BEGINS_WITH": _Operator("begins_with({n}, {v})", types=_TEXTUAL),
-    "GE": _Operator("{n} >= {v}", types=_SCALARS),
-    "CONTAINS": _Operator("contains({n}, {v})", types=_SCALARS),
+LEGACY_PARAMETERS: Final = (
+    "AttributesToGet",
+    "AttributeUpdates",
+    "ConditionalOperator",
+    "Expected",
+    "KeyConditions",
+    "QueryFilter",
+    "ScanFilter",
+)
+_LEGACY: Final = frozenset(LEGACY_PARAMETERS)
+_EXPRESSIONS: Final = (
+    "ProjectionExpression",
+    "UpdateExpression",
+    "ConditionExpression",
+    "FilterExpression",
+    "KeyConditionExpression",
+)
+_CONDITIONS: Final = {
+    "Expected": "ConditionExpression",
+    "QueryFilter": "FilterExpression",
+    "ScanFilter": "FilterExpression",
 }
-"""By name, in the order in which AWS lists them."""
 
-_KEY_OPERATORS: Final = frozenset({"EQ", "LT", "LE", "GT", "GE", "BETWEEN", "BEGINS_WITH"})
-_CONDITIONAL_OPERATORS: Final = ("OR", "AND")
-_ACTIONS: Final = ("ADD", "DELETE", "PUT")
+_COMPARISONS: Final = {"EQ": "=", "NE": "<>", "LE": "<=", "LT": "<", "GE": ">=", "GT": ">"}
+_OPERATORS: Final = (
+    *_COMPARISONS, "IN", "BETWEEN", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH",
+)  # fmt: skip
+_KEY_OPERATORS: Final = frozenset({"EQ", "LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH"})
+_OPERAND_COUNTS: Final = {"BETWEEN": 2, "NOT_NULL": 0, "NULL": 0}
+_OPERAND_TYPES: Final = {
+    **dict.fromkeys(("LE", "LT", "GE", "GT", "BETWEEN", "IN"), frozenset({"S", "N", "B"})),
+    **dict.fromkeys(("CONTAINS", "NOT_CONTAINS"), frozenset({"S", "N", "B", "BOOL", "NULL"})),
+    "BEGINS_WITH": frozenset({"S", "B"}),
+}
+_ACTIONS: Final = ("ADD", "PUT", "DELETE")
 
 
-def check_conditions(value: object) -> None:
-    """Check the JSON types of Expected, KeyConditions, QueryFilter or ScanFilter."""
+def check_condition_map(value: object) -> None:
+    """Check the JSON types in Expected, KeyConditions, QueryFilter or ScanFilter."""
     for condition in check_map(value, STRUCTURE).values():
         assert isinstance(condition, dict)
         check_type(condition.get("ComparisonOperator"), STRING)
         check_type(condition.get("Exists"), BOOLEAN)
-        if condition.get("Value") is not None:
-            check_attribute_map({"": condition["Value"]})
-        if condition.get("AttributeValueList") is not None:
-            check_attribute_map({"": {"L": condition["AttributeValueList"]}})
+        check_attribute_map({"": condition.get("Value")})
+        check_list(condition.get("AttributeValueList"), STRUCTURE)
+        check_attribute_map(dict(enumerate(condition.get("AttributeValueList") or ())))
 
 
 def check_attribute_updates(value: object) -> None:
-    """Check the JSON types of AttributeUpdates."""
+    """Check the JSON types in AttributeUpdates."""
     for update in check_map(value, STRUCTURE).values():
         assert isinstance(update, dict)
         check_type(update.get("Action"), STRING)
-        if update.get("Value") is not None:
-            check_attribute_map({"": update["Value"]})
+        check_attribute_map({"": update.get("Value")})
 
 
-def legacy_condition(
-    expected: Mapping[str, object] | None, conditional_operator: str | None = None
-) -> Translation | None:
-    """Translate Expected; None if it asks for nothing. Raises ValidationError."""
-    return _conditions("expected", "e", expected, conditional_operator)
+def check_names(value: object) -> None:
+    """Check the JSON types in AttributesToGet."""
+    check_list(value, STRING)
 
 
-def legacy_filter(
-    filters: Mapping[str, object] | None,
-    conditional_operator: str | None = None,
-    path: str = "queryFilter",
-) -> Translation | None:
-    """Translate QueryFilter or ScanFilter; None if it asks for nothing. Raises ValidationError."""
-    return _conditions(path, "f", filters, conditional_operator)
+@dataclass(slots=True)
+class _Translation:
+    """The placeholders made so far."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
+
+    def name(self, text: str) -> str:
+        """Return the placeholder of an attribute's name."""
+        if not text:
+            raise invalid(Sentence.NAME_EMPTY)
+        placeholder = f"#{len(self.names)}"
+        self.names[placeholder] = text
+        return placeholder
+
+    def value(self, value: object) -> str:
+        """Return the placeholder of a value; raises ValidationError if it breaks a rule."""
+        measure_value(value)
+        placeholder = f":{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
 
 
-def legacy_key_condition(conditions: Mapping[str, object]) -> Translation:
-    """Translate KeyConditions for `compile_key_condition`. Raises ValidationError."""
-    for name, condition in conditions.items():
-        if _structure(condition).get("ComparisonOperator") is None:
-            raise _missing_operator("keyConditions", name)
-    translation = _conditions("keyConditions", "k", conditions, None)
-    for condition in conditions.values():
-        if _structure(condition)["ComparisonOperator"] not in _KEY_OPERATORS:
-            raise _refusal(LegacySentence.NOT_INDEXABLE)
-    return Translation() if translation is None else translation
+def without_legacy(body: Body) -> Body:
+    """Return the request with expressions in place of legacy parameters.
+
+    The body itself is returned if it has none, else a copy. Raises SerializationFailed or
+    ValidationError, also if a request has both kinds.
+    """
+    if _LEGACY.isdisjoint(body):
+        return body
+    given = [name for name in LEGACY_PARAMETERS if body.get(name) is not None]
+    if not given:
+        return body
+    _check_not_mixed(body, given)
+    translated = {name: value for name, value in body.items() if name not in _LEGACY}
+    translation = _Translation()
+    _translate_conditions(body, translated, translation)
+    if "AttributesToGet" in given:
+        names = body["AttributesToGet"]
+        translated["ProjectionExpression"] = _projection(names, translation)
+    if "AttributeUpdates" in given:
+        text = _update(body["AttributeUpdates"], translation)
+        if text:
+            translated["UpdateExpression"] = text
+    if "KeyConditions" in given:
+        text = _key_condition(body["KeyConditions"], translation)
+        translated["KeyConditionExpression"] = text
+    if translation.names:
+        translated["ExpressionAttributeNames"] = translation.names
+    if translation.values:
+        translated["ExpressionAttributeValues"] = translation.values
+    return translated
 
 
-def legacy_update(updates: Mapping[str, object] | None) -> Translation | None:
-    """Translate AttributeUpdates; None if it asks for nothing. Raises ValidationError."""
-    if not updates:
-        return None
-    translation = Translation()
-    sections: dict[str, list[str]] = {}
-    for name, update in updates.items():
-        measure_name(name)
-        section, text = _update_action(name, _structure(update), translation)
-        sections.setdefault(section, []).append(text)
-    translation.text = " ".join(f"{name} {', '.join(texts)}" for name, texts in sections.items())
-    return translation
+def _check_not_mixed(body: Body, given: list[str]) -> None:
+    expressions = [name for name in _EXPRESSIONS if body.get(name) is not None]
+    if expressions:
+        raise invalid(
+            Sentence.MIXED_PARAMETERS, legacy=", ".join(given), expressions=", ".join(expressions)
+        )
+    names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+    check_placeholders(
+        {} if names is not None else None,
+        {} if values is not None else None,
+        {"ConditionExpression": None},
+    )
 
 
-def legacy_projection(attributes: Sequence[str]) -> Translation:
-    """Translate AttributesToGet, which has at least one name. Raises ValidationError."""
-    translation = Translation()
-    seen: set[str] = set()
-    for name in attributes:
-        measure_name(name)
-        if name in seen:
-            raise invalid(Sentence.LIST_DUPLICATES, name=name)
-        seen.add(name)
-        _name(translation, "p", name)
-    translation.text = ", ".join(translation.names)
-    return translation
+def _translate_conditions(body: Body, translated: Body, translation: _Translation) -> None:
+    operator = body.get("ConditionalOperator")
+    count = 0
+    for parameter, expression in _CONDITIONS.items():
+        conditions = check_map(body.get(parameter), STRUCTURE)
+        check_condition_map(conditions)
+        texts = [
+            _expected(name, condition, translation)
+            if parameter == "Expected"
+            else _comparison(name, condition, translation)
+            for name, condition in conditions.items()
+            if isinstance(condition, dict)
+        ]
+        count += len(texts)
+        if texts:
+            translated[expression] = f" {operator or 'AND'} ".join(texts)
+    if operator is not None and count < 2:
+        raise invalid(
+            Sentence.CONDITIONAL_OPERATOR_ALONE if count else Sentence.CONDITIONAL_OPERATOR_ONLY
+        )
 
 
-def _conditions(
-    path: str,
-    letter: str,
-    conditions: Mapping[str, object] | None,
-    conditional_operator: str | None,
-) -> Translation | None:
-    joiner = conditional_operator or "AND"
-    if joiner not in _CONDITIONAL_OPERATORS:
-        raise _not_in("conditionalOperator", joiner, _CONDITIONAL_OPERATORS)
-    if not conditions:
-        if conditional_operator is not None:
-            raise _refusal(LegacySentence.OPERATOR_ALONE)
-        return None
-    translation = Translation()
-    texts: list[str] = []
-    for name, condition in conditions.items():
-        measure_name(name)
-        chosen, values = _comparison(path, name, _structure(condition))
-        _check_arguments(chosen, values)
-        placeholder = _name(translation, letter, name)
-        shown = [_value(translation, letter, value) for value in values]
-        separator = " AND " if chosen == "BETWEEN" else ", "
-        texts.append(_OPERATORS[chosen].text.format(n=placeholder, v=separator.join(shown)))
-    if conditional_operator is not None and len(texts) == 1:
-        raise _refusal(LegacySentence.OPERATOR_FOR_ONE)
-    translation.text = f" {joiner} ".join(texts)
-    return translation
-
-
-def _comparison(
-    path: str, name: str, condition: Mapping[str, object]
-) -> tuple[str, list[AttributeValue]]:
-    """Return operator and values of one condition, whichever way it is put."""
-    value, listed = condition.get("Value"), condition.get("AttributeValueList")
-    chosen, exists = condition.get("ComparisonOperator"), condition.get("Exists")
-    if chosen is None:
-        return _existence(name, exists, value, listed)
-    if chosen not in _OPERATORS:
-        raise _not_in(f"{path}.{name}.member.comparisonOperator", chosen, tuple(_OPERATORS))
-    if exists is not None:
-        raise _refusal(LegacySentence.EXISTS_AND_OPERATOR, name=name)
-    if value is not None and listed is not None:
-        raise _refusal(LegacySentence.VALUE_AND_LIST, name=name)
-    if value is not None:
-        values = [_checked(value)]
-    elif isinstance(listed, list):
-        values = [_checked(element) for element in listed]
-    elif _OPERATORS[str(chosen)].count_min:
-        raise _refusal(LegacySentence.NO_LIST, operator=chosen, name=name)
-    else:
-        values = []
-    return str(chosen), values
-
-
-def _existence(
-    name: str, exists: object, value: object, listed: object
-) -> tuple[str, list[AttributeValue]]:
-    """Read the oldest form: Value and Exists, without an operator."""
-    if listed is not None:
-        raise _refusal(LegacySentence.LIST_WITHOUT_OPERATOR, name=name)
+def _expected(name: str, expected: dict[str, object], translation: _Translation) -> str:
+    """Translate one attribute of Expected: {Value, Exists}, or a comparison."""
+    value, exists = expected.get("Value"), expected.get("Exists")
+    if expected.get("ComparisonOperator") is not None:
+        if exists is not None:
+            raise invalid(Sentence.EXPECTED_EXISTS_AND_OPERATOR, name=name)
+        if value is None:
+            return _comparison(name, expected, translation)
+        if expected.get("AttributeValueList") is not None:
+            raise invalid(Sentence.EXPECTED_VALUE_AND_LIST, name=name)
+        return _comparison(name, {**expected, "AttributeValueList": [value]}, translation)
+    if expected.get("AttributeValueList") is not None:
+        raise invalid(Sentence.EXPECTED_LIST_ALONE, name=name)
     if exists is False:
         if value is not None:
-            raise _refusal(LegacySentence.VALUE_WITH_EXISTS_FALSE, name=name)
-        return "NULL", []
+            raise invalid(Sentence.EXPECTED_VALUE_FORBIDDEN, name=name)
+        return f"attribute_not_exists({translation.name(name)})"
     if value is None:
         shown = "null" if exists is None else "true"
-        raise _refusal(LegacySentence.NO_VALUE_WITH_EXISTS, exists=shown, name=name)
-    return "EQ", [_checked(value)]
+        raise invalid(Sentence.EXPECTED_VALUE_MISSING, exists=shown, name=name)
+    return f"{translation.name(name)} = {translation.value(value)}"
 
 
-def _check_arguments(chosen: str, values: Sequence[AttributeValue]) -> None:
-    rule = _OPERATORS[chosen]
-    if len(values) < rule.count_min or (
-        rule.count_max is not None and len(values) > rule.count_max
-    ):
-        raise _refusal(LegacySentence.ARGUMENT_COUNT, operator=chosen)
-    kinds = [type_of(value) for value in values]
-    for kind in kinds:
-        if rule.types is not None and kind not in rule.types:
-            raise _refusal(LegacySentence.ARGUMENT_TYPE, operator=chosen, type=kind)
-    if len(set(kinds)) > 1:
-        raise _refusal(LegacySentence.MIXED_TYPES)
-    if chosen == "BETWEEN" and not ordered(values[0], values[1], operator.le):
-        raise _refusal(LegacySentence.BOUNDS)
+def _comparison(name: str, condition: Mapping[str, object], translation: _Translation) -> str:
+    """Translate {ComparisonOperator, AttributeValueList} on one attribute."""
+    operator = condition.get("ComparisonOperator")
+    if not isinstance(operator, str) or operator not in _OPERATORS:
+        raise invalid(Sentence.OPERATOR_UNKNOWN, operator=operator, name=name)
+    given = condition.get("AttributeValueList")
+    operands = given if isinstance(given, list) else []
+    count = _OPERAND_COUNTS.get(operator, 1)
+    if len(operands) < 1 if operator == "IN" else len(operands) != count:
+        raise invalid(Sentence.OPERAND_COUNT, operator=operator)
+    values = [translation.value(operand) for operand in operands]
+    for operand in operands:
+        kind = next(iter(operand))
+        if kind not in _OPERAND_TYPES.get(operator, {kind}):
+            raise invalid(Sentence.OPERAND_TYPE, operator=operator, kind=kind)
+    return _comparison_text(operator, translation.name(name), values)
 
 
-def _update_action(
-    name: str, update: Mapping[str, object], translation: Translation
-) -> tuple[str, str]:
-    """Return the section of an update expression and one action in it."""
-    action = update.get("Action") or "PUT"
-    if action not in _ACTIONS:
-        raise _not_in(f"attributeUpdates.{name}.member.action", action, _ACTIONS)
-    placeholder = _name(translation, "u", name)
-    if update.get("Value") is None:
-        if action != "DELETE":
-            raise _refusal(LegacySentence.UPDATE_WITHOUT_VALUE)
-        return "REMOVE", placeholder
-    value = _checked(update["Value"])
-    kind = type_of(value)
-    if action == "DELETE" and kind not in _SETS:
-        raise _refusal(LegacySentence.DELETE_TYPE, type=kind)
-    if action == "ADD" and kind not in _SETS | {"N", "L"}:
-        raise _refusal(LegacySentence.ADD_TYPE, type=kind)
-    shown = _value(translation, "u", value)
-    if action == "PUT":
-        return "SET", f"{placeholder} = {shown}"
-    if kind == "L":
-        # The legacy ADD also appends to lists, which the expression's does not.
-        empty = _value(translation, "u", {"L": []})
-        start = f"if_not_exists({placeholder}, {empty})"
-        return "SET", f"{placeholder} = list_append({start}, {shown})"
-    return str(action), f"{placeholder} {shown}"
+def _comparison_text(operator: str, name: str, values: list[str]) -> str:
+    if operator in _COMPARISONS:
+        return f"{name} {_COMPARISONS[operator]} {values[0]}"
+    match operator:
+        case "NULL":
+            return f"attribute_not_exists({name})"
+        case "NOT_NULL":
+            return f"attribute_exists({name})"
+        case "CONTAINS":
+            return f"contains({name}, {values[0]})"
+        case "NOT_CONTAINS":  # false if there is no such attribute
+            return f"attribute_exists({name}) AND NOT contains({name}, {values[0]})"
+        case "BEGINS_WITH":
+            return f"begins_with({name}, {values[0]})"
+        case "BETWEEN":
+            return f"{name} BETWEEN {values[0]} AND {values[1]}"
+        case _:
+            assert operator == "IN"
+            return f"{name} IN ({', '.join(values)})"
 
 
-def _name(translation: Translation, letter: str, name: str) -> str:
-    placeholder = f"#{letter}{len(translation.names)}"
-    translation.names[placeholder] = name
-    return placeholder
+def _key_condition(conditions: object, translation: _Translation) -> str:
+    check_condition_map(conditions)
+    texts: list[str] = []
+    for name, condition in check_map(conditions, STRUCTURE).items():
+        assert isinstance(condition, dict)
+        operator = condition.get("ComparisonOperator")
+        if operator in _OPERATORS and operator not in _KEY_OPERATORS:
+            raise invalid(Sentence.KEY_OPERATOR_UNFIT)
+        texts.append(_comparison(name, condition, translation))
+    if not texts:
+        raise invalid(Sentence.NO_KEY_CONDITION)
+    return " AND ".join(texts)
 
 
-def _value(translation: Translation, letter: str, value: AttributeValue) -> str:
-    placeholder = f":{letter}{len(translation.values)}"
-    translation.values[placeholder] = value
-    return placeholder
+def _update(updates: object, translation: _Translation) -> str:
+    """Translate AttributeUpdates; empty for none."""
+    check_attribute_updates(updates)
+    sections: dict[str, list[str]] = {"SET": [], "REMOVE": [], "ADD": [], "DELETE": []}
+    for name, update in check_map(updates, STRUCTURE).items():
+        assert isinstance(update, dict)
+        action, value = update.get("Action") or "PUT", update.get("Value")
+        if action not in _ACTIONS:
+            raise invalid(Sentence.ACTION_UNKNOWN, action=action, name=name)
+        path = translation.name(name)
+        if value is None:
+            if action != "DELETE":
+                raise invalid(Sentence.ACTION_NEEDS_VALUE)
+            sections["REMOVE"].append(path)
+        elif action == "PUT":
+            sections["SET"].append(f"{path} = {translation.value(value)}")
+        else:
+            sections[str(action)].append(f"{path} {translation.value(value)}")
+    return " ".join(f"{section} {', '.join(texts)}" for section, texts in sections.items() if texts)
 
 
-def _checked(value: object) -> AttributeValue:
-    """Validate and normalise one attribute value."""
-    measure_value(value)
-    return _structure(value)
-
-
-def _structure(value: object) -> AttributeValue:
-    if value is None:  # a null member is an empty one
-        return {}
-    assert isinstance(value, dict), "JSON types are checked before (check_conditions, ...)"
-    return value
-
-
-def _not_in(path: str, value: object, allowed: Sequence[str]) -> ModelError:
-    shown = ", ".join(allowed)
-    return constraints_broken([violation(path, value, Sentence.MUST_BE_IN, values=shown)])
-
-
-def _missing_operator(path: str, name: str) -> ModelError:
-    place = f"{path}.{name}.member.comparisonOperator"
-    return constraints_broken([violation(place, None, Sentence.MUST_NOT_BE_NULL)])
-
-
-def _refusal(sentence: LegacySentence, **facts: object) -> ValidationError:
-    return ValidationError(sentence.format(**facts))
+def _projection(names: object, translation: _Translation) -> str:
+    check_type(names, LIST)
+    texts = [str(name) for name in check_list(names, STRING)]
+    if not texts:
+        raise invalid(Sentence.NAMES_MISSING)
+    seen: set[str] = set()
+    for name in texts:
+        if name in seen:
+            raise invalid(Sentence.LIST_DUPLICATES, name=name[:ECHO_LENGTH_MAX])
+        seen.add(name)
+    return ", ".join(translation.name(name) for name in texts)

@@ -207,14 +207,12 @@ class Page:
         self._size_bytes += image_size_bytes(image)
         self._last_image = image
         self._full = self._scanned == plan.items_max or self._size_bytes >= PAGE_SIZE_BYTES_MAX
-        if plan.condition is None and (plan.projection is None or plan.count_only):
-            self._count += 1
-            if not plan.count_only:
-                self._results.append(orjson.Fragment(image_json(image)))
-            return
-        item = decode_image(image)
+        projection = None if plan.count_only else plan.projection
+        item = decode_image(image) if plan.condition is not None or projection is not None else {}
         if plan.condition is not None and not plan.condition.holds(item, plan.values):
             return
         self._count += 1
-        if not plan.count_only:
-            self._results.append(item if plan.projection is None else plan.projection.project(item))
+        if projection is not None:
+            self._results.append(projection.project(item))
+        elif not plan.count_only:
+            self._results.append(orjson.Fragment(image_json(image)))

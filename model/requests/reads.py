@@ -37,6 +37,7 @@ from model.keys import (
 )
 from model.limits import SEGMENTS_MAX
 from model.members import (
+    CONDITIONAL_OPERATOR,
     RETURN_CONSUMED_CAPACITY,
     TABLE_NAME,
     Body,
@@ -54,6 +55,7 @@ from model.members import (
     text_of,
     unsupported,
 )
+from model.requests.legacy import check_condition_map, check_names, without_legacy
 from model.requests.pages import RangePlan
 from model.requests.placeholders import Placeholders, placeholders_of
 from model.shapes import LIST, STRING, check_attribute_map
@@ -65,6 +67,8 @@ TOKENS: Final = 1 << 64
 ITEMS_MAX: Final = (1 << 31) - 1
 """Largest Limit that is told apart; no page has that many rows. Ours."""
 
+ATTRIBUTES_TO_GET: Final = Member(shape=LIST, check_inside=check_names)
+
 GET_ITEM: Final[Mapping[str, Member]] = {
     "Key": structure(check_attribute_map, required=True),
     "TableName": TABLE_NAME,
@@ -72,7 +76,7 @@ GET_ITEM: Final[Mapping[str, Member]] = {
     "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
     "ProjectionExpression": string(),
     "ExpressionAttributeNames": name_map(),
-    "AttributesToGet": unsupported(LIST),
+    "AttributesToGet": ATTRIBUTES_TO_GET,
 }
 
 _EVERY_RANGE: Final[dict[str, Member]] = {
@@ -87,21 +91,21 @@ _EVERY_RANGE: Final[dict[str, Member]] = {
     "ExpressionAttributeNames": name_map(),
     "ExpressionAttributeValues": structure(check_attribute_map),
     "IndexName": unsupported(STRING),
-    "AttributesToGet": unsupported(LIST),
-    "ConditionalOperator": unsupported(STRING),
+    "AttributesToGet": ATTRIBUTES_TO_GET,
+    "ConditionalOperator": CONDITIONAL_OPERATOR,
 }
 QUERY: Final[Mapping[str, Member]] = {
     **_EVERY_RANGE,
     "ScanIndexForward": boolean(),
     "KeyConditionExpression": string(),
-    "KeyConditions": unsupported(),
-    "QueryFilter": unsupported(),
+    "KeyConditions": structure(check_condition_map),
+    "QueryFilter": structure(check_condition_map),
 }
 SCAN: Final[Mapping[str, Member]] = {
     **_EVERY_RANGE,
     "Segment": integer(0, SEGMENTS_MAX - 1),
     "TotalSegments": integer(1, SEGMENTS_MAX),
-    "ScanFilter": unsupported(),
+    "ScanFilter": structure(check_condition_map),
 }
 
 
@@ -276,7 +280,7 @@ def parse_get_item(body: object) -> GetItem:
     try:
         key = map_of(checked, "Key")
         measure_item(key)
-        projection = projection_of(checked)
+        projection = projection_of(without_legacy(checked))
     except ValidationError as fault:
         raise first_fault(checked, GET_ITEM, fault) from None
     return GetItem(
@@ -292,8 +296,9 @@ def parse_query(body: object) -> Query:
     """Check a Query body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, QUERY)
     try:
-        text = text_of(checked, "KeyConditionExpression")
-        request = _range_request(checked, {"KeyConditionExpression": text})
+        translated = without_legacy(checked)
+        text = text_of(translated, "KeyConditionExpression")
+        request = _range_request(translated, {"KeyConditionExpression": text})
         if text is None:
             raise invalid(Sentence.NO_KEY_CONDITION)
     except ValidationError as fault:
@@ -306,7 +311,7 @@ def parse_scan(body: object) -> Scan:
     checked = check_members(body, SCAN)
     try:
         segment, segments = _segments(checked)
-        request = _range_request(checked, {})
+        request = _range_request(without_legacy(checked), {})
         given = request.placeholders
         check_unused(given.names, given.values, (request.condition, request.projection))
     except ValidationError as fault:

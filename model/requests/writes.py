@@ -24,6 +24,7 @@ from model.expressions import (
 from model.image import encode_image
 from model.keys import item_storage_key, storage_key
 from model.members import (
+    CONDITIONAL_OPERATOR,
     RETURN_CONSUMED_CAPACITY,
     RETURN_ITEM_COLLECTION_METRICS,
     RETURN_ON_FAILURE,
@@ -39,11 +40,11 @@ from model.members import (
     structure,
     table_name_of,
     text_of,
-    unsupported,
 )
 from model.program import Program, encode_program
+from model.requests.legacy import check_attribute_updates, check_condition_map, without_legacy
 from model.requests.placeholders import Placeholders, placeholders_of
-from model.shapes import STRING, check_attribute_map
+from model.shapes import check_attribute_map
 from model.tables import Table
 from model.values import check_item_size, measure_item
 
@@ -58,8 +59,8 @@ _EVERY_WRITE: Final[dict[str, Member]] = {
     "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
     "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
     "ReturnValuesOnConditionCheckFailure": RETURN_ON_FAILURE,
-    "Expected": unsupported(),
-    "ConditionalOperator": unsupported(STRING),
+    "Expected": structure(check_condition_map),
+    "ConditionalOperator": CONDITIONAL_OPERATOR,
 }
 
 PUT_ITEM: Final[Mapping[str, Member]] = {
@@ -73,7 +74,7 @@ DELETE_ITEM: Final[Mapping[str, Member]] = {
 UPDATE_ITEM: Final[Mapping[str, Member]] = {
     "Key": structure(check_attribute_map, required=True),
     "UpdateExpression": string(),
-    "AttributeUpdates": unsupported(),
+    "AttributeUpdates": structure(check_attribute_updates),
     **_EVERY_WRITE,
 }
 
@@ -193,7 +194,7 @@ def parse_put_item(body: object) -> PutItem:
         size_bytes = measure_item(item)
         return_values = _old_or_none(checked)
         check_item_size(size_bytes)
-        conditions = _conditions(checked, PUT_ITEM)
+        conditions = _conditions(without_legacy(checked), PUT_ITEM)
     except ValidationError as fault:
         raise first_fault(checked, PUT_ITEM, fault) from None
     return PutItem(*_common(checked, return_values, conditions), item, size_bytes)
@@ -206,7 +207,7 @@ def parse_delete_item(body: object) -> DeleteItem:
         key = map_of(checked, "Key")
         measure_item(key)
         return_values = _old_or_none(checked)
-        conditions = _conditions(checked, DELETE_ITEM)
+        conditions = _conditions(without_legacy(checked), DELETE_ITEM)
     except ValidationError as fault:
         raise first_fault(checked, DELETE_ITEM, fault) from None
     return DeleteItem(*_common(checked, return_values, conditions), key)
@@ -218,7 +219,7 @@ def parse_update_item(body: object) -> UpdateItem:
     try:
         key = map_of(checked, "Key")
         measure_item(key)
-        conditions = _conditions(checked, UPDATE_ITEM)
+        conditions = _conditions(without_legacy(checked), UPDATE_ITEM)
     except ValidationError as fault:
         raise first_fault(checked, UPDATE_ITEM, fault) from None
     return_values = text_of(checked, "ReturnValues")

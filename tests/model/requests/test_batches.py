@@ -142,7 +142,7 @@ def test_bad_batches_of_writes_are_refused_as_a_whole(body: object, message: str
         (gets(*(str(n) for n in range(101))), "less than or equal to 100"),
         ({"RequestItems": {"things": {}}}, "requestItems.things.member.keys"),
         ({"RequestItems": {"things": None}}, "Map value must satisfy constraint"),
-        (gets("a", AttributesToGet=["a"]), "AttributesToGet is not supported"),
+        (gets("a", AttributesToGet=["a", "a"]), "Duplicate value in attribute name: a"),
         (gets("a", ProjectionExpression=""), "Invalid ProjectionExpression"),
         (gets("a", ExpressionAttributeNames={"#a": "b"}), "can only be specified when using"),
         ({"RequestItems": {"things": {"Keys": [None]}}}, Sentence.KEY_MISMATCH),

@@ -1,349 +1,269 @@
-"""Legacy parameters mean what their expressions mean (Developer Guide, "Legacy parameters")."""
+"""Legacy parameters mean what the expressions they are translated to mean."""
+
+import json
 
 import pytest
 
-from model.errors import SerializationFailed, ValidationError
-from model.expressions import (
-    check_unused,
-    compile_condition,
-    compile_key_condition,
-    compile_projection,
-    compile_update,
-)
+from model.errors import ConditionFailed, ModelError, SerializationFailed, ValidationError
+from model.image import decode_image, encode_image
 from model.keys import KeySchema
-from model.requests.legacy import (
-    Translation,
-    check_attribute_updates,
-    check_conditions,
-    legacy_condition,
-    legacy_filter,
-    legacy_key_condition,
-    legacy_projection,
-    legacy_update,
+from model.program import decode_program, evaluate
+from model.requests.batches import parse_batch_get_item
+from model.requests.reads import parse_get_item, parse_query, parse_scan
+from model.requests.writes import parse_delete_item, parse_put_item, parse_update_item
+from model.tables import Table
+from model.values import measure_item
+
+TABLE = Table(
+    id=2,
+    name="orders",
+    schema=KeySchema(partition_name="pk", partition_type="S", sort_name="sk", sort_type="S"),
+    definition={},
 )
-
-ITEM = {
-    "status": {"S": "open door"},
+KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+OLD: dict[str, object] = {
+    **KEY,
     "n": {"N": "5"},
+    "s": {"S": "hello"},
     "tags": {"SS": ["x", "y"]},
-    "list": {"L": [{"N": "1"}, {"S": "two"}]},
-    "flag": {"BOOL": True},
+    "dotted.name": {"S": "d"},
 }
-ONE = {"N": "1"}
-FIVE = {"N": "5"}
+OLD_IMAGE = encode_image(OLD, measure_item(OLD))
 
 
-def holds(expected: dict[str, object], joiner: str | None = None) -> bool:
-    check_conditions(expected)
-    translation = legacy_condition(expected, joiner)
-    assert translation is not None
-    names, values = translation.names, translation.values
-    condition = compile_condition(translation.text, names, values, "Expected")
-    check_unused(names, values, (condition,))
-    return condition.holds(ITEM, values)
+def holds(expected: dict[str, object], **members: object) -> bool:
+    """Whether a delete with this Expected would go through on the old item."""
+    body = {"TableName": "orders", "Key": dict(KEY), "Expected": expected, **members}
+    program = decode_program(parse_delete_item(body).bind(TABLE).program)
+    try:
+        evaluate(program, OLD_IMAGE, b"")
+    except ConditionFailed:
+        return False
+    return True
 
 
-def compared(name: str, operator: str, *values: object) -> bool:
-    condition: dict[str, object] = {"ComparisonOperator": operator}
-    if values:
-        condition["AttributeValueList"] = list(values)
-    return holds({name: condition})
-
-
-def refusal(expected: dict[str, object], joiner: str | None = None) -> str:
-    with pytest.raises(ValidationError) as caught:
-        legacy_condition(expected, joiner)
-    return str(caught.value).removeprefix("One or more parameter values were invalid: ")
+def compare(operator: str, *operands: object) -> dict[str, object]:
+    if not operands:
+        return {"ComparisonOperator": operator}
+    return {"ComparisonOperator": operator, "AttributeValueList": list(operands)}
 
 
 @pytest.mark.parametrize(
-    ("name", "operator", "values", "expected"),
+    ("expected", "outcome"),
     [
-        ("n", "EQ", [{"N": "5.0"}], True),
-        ("n", "EQ", [{"S": "5"}], False),
-        ("tags", "EQ", [{"SS": ["y", "x"]}], True),
-        ("gone", "EQ", [ONE], False),
-        ("n", "NE", [ONE], True),
-        ("n", "NE", [FIVE], False),
-        ("gone", "NE", [ONE], True),
-        ("n", "LT", [{"N": "6"}], True),
-        ("n", "LE", [FIVE], True),
-        ("n", "GT", [FIVE], False),
-        ("n", "GE", [FIVE], True),
-        ("gone", "GE", [FIVE], False),
-        ("n", "NOT_NULL", [], True),
-        ("gone", "NOT_NULL", [], False),
-        ("n", "NULL", [], False),
-        ("gone", "NULL", [], True),
-        ("status", "CONTAINS", [{"S": "door"}], True),
-        ("tags", "CONTAINS", [{"S": "x"}], True),
-        ("list", "CONTAINS", [{"S": "two"}], True),
-        ("gone", "CONTAINS", [{"S": "x"}], False),
-        ("status", "NOT_CONTAINS", [{"S": "door"}], False),
-        ("status", "NOT_CONTAINS", [{"S": "window"}], True),
-        ("n", "NOT_CONTAINS", [{"S": "x"}], True),
-        ("gone", "NOT_CONTAINS", [{"S": "x"}], False),
-        ("status", "BEGINS_WITH", [{"S": "open"}], True),
-        ("status", "BEGINS_WITH", [{"S": "door"}], False),
-        ("n", "IN", [ONE, FIVE], True),
-        ("n", "IN", [ONE], False),
-        ("n", "BETWEEN", [ONE, {"N": "9"}], True),
-        ("n", "BETWEEN", [{"N": "6"}, {"N": "9"}], False),
+        ({"n": {"Value": {"N": "5.0"}}}, True),
+        ({"n": {"Value": {"N": "6"}, "Exists": True}}, False),
+        ({"n": {"Exists": False}}, False),
+        ({"missing": {"Exists": False}}, True),
+        ({"n": compare("EQ", {"N": "5"})}, True),
+        ({"n": {"ComparisonOperator": "EQ", "Value": {"N": "5"}}}, True),
+        ({"n": compare("NE", {"N": "5"})}, False),
+        ({"missing": compare("NE", {"N": "5"})}, True),
+        ({"n": compare("LT", {"N": "10"})}, True),
+        ({"n": compare("LE", {"N": "5"})}, True),
+        ({"n": compare("GT", {"N": "5"})}, False),
+        ({"n": compare("GE", {"N": "5"})}, True),
+        ({"n": compare("BETWEEN", {"N": "4"}, {"N": "6"})}, True),
+        ({"n": compare("IN", {"N": "4"}, {"N": "5"})}, True),
+        ({"n": compare("NULL")}, False),
+        ({"n": compare("NOT_NULL")}, True),
+        ({"s": compare("BEGINS_WITH", {"S": "he"})}, True),
+        ({"s": compare("CONTAINS", {"S": "ell"})}, True),
+        ({"tags": compare("CONTAINS", {"S": "x"})}, True),
+        ({"tags": compare("NOT_CONTAINS", {"S": "x"})}, False),
+        ({"tags": compare("NOT_CONTAINS", {"S": "z"})}, True),
+        ({"missing": compare("NOT_CONTAINS", {"S": "z"})}, False),
+        ({"dotted.name": compare("EQ", {"S": "d"})}, True),
+        ({"n": compare("EQ", {"N": "5"}), "s": compare("EQ", {"S": "no"})}, False),
     ],
 )
-def test_operator_answers_as_its_expression(
-    name: str, operator: str, values: list[object], *, expected: bool
-) -> None:
-    assert compared(name, operator, *values) is expected
+def test_expected_decides_as_documented(expected: dict[str, object], outcome: bool) -> None:  # noqa: FBT001
+    """Developer Guide, "Legacy conditional parameters": Expected."""
+    assert holds(expected) is outcome
 
 
-def test_value_and_exists_are_the_oldest_form() -> None:
-    assert holds({"n": {"Value": FIVE}})
-    assert holds({"n": {"Value": FIVE, "Exists": True}})
-    assert not holds({"n": {"Value": ONE}})
-    assert holds({"gone": {"Exists": False}})
-    assert not holds({"n": {"Exists": False}})
-    assert holds({"n": {"Value": FIVE, "ComparisonOperator": "EQ"}})
+def test_conditional_operator_joins_with_or() -> None:
+    expected: dict[str, object] = {
+        "n": compare("EQ", {"N": "9"}),
+        "tags": compare("NOT_CONTAINS", {"S": "z"}),
+        "s": compare("EQ", {"S": "no"}),
+    }
+
+    assert holds(expected, ConditionalOperator="OR")
+    assert not holds(expected, ConditionalOperator="AND")
 
 
-def test_conditions_are_joined_with_and_unless_or_is_asked_for() -> None:
-    both = {"n": {"Value": ONE}, "status": {"ComparisonOperator": "NOT_NULL"}}
-
-    assert not holds(both)
-    assert not holds(both, "AND")
-    assert holds(both, "OR")
-    assert holds(
-        {
-            "n": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [ONE, FIVE]},
-            "gone": {"ComparisonOperator": "NOT_CONTAINS", "AttributeValueList": [{"S": "x"}]},
+def test_attribute_updates_change_the_item() -> None:
+    """Developer Guide, "Legacy conditional parameters": AttributeUpdates."""
+    body = {
+        "TableName": "orders",
+        "Key": dict(KEY),
+        "AttributeUpdates": {
+            "new": {"Value": {"S": "v"}},
+            "s": {"Action": "PUT", "Value": {"S": "bye"}},
+            "n": {"Action": "ADD", "Value": {"N": "01"}},
+            "tags": {"Action": "DELETE", "Value": {"SS": ["x"]}},
+            "dotted.name": {"Action": "DELETE"},
         },
-        "OR",
-    )
+        "ReturnValues": "ALL_NEW",
+    }
+    program = decode_program(parse_update_item(body).bind(TABLE).program)
+
+    assert decode_image(evaluate(program, OLD_IMAGE, b"").image) == {
+        **KEY,
+        "new": {"S": "v"},
+        "s": {"S": "bye"},
+        "n": {"N": "6"},
+        "tags": {"SS": ["y"]},
+    }
 
 
-def test_nothing_expected_is_no_condition() -> None:
-    assert legacy_condition(None) is None
-    assert legacy_condition({}) is None
+def test_key_attributes_cannot_be_updated_this_way_either() -> None:
+    body = {
+        "TableName": "orders",
+        "Key": dict(KEY),
+        "AttributeUpdates": {"sk": {"Value": {"S": "c"}}},
+    }
+    request = parse_update_item(body)
+
+    with pytest.raises(ValidationError, match="Cannot update attribute sk"):
+        request.bind(TABLE)
+
+
+def test_key_conditions_and_query_filter_read_what_they_say() -> None:
+    body: dict[str, object] = {
+        "TableName": "orders",
+        "KeyConditions": {
+            "sk": compare("BEGINS_WITH", {"S": "b"}),
+            "pk": compare("EQ", {"S": "a"}),
+        },
+        "QueryFilter": {"n": compare("GT", {"N": "4"}), "s": compare("NOT_NULL")},
+        "AttributesToGet": ["dotted.name", "n"],
+    }
+    same: dict[str, object] = {
+        "TableName": "orders",
+        "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)",
+        "ExpressionAttributeValues": {":p": {"S": "a"}, ":s": {"S": "b"}},
+    }
+    plan = parse_query(body).bind(TABLE)
+    expected = parse_query(same).bind(TABLE)
+    page = plan.start()
+    page.add([plan.low], [OLD_IMAGE], more=False)
+
+    assert (plan.low, plan.high) == (expected.low, expected.high)
+    assert json.loads(page.response())["Items"] == [{"dotted.name": {"S": "d"}, "n": {"N": "5"}}]
+
+
+def test_scan_filter_and_attributes_to_get_work_on_every_read() -> None:
+    scan = parse_scan({"TableName": "orders", "ScanFilter": {"n": compare("EQ", {"N": "6"})}})
+    page = scan.bind(TABLE).start()
+    page.add([page.low], [OLD_IMAGE], more=False)
+    get = parse_get_item({"TableName": "orders", "Key": dict(KEY), "AttributesToGet": ["n"]})
+    options: dict[str, object] = {"Keys": [dict(KEY)], "AttributesToGet": ["n"]}
+    batch = parse_batch_get_item({"RequestItems": {"orders": options}})
+    gets = batch.bind({"orders": TABLE})
+
+    assert json.loads(page.response()) == {"Count": 0, "ScannedCount": 1, "Items": []}
+    assert json.loads(get.response(TABLE, OLD_IMAGE)) == {"Item": {"n": {"N": "5"}}}
+    assert json.loads(batch.response(gets, [OLD_IMAGE]))["Responses"] == {
+        "orders": [{"n": {"N": "5"}}]
+    }
+    assert json.loads(batch.response(gets, [None]))["UnprocessedKeys"] == {"orders": options}
+
+
+def test_empty_legacy_parameters_ask_for_nothing() -> None:
+    body = {"TableName": "orders", "Item": dict(KEY), "Expected": {}}
+
+    assert parse_put_item(body).bind(TABLE).program == b""
 
 
 @pytest.mark.parametrize(
-    ("expected", "sentence"),
+    ("members", "message"),
     [
-        ({"a": None}, "Value must be provided when Exists is null for Attribute: a"),
-        ({"a": {}}, "Value must be provided when Exists is null for Attribute: a"),
-        ({"a": {"Exists": True}}, "Value must be provided when Exists is true for Attribute: a"),
         (
-            {"a": {"Exists": False, "Value": ONE}},
-            "Value cannot be used when Exists is false for Attribute: a",
+            {"Expected": {"n": {"Exists": False}}, "ConditionExpression": "attribute_exists(n)"},
+            "Can not use both expression and non-expression parameters in the same request: "
+            "Non-expression parameters: {Expected} Expression parameters: {ConditionExpression}",
         ),
         (
-            {"a": {"Exists": False, "ComparisonOperator": "NULL"}},
-            "Exists and ComparisonOperator cannot be used together for Attribute: a",
+            {"Expected": {"n": {"Exists": False}}, "ExpressionAttributeNames": {"#n": "n"}},
+            "ExpressionAttributeNames can only be specified when using expressions",
         ),
+        ({"ConditionalOperator": "OR"}, "without Filter or Expected"),
         (
-            {"a": {"Value": ONE, "ComparisonOperator": "EQ", "AttributeValueList": [ONE]}},
-            "Value and AttributeValueList cannot be used together for Attribute: a",
+            {"Expected": {"n": {"Exists": False}}, "ConditionalOperator": "OR"},
+            "two or more elements",
         ),
+        ({"Expected": {"n": {}}}, "Value must be provided when Exists is null for Attribute: n"),
+        ({"Expected": {"n": {"Exists": True}}}, "when Exists is true for Attribute: n"),
         (
-            {"a": {"AttributeValueList": [ONE]}},
-            "AttributeValueList can only be used with a ComparisonOperator for Attribute: a",
+            {"Expected": {"n": {"Exists": False, "Value": {"N": "1"}}}},
+            "Value cannot be used when Exists is set to false",
         ),
+        ({"Expected": {"n": {"AttributeValueList": []}}}, "only be used with a ComparisonOp"),
+        ({"Expected": {"n": {**compare("NULL"), "Exists": True}}}, "cannot be used together"),
         (
-            {"a": {"ComparisonOperator": "EQ"}},
-            "Value or AttributeValueList must be used with ComparisonOperator: EQ for Attribute: a",
+            {"Expected": {"n": {**compare("EQ", {"N": "1"}), "Value": {"N": "1"}}}},
+            "cannot be used together",
         ),
+        ({"Expected": {"n": compare("LIKE", {"S": "a"})}}, "Invalid ComparisonOperator LIKE"),
+        ({"Expected": {"n": compare("EQ")}}, "Invalid number of argument(s) for the EQ"),
+        ({"Expected": {"n": compare("IN")}}, "Invalid number of argument(s) for the IN"),
+        ({"Expected": {"n": compare("NULL", {"S": "a"})}}, "argument(s) for the NULL"),
+        ({"Expected": {"n": compare("LT", {"L": []})}}, "LT is not valid for L AttributeValue"),
+        ({"Expected": {"": compare("NULL")}}, "Attribute name may not be empty"),
         (
-            {"a": {"ComparisonOperator": "EQ", "AttributeValueList": [ONE, ONE]}},
-            "Invalid number of argument(s) for the EQ ComparisonOperator",
-        ),
-        (
-            {"a": {"ComparisonOperator": "NULL", "AttributeValueList": [ONE]}},
-            "Invalid number of argument(s) for the NULL ComparisonOperator",
-        ),
-        (
-            {"a": {"ComparisonOperator": "IN", "AttributeValueList": []}},
-            "Invalid number of argument(s) for the IN ComparisonOperator",
-        ),
-        (
-            {"a": {"ComparisonOperator": "LT", "AttributeValueList": [{"SS": ["x"]}]}},
-            "ComparisonOperator LT is not valid for SS AttributeValue type",
-        ),
-        (
-            {"a": {"ComparisonOperator": "BEGINS_WITH", "AttributeValueList": [ONE]}},
-            "ComparisonOperator BEGINS_WITH is not valid for N AttributeValue type",
-        ),
-        (
-            {"a": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [ONE, {"S": "x"}]}},
-            "AttributeValues inside AttributeValueList must be of same type",
-        ),
-        (
-            {"a": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [FIVE, ONE]}},
-            "The BETWEEN condition was provided a range where the lower bound "
-            "is greater than the upper bound",
-        ),
-        (
-            {"a": {"ComparisonOperator": "LIKE", "AttributeValueList": [ONE]}},
-            "1 validation error detected: Value 'LIKE' at 'expected.a.member.comparisonOperator' "
-            "failed to satisfy constraint: Member must satisfy enum value set: [IN, NULL, BETWEEN, "
-            "LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]",
-        ),
-        (
-            {"a": {"Value": {"N": "x"}}},
+            {"Expected": {"n": {"Value": {"N": "x"}}}},
             "The parameter cannot be converted to a numeric value: x",
         ),
-        ({"": {"Value": ONE}}, "Attribute name may not be empty"),
     ],
 )
-def test_meaningless_condition_is_refused_with_its_sentence(
-    expected: dict[str, object], sentence: str
-) -> None:
-    assert refusal(expected) == sentence
+def test_bad_conditions_are_refused(members: dict[str, object], message: str) -> None:
+    body = {"TableName": "orders", "Key": dict(KEY), **members}
 
+    with pytest.raises(ModelError) as caught:
+        parse_delete_item(body)
 
-def test_conditional_operator_needs_something_to_join() -> None:
-    one = {"a": {"Value": ONE}}
-
-    assert refusal({}, "OR") == "ConditionalOperator cannot be used without Filter or Expected"
-    assert refusal(one, "OR") == (
-        "ConditionalOperator can only be used when Filter or Expected has two or more elements"
-    )
-    assert "Member must satisfy enum value set: [OR, AND]" in refusal(one, "XOR")
-
-
-def test_filters_translate_as_conditions_do() -> None:
-    translation = legacy_filter({"n": {"ComparisonOperator": "EQ", "AttributeValueList": [FIVE]}})
-
-    assert translation == Translation("#f0 = :f0", {"#f0": "n"}, {":f0": FIVE})
-    assert legacy_filter(None) is None
-
-
-def updated(updates: dict[str, object]) -> dict[str, object]:
-    """Apply to ITEM and return what differs; None stands for a removed attribute."""
-    check_attribute_updates(updates)
-    translation = legacy_update(updates)
-    assert translation is not None
-    update = compile_update(translation.text, translation.names, translation.values)
-    check_unused(translation.names, translation.values, (update,))
-    after = update.apply(ITEM, {}, translation.values)
-    return {
-        name: after.get(name)
-        for name in ITEM.keys() | after.keys()
-        if ITEM.get(name) != after.get(name)
-    }
-
-
-def test_updates_put_add_and_delete() -> None:
-    assert updated({"n": {"Value": ONE}, "new": {"Action": "PUT", "Value": {"S": "v"}}}) == {
-        "n": ONE,
-        "new": {"S": "v"},
-    }
-    assert updated({"n": {"Action": "ADD", "Value": ONE}}) == {"n": {"N": "6"}}
-    assert updated({"count": {"Action": "ADD", "Value": ONE}}) == {"count": ONE}
-    assert updated({"tags": {"Action": "ADD", "Value": {"SS": ["z"]}}}) == {
-        "tags": {"SS": ["x", "y", "z"]}
-    }
-    assert updated({"list": {"Action": "ADD", "Value": {"L": [ONE]}}}) == {
-        "list": {"L": [ONE, {"S": "two"}, ONE]}
-    }
-    assert updated({"more": {"Action": "ADD", "Value": {"L": [ONE]}}}) == {"more": {"L": [ONE]}}
-    assert updated({"n": {"Action": "DELETE"}, "gone": {"Action": "DELETE"}}) == {"n": None}
-    assert updated({"tags": {"Action": "DELETE", "Value": {"SS": ["x"]}}}) == {
-        "tags": {"SS": ["y"]}
-    }
-
-
-def test_no_updates_are_no_expression() -> None:
-    assert legacy_update(None) is None
-    assert legacy_update({}) is None
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("update", "sentence"),
+    ("updates", "message"),
     [
-        (None, "Only DELETE action is allowed when no attribute value is specified"),
-        ({"Action": "ADD"}, "Only DELETE action is allowed when no attribute value is specified"),
-        (
-            {"Action": "ADD", "Value": {"S": "x"}},
-            "ADD action is not supported for the type S",
-        ),
-        (
-            {"Action": "DELETE", "Value": {"S": "x"}},
-            "DELETE action with value is not supported for the type S",
-        ),
-        (
-            {"Action": "SET", "Value": ONE},
-            "1 validation error detected: Value 'SET' at 'attributeUpdates.a.member.action' failed "
-            "to satisfy constraint: Member must satisfy enum value set: [ADD, DELETE, PUT]",
-        ),
+        ({"n": {"Action": "PUT"}}, "Only DELETE action is allowed"),
+        ({"n": {"Action": "MERGE", "Value": {"N": "1"}}}, "Invalid Action MERGE"),
     ],
 )
-def test_meaningless_update_is_refused_with_its_sentence(update: object, sentence: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        legacy_update({"a": update})
+def test_bad_updates_are_refused(updates: dict[str, object], message: str) -> None:
+    body = {"TableName": "orders", "Key": dict(KEY), "AttributeUpdates": updates}
 
-    assert str(caught.value).removeprefix("One or more parameter values were invalid: ") == sentence
-
-
-SCHEMA = KeySchema(partition_name="pk", partition_type="S", sort_name="sk", sort_type="N")
+    with pytest.raises(ValidationError, match=message):
+        parse_update_item(body)
 
 
-def test_key_conditions_select_a_partition_and_a_range() -> None:
-    translation = legacy_key_condition(
-        {
-            "sk": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [ONE, FIVE]},
-            "pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "p"}]},
-        }
-    )
-    condition = compile_key_condition(
-        translation.text, translation.names, translation.values, SCHEMA
-    )
-
-    assert condition.partition_value == {"S": "p"}
-    assert condition.sort is not None
-    assert condition.sort.operator == "BETWEEN"
-    assert condition.sort.values == (ONE, FIVE)
-
-
-def test_key_condition_must_be_indexable() -> None:
-    with pytest.raises(ValidationError, match="is not an indexable operation"):
-        legacy_key_condition({"pk": {"ComparisonOperator": "NE", "AttributeValueList": [ONE]}})
-    with pytest.raises(ValidationError, match="Member must not be null"):
-        legacy_key_condition({"pk": {"AttributeValueList": [ONE]}})
-
-
-def test_attributes_to_get_are_names_and_never_paths() -> None:
-    translation = legacy_projection(["n", "a.b", "status"])
-    projection = compile_projection(translation.text, translation.names)
-
-    assert projection.project({**ITEM, "a.b": ONE}) == {
-        "n": FIVE,
-        "a.b": ONE,
-        "status": {"S": "open door"},
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"KeyConditions": {}}, "Either the KeyConditions or KeyConditionExpression"),
+        ({"KeyConditions": {"pk": compare("NE", {"S": "a"})}}, "not an indexable operation"),
+        ({"AttributesToGet": []}, "Member must have length greater than or equal to 1"),
+    ],
+)
+def test_bad_queries_are_refused(members: dict[str, object], message: str) -> None:
+    body: dict[str, object] = {
+        "TableName": "orders",
+        "KeyConditions": {"pk": compare("EQ", {"S": "a"})},
+        **members,
     }
-    with pytest.raises(ValidationError, match="Duplicate value in attribute name: n"):
-        legacy_projection(["n", "n"])
+
+    with pytest.raises(ValidationError, match=message):
+        parse_query(body)
 
 
 @pytest.mark.parametrize(
     "expected",
-    [
-        [],
-        {"a": "x"},
-        {"a": {"ComparisonOperator": 1}},
-        {"a": {"Exists": "true"}},
-        {"a": {"Value": "x"}},
-        {"a": {"AttributeValueList": {}}},
-        {"a": {"AttributeValueList": [{"S": 1}]}},
-    ],
+    [{"n": 1}, {"n": {"Exists": "no"}}, {"n": {"Value": {"S": 1}}}, {"n": compare("EQ", 1)}, []],
 )
-def test_wrong_json_type_is_a_serialization_error(expected: object) -> None:
+def test_wrong_json_types_are_serialization_errors(expected: object) -> None:
     with pytest.raises(SerializationFailed):
-        check_conditions(expected)
-
-
-@pytest.mark.parametrize(
-    "updates", [[], {"a": 1}, {"a": {"Action": 1}}, {"a": {"Value": {"S": 1}}}]
-)
-def test_wrong_json_type_in_updates_is_a_serialization_error(updates: object) -> None:
-    with pytest.raises(SerializationFailed):
-        check_attribute_updates(updates)
+        parse_put_item({"TableName": "orders", "Item": dict(KEY), "Expected": expected})

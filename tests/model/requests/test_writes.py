@@ -212,21 +212,6 @@ def test_rules_have_their_sentences(members: dict[str, object], message: str) ->
     assert refusal(parse_put_item, put(**members)) == message
 
 
-@pytest.mark.parametrize(
-    ("parse", "body", "name"),
-    [
-        (parse_put_item, put(Expected={}), "Expected"),
-        (parse_put_item, put(ConditionalOperator="OR"), "ConditionalOperator"),
-        (parse_delete_item, on_key(Expected={"a": {"Exists": False}}), "Expected"),
-        (parse_update_item, on_key(AttributeUpdates={}), "AttributeUpdates"),
-    ],
-)
-def test_unsupported_parameters_are_refused_by_name(
-    parse: Callable[[object], object], body: dict[str, object], name: str
-) -> None:
-    assert refusal(parse, body) == Sentence.PARAMETER_UNSUPPORTED.format(name=name)
-
-
 def test_unknown_and_harmless_parameters_are_ignored() -> None:
     body = put(NoSuchParameter=[1], ReturnItemCollectionMetrics="SIZE", Expected=None)
 
