@@ -80,7 +80,7 @@ def test_strong_read_waits_until_its_index_is_applied(cluster: Cluster) -> None:
 def test_deposed_leader_serves_no_strong_read(cluster: Cluster) -> None:
     """Cut off, it still believes to lead, while another leader takes writes."""
     cluster.done(put("a", n=1))
-    cluster.cut(1, broken=False)
+    cluster.cut(1)
     other = cluster.wait_for_other_leader(1)
     assert cluster.nodes[1].replica().core.role is Role.LEADER
     cluster.done(put("a", n=2), at=other.id)
