@@ -30,6 +30,8 @@ def run_with_client(
     endpoint: str | None, work: Callable[[Client], Awaitable[T]], *, raw: bool = False
 ) -> T:
     """Return what `work` returns; a failed call ends the command with a sentence and its code."""
+    # gRPC's own lines about broken connections: our sentence says it once.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from quorate.client import (
         Client,
         OutcomeUnknown,

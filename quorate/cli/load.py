@@ -51,13 +51,18 @@ def load(
             size_bytes = Path(file).stat().st_size
         except OSError as error:
             fail(f"cannot read {file}: {error.strerror}", Exit.REFUSED)
+    from quorate.cli.loading import Tally
+
+    tally = Tally()
+    is_done = False
     started = time.perf_counter()
     try:
-        tally = run_with_client(
+        run_with_client(
             endpoint,
             lambda client: _load(
                 client,
                 opened,
+                tally,
                 table=table,
                 size_bytes=size_bytes,
                 parallel=parallel,
@@ -66,23 +71,27 @@ def load(
             ),
             raw=True,
         )
+        is_done = True
     finally:
+        # Also after Ctrl-C, and when the cluster has gone: what is in the table is in the table.
+        if is_done or tally.read:
+            _report(tally, time.perf_counter() - started, as_json=as_json)
         if file != "-":
             opened.close()
-    _report(tally, time.perf_counter() - started, as_json=as_json)
     raise typer.Exit(Exit.FAILED if tally.failed else Exit.OK)
 
 
 async def _load(
     client: Client,
     file: IO[bytes],
+    tally: Tally,
     *,
     table: str,
     size_bytes: int | None,
     parallel: int,
     encoding: Encoding,
     quiet: bool,
-) -> Tally:
+) -> None:
     from quorate.cli.loading import Loader
 
     description = await client.describe_table(table)
@@ -90,6 +99,7 @@ async def _load(
         client,
         table,
         [element["AttributeName"] for element in description["KeySchema"]],
+        tally,
         batches_max=parallel,
         encoding=encoding,
     )
@@ -97,12 +107,11 @@ async def _load(
         task = progress.add_task("loading", total=size_bytes, records="")
 
         def show() -> None:
-            tally = loader.tally
             records = f"{tally.loaded:,} records"
             records += f", {tally.failed:,} failed" if tally.failed else ""
             progress.update(task, completed=tally.read_bytes, records=records)
 
-        return await loader.load(file, show)
+        await loader.load(file, show)
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -65,12 +65,13 @@ class Loader:
         client: Client,
         table_name: str,
         key_names: Sequence[str],
+        tally: Tally,
         *,
         batches_max: int,
         encoding: Encoding,
     ) -> None:
         """Take a raw client, the table and its key attributes' names, and the batches in flight."""
-        self.tally = Tally()
+        self.tally = tally
         self._client = client
         self._table_name = table_name
         self._key_names = tuple(key_names)
@@ -81,7 +82,7 @@ class Loader:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._lost_batches = 0
 
-    async def load(self, file: IO[bytes], progress: Callable[[], None]) -> Tally:
+    async def load(self, file: IO[bytes], progress: Callable[[], None]) -> None:
         """Load all lines; `progress` is called now and then. Raises Unreachable."""
         line = 0
         try:
@@ -98,7 +99,6 @@ class Loader:
             for task in self._in_flight:
                 task.cancel()
         progress()
-        return self.tally
 
     async def _take(self, line: int, text: bytes) -> None:
         self.tally.read += 1

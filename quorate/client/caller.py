@@ -12,11 +12,12 @@ from typing import Any, Final, Self
 import orjson
 
 from quorate.client.answers import Item
-from quorate.client.calls import Call
+from quorate.client.calls import BODY_BYTES_MAX, Call
 from quorate.client.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     QuorateError,
+    RequestRefused,
     Throttled,
     Unreachable,
     code_of,
@@ -31,6 +32,9 @@ DEADLINE_SECONDS_DEFAULT: Final = 10.0
 
 OPEN_CALLS_MAX_DEFAULT: Final = 8192
 """Most calls in flight; more wait their turn. Ours."""
+
+REQUEST_ID_BYTES: Final = 16
+"""Length of a request id. Source: api.proto, PipelineRequest."""
 
 READS: Final = frozenset(
     {"BatchGetItem", "DescribeTable", "GetItem", "ListTables", "Query", "Scan"}
@@ -120,9 +124,16 @@ class Caller:
         """Attempt until there is an answer that would not change, or the deadline passes."""
         pipeline = self._pipeline
         allowed = self.deadline_seconds if deadline_seconds is None else deadline_seconds
+        encoded = orjson.dumps(body)
+        if len(encoded) > BODY_BYTES_MAX:
+            raise RequestRefused(
+                f"{operation}: the request has {len(encoded)} bytes, at most {BODY_BYTES_MAX} fit"
+            )
+        if request_id is not None and len(request_id) != REQUEST_ID_BYTES:
+            raise ValueError(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         call = Call(
             operation,
-            orjson.dumps(body),
+            encoded,
             request_id or self._next_request_id(),
             pipeline.loop.time() + allowed,
         )

@@ -14,7 +14,13 @@ MESSAGE_CALLS_MAX: Final = 1024
 """Most calls in one message. Ours: large enough to share its cost, small enough to stay quick."""
 
 MESSAGE_BYTES_MAX: Final = 4 << 20
-"""Body bytes after which a message takes no more calls. Ours; a router takes 17 MiB."""
+"""Most body bytes in a message of more than one call. Ours."""
+
+BODY_BYTES_MAX: Final = 16 << 20
+"""Largest body of one call. Source: DynamoDB Developer Guide, constraints: 16 MB a request.
+
+One call over a router's message limit, 17 MiB, would break the stream for all others.
+"""
 
 
 class Call:
@@ -82,12 +88,15 @@ class Calls:
         batch: list[Call] = []
         size_bytes = 0
         waiting, still_open = self._waiting, self._open
-        while waiting and len(batch) < MESSAGE_CALLS_MAX and size_bytes < MESSAGE_BYTES_MAX:
-            call = waiting.popleft()
+        while waiting and len(batch) < MESSAGE_CALLS_MAX:
+            call = waiting[0]
             if call.id in still_open:
-                call.sent = True
                 size_bytes += len(call.body)
+                if batch and size_bytes > MESSAGE_BYTES_MAX:
+                    break
+                call.sent = True
                 batch.append(call)
+            waiting.popleft()
         return batch
 
     def answer(self, call_id: int, status: int, body: bytes) -> None:

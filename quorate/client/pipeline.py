@@ -33,6 +33,9 @@ CONNECT_TIMEOUT_SECONDS: Final = 1.0
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 """Longest wait for the stream's orderly end. Ours."""
 
+DEADLINE_SECONDS_MAX: Final = 3600.0
+"""Longest deadline that a router is told of; a call may wait longer here. Ours."""
+
 CHANNEL_OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),  # the cluster is not behind the machine's web proxy
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -84,6 +87,8 @@ class Pipeline:
         self._is_closed = True
         self._runner.cancel()
         await asyncio.wait([self._runner], timeout=CLOSE_TIMEOUT_SECONDS)
+        self._connected.clear()
+        self.last_trouble = "the client is closed"
         if self._timer is not None:
             self._timer.cancel()
         self._calls.expire(float("inf"))
@@ -201,6 +206,8 @@ class Pipeline:
             writer.cancel()
             stream.cancel()
             await asyncio.wait([writer])
+        if not writer.cancelled():
+            writer.result()  # a bug of ours is not to be mistaken for a broken stream
         return answered
 
     def _take(self, response: api_pb2.PipelineResponse) -> None:
@@ -226,9 +233,13 @@ class Pipeline:
                 operation=[call.operation for call in batch],
                 body=[call.body for call in batch],
                 request_id=[call.request_id for call in batch],
-                deadline_ms=[max(1, int((call.deadline - now) * 1000)) for call in batch],
+                deadline_ms=[_deadline_ms(call.deadline - now) for call in batch],
             )
             try:
                 await stream.write(request)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 return  # the reader is told the same, and why
+
+
+def _deadline_ms(left_seconds: float) -> int:
+    return max(1, int(min(left_seconds, DEADLINE_SECONDS_MAX) * 1000))

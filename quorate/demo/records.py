@@ -1,7 +1,7 @@
 """The demo's data: the Debian package index as nested records. Parsing, and where to find it.
 
 Sources, the first that is there: the index that apt keeps (tens of thousands of packages), the
-list of installed packages that dpkg keeps, the file shipped beside this module (see data/README.md).
+list of installed packages that dpkg keeps, the file that lies beside this module (data/README.md).
 """
 
 from __future__ import annotations

@@ -310,5 +310,9 @@ def _ask_ready(address: str) -> tuple[bool, str]:
 
 
 def print_line(text: str) -> None:
-    """Print a line now, also into a pipe: others wait for the word `ready`."""
-    print(text, file=sys.stdout, flush=True)
+    """Print a line now, also into a pipe: others wait for the word `ready`.
+
+    A reader that has gone away is no reason to leave processes unwatched.
+    """
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stdout, flush=True)

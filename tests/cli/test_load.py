@@ -103,3 +103,9 @@ def test_a_cluster_that_is_not_there_has_its_own_exit_code(
     file = write_lines(tmp_path / "records.jsonl", [record(1)])
 
     assert quorate("load", file, "--table", "t", endpoint="127.0.0.1:9").code == 3
+
+
+def test_an_empty_file_is_loaded(quorate: Command, table: str, tmp_path: Path) -> None:
+    ended = quorate("load", write_lines(tmp_path / "empty.jsonl", []), "--table", table)
+
+    assert (ended.code, ended.out[:29]) == (0, "0 of 0 records loaded, 0 fail")

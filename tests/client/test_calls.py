@@ -47,6 +47,19 @@ def test_a_message_is_bounded_in_calls_and_in_bytes() -> None:
         for _ in range(3):
             calls.add(call(body=b"x" * (MESSAGE_BYTES_MAX // 2)))
         assert len(calls.take_batch()) == 2
+        assert len(calls.take_batch()) == 1
+
+    in_loop(story)
+
+
+def test_a_large_call_leaves_alone() -> None:
+    def story() -> None:
+        calls = Calls(10)
+        calls.add(call())
+        calls.add(call(body=b"x" * (MESSAGE_BYTES_MAX + 1)))
+        calls.add(call())
+
+        assert [len(calls.take_batch()) for _ in range(4)] == [1, 1, 1, 0]
 
     in_loop(story)
 

@@ -474,3 +474,54 @@ def test_success_needs_no_answer_body_to_be_read() -> None:
             assert (written.attributes, written.consumed_capacity) == (None, None)
 
     run(story())
+
+
+def test_a_request_that_no_router_takes_is_refused_here() -> None:
+    """Sent, it would break the stream for all other calls, again and again."""
+
+    async def story() -> None:
+        router = answering()
+        async with serving(router) as address, Client(address) as client:
+            with pytest.raises(RequestRefused, match="bytes"):
+                await client.put_item("t", {"pk": "a", "huge": "x" * (17 << 20)})
+
+            assert router.received == []
+
+    run(story())
+
+
+def test_an_endless_deadline_is_possible() -> None:
+    async def story() -> None:
+        router = answering()
+        async with serving(router) as address, Client(address) as client:
+            await client.put_item("t", {"pk": "a"}, deadline_seconds=1e12)
+
+            assert router.received[0].deadline_ms == 3_600_000
+
+    run(story())
+
+
+def test_a_write_is_taken_up_again_under_its_request_id() -> None:
+    async def story() -> None:
+        router = answering(None)
+        async with serving(router) as address, Client(address) as client:
+            with pytest.raises(OutcomeUnknown) as caught:
+                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.2)
+            await client.put_item("t", {"pk": "a"}, request_id=caught.value.request_id)
+
+            assert router.received[0].request_id == router.received[1].request_id
+            with pytest.raises(ValueError, match="16 bytes"):
+                await client.put_item("t", {"pk": "a"}, request_id=b"short")
+
+    run(story())
+
+
+def test_a_closed_client_answers_at_once() -> None:
+    async def story() -> None:
+        async with serving(answering()) as address:
+            async with Client(address) as client:
+                await client.put_item("t", {"pk": "a"})
+            with pytest.raises(Unreachable):
+                await client.put_item("t", {"pk": "b"})
+
+    run(story())
