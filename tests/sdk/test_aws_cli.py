@@ -83,8 +83,9 @@ def test_cli_writes_reads_counts_and_deletes(cli: Cli) -> None:
     queried = cli.ask(
         *("query", "--table-name", table, "--key-condition-expression", "id = :id"),
         *("--expression-attribute-values", json.dumps({":id": {"S": "first"}})),
+        "--consistent-read",
     )
-    scanned = cli.ask("scan", "--table-name", table, "--select", "COUNT")
+    scanned = cli.ask("scan", "--table-name", table, "--select", "COUNT", "--consistent-read")
     cli.ask("delete-item", "--table-name", table, "--key", key)
     gone = cli.ask("get-item", "--table-name", table, "--key", key, "--consistent-read")
     listed = cli.ask("list-tables")
@@ -107,7 +108,11 @@ def test_cli_batches(cli: Cli, table: str) -> None:
     ]
     written = cli.ask("batch-write-item", "--request-items", json.dumps({table: puts}))
     keys = [{"artist": {"S": "a"}, "song": {"S": str(number)}} for number in range(10)]
-    got = cli.ask("batch-get-item", "--request-items", json.dumps({table: {"Keys": keys}}))
+    got = cli.ask(
+        "batch-get-item",
+        "--request-items",
+        json.dumps({table: {"Keys": keys, "ConsistentRead": True}}),
+    )
 
     assert written["UnprocessedItems"] == {}
     assert got["UnprocessedKeys"] == {}
