@@ -11,7 +11,7 @@ CODE := $(wildcard raft model node router quorate packaging bench tests)
 
 # These tests start real processes; `make check` leaves them to `make test`.
 PROCESSES := tests/processes tests/sdk
-UNIT := tests --ignore=tests/cluster_up
+UNIT := tests $(PROCESSES:%=--ignore=%)
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo bench test check unit format lint types imports proto dist clean distclean
