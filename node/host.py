@@ -494,6 +494,12 @@ class Host:
             self._finish(replica, ready)
         if writes or (idle and self._resets):
             self._write(writes, tickets, now)
+        if self._writing is None:
+            # At rest, followers hear of a commit at once, so that eventual reads are fresh.
+            # Under load the next appends tell them, at no cost.
+            for group, replica in dirty.items():
+                for message in replica.core.take_news():
+                    self._post(group, message)
         self._flush()
 
     def _finish(self, replica: Replica, ready: Ready) -> None:

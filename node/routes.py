@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from node.codec import LeaderHint, Outcome, Page, encode_reply
 
 if TYPE_CHECKING:
     from quorate.v1 import node_pb2
+
+REPLY_BYTES_MAX: Final = 4 << 20
+"""Bytes of images at which a reply is full. Ours: a page, which cannot be split, may come on top
+and still pass (node.channels.MESSAGE_BYTES_MAX)."""
 
 
 class RouteStream:
@@ -35,7 +40,7 @@ class RouteStream:
         self.closed = False
         self._accepted = 0
         self._leaders: list[LeaderHint] = []
-        self._pages: list[Page] = []
+        self._pages: deque[Page] = deque()
         self._slots: list[int] = []
         self._outcomes: list[Outcome] = []
         self._units: list[int] = []
@@ -70,18 +75,44 @@ class RouteStream:
         return bool(self._slots or self._accepted or self._pages or self._leaders)
 
     def take_reply(self, catalog_epoch: int) -> node_pb2.RouteReply:
-        """Hand over everything owed as one message."""
+        """Hand over what is owed as one message; call again while `has_reply`.
+
+        Nearly always that is everything. Large images are split over messages of some
+        REPLY_BYTES_MAX: a larger one would not pass, and would hold up both loops.
+        """
+        count = self._fitting_answers()
+        room_bytes = REPLY_BYTES_MAX - sum(map(len, self._payloads[:count]))
+        pages = self._take_pages(room_bytes)
         reply = encode_reply(
             accepted=self._accepted,
-            slots=self._slots,
-            outcomes=self._outcomes,
-            units=self._units,
-            payloads=self._payloads,
-            pages=self._pages,
+            slots=self._slots[:count],
+            outcomes=self._outcomes[:count],
+            units=self._units[:count],
+            payloads=self._payloads[:count],
+            pages=pages,
             leaders=self._leaders,
             catalog_epoch=catalog_epoch,
         )
         self._accepted = 0
-        self._leaders, self._pages = [], []
-        self._slots, self._outcomes, self._units, self._payloads = [], [], [], []
+        self._leaders = []
+        del self._slots[:count], self._outcomes[:count]
+        del self._units[:count], self._payloads[:count]
         return reply
+
+    def _fitting_answers(self) -> int:
+        """Return how many answers go into the next message: all, or up to the bytes' bound."""
+        size_bytes = 0
+        for count, payload in enumerate(self._payloads, start=1):
+            size_bytes += len(payload)
+            if size_bytes >= REPLY_BYTES_MAX:
+                return count
+        return len(self._payloads)
+
+    def _take_pages(self, room_bytes: int) -> list[Page]:
+        """Take pages until the room is used up; one that is larger goes alone."""
+        pages: list[Page] = []
+        while self._pages and room_bytes > 0:
+            page = self._pages.popleft()
+            pages.append(page)
+            room_bytes -= sum(map(len, page.images)) + sum(map(len, page.keys))
+        return pages

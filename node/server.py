@@ -122,7 +122,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 while not stream.closed:
                     await wake.wait()
                     wake.clear()
-                    if stream.has_reply() and not stream.closed:
+                    while stream.has_reply() and not stream.closed:
                         await context.write(stream.take_reply(host.catalog.epoch))
                 reading.cancel()
         finally:

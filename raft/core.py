@@ -417,6 +417,16 @@ class RaftCore:
         self.dirty = more or (not persist and self._has_gated_work())
         return ready
 
+    def take_news(self) -> list[Message]:
+        """Hand over what tells followers of a commit index that nothing else has told them.
+
+        For a host that has nothing more to send: else the next append or tick tells them.
+        """
+        if self.leadership is not None:
+            self.leadership.tell_commit()
+        news, self.send_now = self.send_now, []
+        return news
+
     # Ready, piece by piece
 
     def _take_acknowledgement(self, ready: Ready, *, persist: bool) -> None:
