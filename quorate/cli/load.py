@@ -132,11 +132,13 @@ def _progress(*, quiet: bool) -> Progress:
 
 def _report(tally: Tally, seconds: float, *, as_json: bool) -> None:
     rate = tally.loaded / seconds if seconds > 0 else 0.0
+    unfinished = tally.read - tally.loaded - tally.failed  # only if the load was cut short
     if as_json:
         document: dict[str, Any] = {
             "read": tally.read,
             "loaded": tally.loaded,
             "failed": tally.failed,
+            "unfinished": unfinished,
             "seconds": round(seconds, 3),
             "records_per_second": round(rate, 1),
             "failures": [{"line": line, "reason": reason} for line, reason in tally.failures],
@@ -149,5 +151,6 @@ def _report(tally: Tally, seconds: float, *, as_json: bool) -> None:
         print(f"... and {tally.failed - FAILURES_PRINTED_MAX} more", file=sys.stderr)
     print(
         f"{tally.loaded:,} of {tally.read:,} records loaded, {tally.failed:,} failed,"
-        f" in {seconds:.1f} s ({rate:,.0f} records/s)"
+        + (f" {unfinished:,} cut short," if unfinished else "")
+        + f" in {seconds:.1f} s ({rate:,.0f} records/s)"
     )
