@@ -31,7 +31,9 @@ SURELY_NOT_PROPOSED = frozenset(
     }
 )
 
-STEPS = 350
+TEXT = "x" * 300
+
+STEPS = 450
 DOWN_MAX = 1
 """Nodes that are down or full at a time; cuts come on top."""
 
@@ -81,14 +83,14 @@ class RandomRun:
 
     def step(self) -> None:
         choices = {
-            self.begin: 30,
+            self.begin: 35,
             self.send_again: 20,
             self.read: 8,
             self.let_something_happen: 60,
             self.settle: 6,
             self.tick: 25,
             self.hold_or_release_link: 6,
-            self.cut_or_heal: 2,
+            self.cut_or_heal: 1,
             self.crash: 2,
             self.restart: 4,
             self.hold_or_release_log: 6,
@@ -113,7 +115,7 @@ class RandomRun:
             if before is not None and not before.acknowledged:
                 return
             value = before.value + 1 if before else 1
-            operation = Operation(kind, name, put(name, n=value), value)
+            operation = Operation(kind, name, put(name, n=value, text=TEXT), value)
             self.register_of[name] = operation
         else:
             name = self.rng.choice(LOCKS)
@@ -249,6 +251,7 @@ class RandomRun:
                 operation.acknowledged = operation.settled = True
             elif outcome is Outcome.CONDITION_FAILED:
                 assert operation.kind == "lock"
+                self.check_taken(operation.name, request.node_id)
                 operation.failed = operation.settled = True
             elif outcome is Outcome.UNKNOWN:
                 operation.proposed_perhaps = True
@@ -264,6 +267,11 @@ class RandomRun:
                 assert read.at_least <= number(read.request.payload) <= sent
             else:
                 assert read.request.outcome in SURELY_NOT_PROPOSED
+
+    def check_taken(self, name: str, node_id: int) -> None:
+        """Who says that a lock is taken has applied the write that took it."""
+        node = self.cluster.nodes[node_id]
+        assert not node.is_up or node.replica().machine.image(key(name))
 
     def finish(self) -> None:
         """Heal everything, let the clients that still wait have their way, and add up."""
@@ -300,7 +308,7 @@ class RandomRun:
             newest = self.register_of.get(name)
             if newest is not None:
                 assert newest.acknowledged
-                assert items[key(name)] == image(name, n=newest.value)
+                assert items[key(name)] == image(name, n=newest.value, text=TEXT)
         for name in LOCKS:
             tries = [each for each in self.operations if each.name == name]
             holders = [each for each in tries if each.acknowledged]

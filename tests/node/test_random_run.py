@@ -23,7 +23,7 @@ SEED_COUNT = int(os.environ.get("QUORATE_NODE_SEEDS", "30"))
 @pytest.fixture(autouse=True)
 def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut logs early, so that snapshots are needed."""
-    monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 6_000)
+    monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 4_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 2)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 4)
     monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=500))
