@@ -87,9 +87,9 @@ class Recorder:
         if not read.ok:
             return
         expected, new = _value(read), self._new_value()
-        if expected is None:
-            condition, values = "attribute_not_exists(#v)", None
-        else:
+        condition = "attribute_not_exists(#v)"
+        values: dict[str, object] | None = None
+        if expected is not None:
             condition, values = "#v = :expected", {":expected": {"N": str(expected)}}
         answer = await self._put(name, new, condition, values)
         if answer.code == "ConditionalCheckFailedException":
