@@ -1,0 +1,1 @@
+"""Benches: each starts a local cluster of its own, measures, prints a table and keeps JSON."""
