@@ -33,6 +33,10 @@ DEADLINE_SECONDS_DEFAULT: Final = 10.0
 OPEN_CALLS_MAX_DEFAULT: Final = 8192
 """Most calls in flight; more wait their turn. Ours."""
 
+ATTEMPT_SECONDS_MIN: Final = 0.1
+"""Time an attempt must have left to be worth making. Ours: one that is not answered in time turns
+"surely not done" into "unknown"."""
+
 REQUEST_ID_BYTES: Final = 16
 """Length of a request id. Source: api.proto, PipelineRequest."""
 
@@ -146,7 +150,7 @@ class Caller:
             failures += 1
             trouble = self._trouble(call, status, response)
             pause = backoff_seconds(failures, self.rng)
-            if pipeline.loop.time() + pause >= call.deadline:
+            if pipeline.loop.time() + pause + ATTEMPT_SECONDS_MIN > call.deadline:
                 break
             await asyncio.sleep(pause)
         raise self._gave_up(call, allowed, trouble)

@@ -212,7 +212,7 @@ def test_a_write_that_ends_in_server_errors_is_reported_as_unknown() -> None:
         router = FakeRouter(lambda _received: failure(500, "InternalServerError"))
         async with serving(router) as address, Client(address) as client:
             with pytest.raises(OutcomeUnknown):
-                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.2)
+                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.8)
 
     run(story())
 
@@ -225,7 +225,7 @@ def test_once_unknown_a_write_stays_unknown_when_later_attempts_surely_failed() 
         )
         async with serving(router) as address, Client(address) as client:
             with pytest.raises(OutcomeUnknown):
-                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.3)
+                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.8)
 
     run(story())
 
@@ -235,7 +235,7 @@ def test_a_write_that_was_surely_never_done_is_not_called_unknown() -> None:
         router = FakeRouter(lambda _received: failure(503, "ServiceUnavailable", "no leader"))
         async with serving(router) as address, Client(address) as client:
             with pytest.raises(DeadlineExceeded, match="no leader"):
-                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.2)
+                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.8)
 
     run(story())
 
@@ -254,7 +254,7 @@ def test_throttling_until_the_deadline_is_reported_as_throttling() -> None:
         router = FakeRouter(lambda _received: failure(400, "ThrottlingException", "slow down"))
         async with serving(router) as address, Client(address) as client:
             with pytest.raises(Throttled, match="slow down"):
-                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.2)
+                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.8)
 
             assert len(router.received) > 1
 
