@@ -233,6 +233,7 @@ class Host:
             configuration=Configuration.decode(state.configuration),
             log=self._log.reader(group),
             applied=state.applied_index,
+            applied_term=state.applied_term,
             rng=self._rng,
         )
 

@@ -30,7 +30,7 @@ from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.codec import decode_catalog
 from quorate.cluster.placement import place_partitions
 from quorate.v1 import node_pb2, node_pb2_grpc
-from raft.types import Message, Role
+from raft.types import Message, RecoveryRefused, Role
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,6 +97,8 @@ class ProcessShell:
         """
         try:
             return act(*arguments, **named)
+        except RecoveryRefused as error:
+            die(STORAGE_ERROR_EXIT, "data_lost", error=error)
         except Exception as error:  # noqa: BLE001 - see above
             traceback.print_exc()
             die(BUG_EXIT, "bug", error=repr(error))
@@ -152,7 +154,7 @@ class ProcessShell:
     async def run(self, stop: asyncio.Event) -> None:
         """Take part in the cluster until `stop` is set; then hand leaderships over."""
         voters = catalog_voters(list(self._nodes.values()))
-        self.host.recover(voters)
+        self.call(self.host.recover, voters)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             running = [tasks.create_task(link.run()) for link in self._links.values()]
