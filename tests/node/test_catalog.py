@@ -53,6 +53,25 @@ def test_partitions_of_the_first_catalog_get_replicas_and_preferred_leaders(
     cluster.close()
 
 
+def test_node_that_missed_the_first_catalog_gets_its_replicas_later(directory: Path) -> None:
+    """What its peers sent for groups it did not know is lost, and sent again."""
+    cluster = Cluster(directory)
+    cluster.tick_until(lambda: cluster.serving(CATALOG_GROUP))
+    cluster.cut(3)
+    cluster.change(Bootstrap(new_id(), first_catalog(partitions=2)))
+    cluster.tick_until(lambda: cluster.serving(1) and cluster.serving(2))
+    cluster.create_table("table-1")
+    cluster.done(put("a"), at=cluster.leader(cluster.partition_of(key("a"))).id)
+    assert sorted(cluster.nodes[3].host.replicas) == [0]
+
+    cluster.heal()
+    cluster.tick(60)
+
+    for group in (1, 2):
+        cluster.assert_replicas_equal(group)
+    cluster.close()
+
+
 def test_created_table_is_known_to_every_node(cluster: Cluster) -> None:
     cluster.create_table("other")
 
