@@ -27,7 +27,12 @@ from node.machine.catalog import CatalogResult
 from node.peers import CLUSTER_ID, INCARNATION, NODE_ID
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
-from node.snapshots import RECEIVING_MAX, BrokenSnapshot, receive_snapshot
+from node.snapshots import (
+    RECEIVING_MAX,
+    BrokenSnapshot,
+    discard_leftovers,
+    receive_snapshot,
+)
 from node.storage.identity import Identity
 from quorate.cluster.codec import encode_catalog
 from quorate.v1 import node_pb2, node_pb2_grpc
@@ -54,6 +59,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         """Answer only Identify until `shell` is set."""
         self._identity = identity
         self._snapshots = data_dir / "snapshots"
+        discard_leftovers(self._snapshots)
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
         self._receiving = 0

@@ -175,6 +175,12 @@ class ReceivedSnapshot:
                 yield file.read(key_length), file.read(image_length)
 
 
+def discard_leftovers(directory: Path) -> None:
+    """Delete what a process that was killed had received. Before anything is received."""
+    for path in directory.glob("*.snapshot"):
+        path.unlink()
+
+
 async def receive_snapshot(
     chunks: AsyncIterator[node_pb2.SnapshotChunk], directory: Path, receiver: int
 ) -> ReceivedSnapshot:

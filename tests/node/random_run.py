@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from node.codec import Outcome
+from node.catalog_replica import CATALOG_GROUP
+from node.codec import CreateTable, Outcome
 from raft.types import Role
-from tests.node.builders import Write, add, image, key, number, put, put_if_absent
-from tests.node.harness import NODES, PARTITION, Cluster, Request
+from tests.node.builders import Write, add, image, key, new_id, number, put, put_if_absent
+from tests.node.harness import NODES, CatalogRequest, Cluster, Request
 
 COUNTERS = [f"counter{place}" for place in range(3)]
 REGISTERS = [f"register{place}" for place in range(4)]
+TABLES = [f"made{place}" for place in range(6)]
 LOCKS = [f"lock{place}" for place in range(6)]
 
 SURELY_NOT_PROPOSED = frozenset(
@@ -32,6 +34,8 @@ SURELY_NOT_PROPOSED = frozenset(
 )
 
 TEXT = "x" * 300
+
+GROUPS = (CATALOG_GROUP, 1, 2)
 
 STEPS = 450
 DOWN_MAX = 1
@@ -62,6 +66,15 @@ class Read:
     request: Request
 
 
+@dataclass(slots=True, eq=False)
+class Command:
+    """A table that a client wants. `request` is None once it has its answer."""
+
+    create: CreateTable
+    request: CatalogRequest | None
+    refused: bool = False
+
+
 @dataclass
 class RandomRun:
     """One run. `counts` tells what happened, to see that chance has not slept."""
@@ -70,6 +83,7 @@ class RandomRun:
     rng: Random
     operations: list[Operation] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     register_of: dict[str, Operation] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -86,6 +100,7 @@ class RandomRun:
             self.begin: 35,
             self.send_again: 20,
             self.read: 8,
+            self.change_catalog: 5,
             self.let_something_happen: 60,
             self.settle: 6,
             self.tick: 25,
@@ -127,7 +142,8 @@ class RandomRun:
     def send(self, operation: Operation) -> None:
         """Send to the node that seems to lead, or to any."""
         up = self.cluster.up()
-        leaders = [node for node in up if node.replica().core.role is Role.LEADER]
+        group = self.cluster.partition_of(operation.write.key)
+        leaders = [node for node in up if node.replica(group).core.role is Role.LEADER]
         node = self.rng.choice(leaders or up) if self.rng.random() < 0.9 else self.rng.choice(up)
         (operation.request,) = self.cluster.write(operation.write, at=node.id)
 
@@ -139,6 +155,17 @@ class RandomRun:
             if operation.request is not None and operation.request.outcome is None:
                 operation.proposed_perhaps = True  # and its answer is not waited for any more
             self.send(operation)
+
+    def change_catalog(self) -> None:
+        """Ask for a new table, or once more for one that is not answered or not made."""
+        node = self.rng.choice(self.cluster.up())
+        waiting = [command for command in self.commands if command.request is not None]
+        if waiting and self.rng.random() < 0.7:
+            command = self.rng.choice(waiting)
+            command.request = self.cluster.command(command.create, at=node.id)
+            return
+        create = CreateTable(new_id(), self.rng.choice(TABLES), b"{}")
+        self.commands.append(Command(create, self.cluster.command(create, at=node.id)))
 
     def read(self) -> None:
         name = self.rng.choice(COUNTERS)
@@ -232,7 +259,7 @@ class RandomRun:
 
     def hand_over(self) -> None:
         node = self.rng.choice(self.cluster.up())
-        node.host.transfer_leadership(PARTITION, self.rng.choice(NODES))
+        node.host.transfer_leadership(self.rng.choice(GROUPS), self.rng.choice(NODES))
 
     # The model
 
@@ -259,6 +286,11 @@ class RandomRun:
                 assert outcome in SURELY_NOT_PROPOSED
             if not operation.settled and operation.kind == "add" and self.rng.random() < 0.1:
                 operation.settled = True  # this client gives up
+        for command in self.commands:
+            if command.request is not None and command.request.outcome is Outcome.OK:
+                command.refused = bool(command.request.result.refusal)
+                command.request = None
+                self.counts["command"] += 1
         for read in [read for read in self.reads if read.request.outcome is not None]:
             self.reads.remove(read)
             if read.request.outcome is Outcome.OK:
@@ -271,7 +303,8 @@ class RandomRun:
     def check_taken(self, name: str, node_id: int) -> None:
         """Who says that a lock is taken has applied the write that took it."""
         node = self.cluster.nodes[node_id]
-        assert not node.is_up or node.replica().machine.image(key(name))
+        group = self.cluster.partition_of(key(name))
+        assert not node.is_up or node.replica(group).machine.image(key(name))
 
     def finish(self) -> None:
         """Heal everything, let the clients that still wait have their way, and add up."""
@@ -280,7 +313,7 @@ class RandomRun:
             if operation.request is not None:
                 operation.proposed_perhaps = True
         cluster.heal()
-        cluster.tick_until(cluster.serving)
+        cluster.tick_until(self.all_serving)
         cluster.tick(20)
         for operation in self.operations:
             for _ in range(100):
@@ -291,14 +324,39 @@ class RandomRun:
                 self.note_answers()
                 cluster.tick()
             assert operation.settled
-        cluster.tick_until(cluster.serving)
+        for command in self.commands:
+            for _ in range(100):
+                if command.request is None:
+                    break
+                command.request = cluster.command(command.create)
+                cluster.run()
+                self.note_answers()
+                cluster.tick()
+        cluster.tick_until(self.all_serving)
         cluster.tick(20)
-        cluster.assert_replicas_equal()
+        for group in GROUPS[1:]:
+            cluster.assert_replicas_equal(group)
+        self.check_tables()
         self.check_items()
         self.check_retries()
 
+    def all_serving(self) -> bool:
+        return all(map(self.cluster.serving, GROUPS))
+
+    def all_items(self) -> dict[bytes, bytes]:
+        return self.cluster.items_at(NODES[0], 1) | self.cluster.items_at(NODES[0], 2)
+
+    def check_tables(self) -> None:
+        """Every name has one table, made once, the same on every node."""
+        first, *others = [node.host.catalog for node in self.cluster.up()]
+        assert others == [first, first]
+        made = [command for command in self.commands if not command.refused]
+        assert len({command.create.name for command in made}) == len(made)
+        assert [table.id for table in first.tables] == list(range(1, 2 + len(made)))
+        assert {table.name for table in first.tables[1:]} == {c.create.name for c in made}
+
     def check_items(self) -> None:
-        items = self.cluster.items_at(NODES[0])
+        items = self.all_items()
         for name in COUNTERS:
             adds = [each for each in self.operations if each.name == name]
             low = sum(each.acknowledged for each in adds)
@@ -315,25 +373,26 @@ class RandomRun:
             assert len(holders) == (1 if tries else 0)
             if holders:
                 assert items[key(name)] == image(name, n=holders[0].value)
-        sizes = self.cluster.nodes[NODES[0]].replica().machine.table_sizes
-        assert sizes.get(1, (0, 0))[0] == len(items)
+        machines = [self.cluster.nodes[NODES[0]].replica(group).machine for group in GROUPS[1:]]
+        assert sum(m.table_sizes.get(1, (0, 0))[0] for m in machines) == len(items)
 
     def check_retries(self) -> None:
         """Everything acknowledged, sent once more, gets its answer and changes nothing."""
-        before = self.cluster.items_at(NODES[0])
+        before = self.all_items()
         for operation in self.operations:
             if operation.acknowledged:
-                (request,) = self.cluster.do(operation.write)
+                group = self.cluster.partition_of(operation.write.key)
+                (request,) = self.cluster.do(operation.write, at=self.cluster.leader(group).id)
                 assert request.outcome is Outcome.OK
         self.cluster.tick(2)
-        assert self.cluster.items_at(NODES[0]) == before
+        assert self.all_items() == before
 
 
 def run_seed(directory: Path, seed: int) -> Counter[str]:
     """Run one seed and return what happened."""
     cluster = Cluster(directory, seed=seed)
     try:
-        cluster.bootstrap(partitions=1)
+        cluster.bootstrap(partitions=2)
         run = RandomRun(cluster, Random(seed))
         run.run()
         run.counts["snapshot"] = cluster.snapshot_count

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from node import snapshots
+from node.server import NodeServicer
 from node.snapshots import BrokenSnapshot, ReceivedSnapshot, receive_snapshot
+from node.storage.identity import Identity
 from quorate.v1 import node_pb2
 from raft.types import Message, MessageType
 from tests.node.builders import key, put
@@ -110,6 +112,20 @@ def test_chunk_after_the_last_one_is_refused(
     with pytest.raises(BrokenSnapshot, match="after the last"):
         received.add(chunks[-1], 3)
     received.discard()
+
+
+def test_what_a_killed_process_had_received_is_deleted_at_the_next_start(
+    chunks: list[node_pb2.SnapshotChunk], tmp_path: Path
+) -> None:
+    """Nobody would ever use it, and each may be as large as a partition."""
+    half = ReceivedSnapshot(tmp_path / "snapshots")
+    half.add(chunks[0], 3)
+    half._file.close()
+    identity = Identity("cluster", 3, "n3", "az-3", "incarnation")
+
+    NodeServicer(identity, tmp_path)
+
+    assert list((tmp_path / "snapshots").iterdir()) == []
 
 
 def test_view_is_consistent_while_the_tree_changes(
