@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -28,6 +29,8 @@ from quorate.demo.raw_http import RawConnection, dynamodb_request
 from quorate.v1 import api_pb2, api_pb2_grpc
 
 KINDS = ("http", "pipeline", "unary")
+ETCD = "etcd"
+"""The same load on etcd's HTTP gateway, for `bench.etcd` to compare with."""
 FILLER = "0123456789abcdef" * 16
 
 
@@ -77,19 +80,38 @@ def percentiles(latencies: Sequence[float]) -> dict[str, float]:
     }
 
 
+def put_request(table: str, item: dict[str, Any], host: str) -> bytes:
+    """Return a PutItem request."""
+    body = orjson.dumps({"TableName": table, "Item": item})
+    return dynamodb_request("PutItem", body, host=host)
+
+
+def etcd_request(table: str, item: dict[str, Any], host: str) -> bytes:
+    """Return a put of the same key and of as many bytes."""
+    key = base64.b64encode(f"{table}/{item['id']['S']}".encode()).decode()
+    value = base64.b64encode(FILLER[:240].encode() + os.urandom(30)).decode()
+    body = orjson.dumps({"key": key, "value": value})
+    head = (
+        f"POST /v3/kv/put HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 async def load_http(
     options: argparse.Namespace, items: Items, measured: Measured
 ) -> Callable[[], None]:
     """Start the connections; return what closes them."""
     loop = asyncio.get_running_loop()
     host, _, port = options.address.rpartition(":")
+    request_of = etcd_request if options.kind == ETCD else put_request
     started: dict[RawConnection, float] = {}
     connections: list[RawConnection] = []
 
     def send(connection: RawConnection) -> None:
-        body = orjson.dumps({"TableName": options.table, "Item": items.next_item()})
+        request = request_of(options.table, items.next_item(), host)
         started[connection] = time.perf_counter()
-        connection.send(dynamodb_request("PutItem", body, host=host))
+        connection.send(request)
 
     def answered(connection: RawConnection, status: int, body: bytes) -> None:
         del body
@@ -170,7 +192,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     workers: list[asyncio.Task[None]] = []
     async with contextlib.AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        if options.kind == "http":
+        if options.kind in ("http", ETCD):
             close = await load_http(options, items, measured)
             stack.callback(close)
         elif options.kind == "pipeline":
@@ -217,7 +239,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Run one load."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--kind", choices=(*KINDS, ETCD), required=True)
     parser.add_argument("--address", required=True, help="host:port")
     parser.add_argument("--table", required=True)
     parser.add_argument("--connections", type=int, required=True)
