@@ -81,6 +81,7 @@ class Replica:
         self._reads: list[PendingRead] = []
         self._rounds: dict[int, list[PendingRead]] = {}
         self._confirmed: list[tuple[int, list[PendingRead]]] = []
+        self._read_count = 0  # in all three
 
     @property
     def transferring(self) -> bool:
@@ -136,10 +137,11 @@ class Replica:
         """Serve a read once this node has proved that it leads and has applied enough."""
         if self.core.role is not Role.LEADER or self.installing:
             read.refuse(Outcome.NOT_LEADER)
-        elif len(self._reads) >= WAITING_MAX:
+        elif self._read_count >= WAITING_MAX:
             read.refuse(Outcome.OVERLOADED)
         else:
             self._reads.append(read)
+            self._read_count += 1
 
     def start_reads(self) -> None:
         """Begin one ReadIndex round for all reads that wait."""
@@ -149,12 +151,12 @@ class Replica:
         try:
             self._rounds[self.core.read_index()] = reads
         except NotLeader:
-            _refuse(reads, Outcome.NOT_LEADER)
+            self._refuse_reads(reads)
 
     def reads_confirmed(self, confirmed: Sequence[tuple[int, int]], dropped: Sequence[int]) -> None:
         """Serve rounds whose index is applied, keep the others until it is."""
         for read_id in dropped:
-            _refuse(self._rounds.pop(read_id, ()), Outcome.NOT_LEADER)
+            self._refuse_reads(self._rounds.pop(read_id, ()))
         for read_id, index in confirmed:
             reads = self._rounds.pop(read_id, None)
             if reads:
@@ -169,6 +171,7 @@ class Replica:
         waiting = []
         for index, reads in self._confirmed:
             if index <= applied:
+                self._read_count -= len(reads)
                 for read in reads:
                     read.serve(self)
             else:
@@ -202,7 +205,13 @@ class Replica:
         waiting = [self._reads, *self._rounds.values(), *(reads for _, reads in self._confirmed)]
         self._reads, self._rounds, self._confirmed = [], {}, []
         for reads in waiting:
-            _refuse(reads, Outcome.NOT_LEADER)
+            self._refuse_reads(reads)
+        assert self._read_count == 0
+
+    def _refuse_reads(self, reads: Sequence[PendingRead]) -> None:
+        self._read_count -= len(reads)
+        for read in reads:
+            read.refuse(Outcome.NOT_LEADER)
 
 
 class PartitionReplica(Replica):
@@ -454,8 +463,3 @@ def _keep(write: WaitingWrite, now: float) -> bool:
 def _give(answers: Sequence[StateAnswer]) -> None:
     for answer in answers:
         answer.stream.answer(answer.slot, answer.outcome, 0, answer.payload)
-
-
-def _refuse(reads: Sequence[PendingRead], outcome: Outcome) -> None:
-    for read in reads:
-        read.refuse(outcome)

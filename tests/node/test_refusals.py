@@ -129,6 +129,25 @@ def test_more_strong_reads_than_may_wait_are_refused(
     assert outcomes(requests) == [Outcome.OK] * 2 + [Outcome.OVERLOADED] * 2
 
 
+def test_reads_in_a_round_that_waits_count_against_the_bound(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn moves them on, but without a quorum none is answered."""
+    monkeypatch.setattr(replica, "WAITING_MAX", 2)
+    cluster.hold((2, 1), (3, 1))
+
+    requests = []
+    for place in range(4):
+        requests += cluster.get(key(f"k{place}"))
+        cluster.run()
+    cluster.release()
+    again = cluster.get(key("k0")) + cluster.get(key("k1"))
+    cluster.run()
+
+    assert outcomes(requests) == [Outcome.OK] * 2 + [Outcome.OVERLOADED] * 2
+    assert outcomes(again) == [Outcome.OK] * 2
+
+
 def test_writes_are_refused_while_the_memtable_is_too_large(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

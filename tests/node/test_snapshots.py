@@ -215,6 +215,24 @@ def test_snapshot_refused_for_lack_of_room_is_taken_again(cluster: Cluster) -> N
     assert_caught_up(cluster)
 
 
+def test_log_reset_that_finds_the_disk_full_is_written_later(cluster: Cluster) -> None:
+    """The items are installed already: the replica waits until its log may follow."""
+    node = hold_install(cluster)
+    node.log_held = True
+    node.run_job()
+    cluster.run()
+    node.disk_full = True
+    node.finish_log_write()
+    cluster.tick(10)
+    assert node.replica().installing
+
+    node.disk_full = node.log_held = False
+    cluster.run()
+
+    assert not node.replica().installing
+    assert_caught_up(cluster)
+
+
 def test_new_term_while_a_snapshot_is_installed_is_written_with_the_log_reset(
     cluster: Cluster,
 ) -> None:
