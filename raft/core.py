@@ -168,7 +168,7 @@ class RaftCore:
         self.reads: list[tuple[int, int]] = []
         self._dropped_reads: list[int] = []
         self._read_count = 0
-        self.read_sequence = 0  # newest read round; never goes back while this object lives
+        self.read_sequence = 1  # newest read round; never goes back while this object lives
 
         self.snapshot: SnapshotMeta | None = None  # newest the host can send
         self.snapshot_wanted = False

@@ -99,6 +99,8 @@ def on_heartbeat(core: "RaftCore", message: Message) -> None:
     """
     if core.commit < message.commit <= core.log.last_index and core.installing is None:
         core.commit_to(message.commit)
+    if not message.sequence:
+        return  # news of a commit: no answer is wanted
     core.send_durable(
         Message(
             MessageType.HEARTBEAT_REPLY,

@@ -191,10 +191,7 @@ class Leadership:
                 self.read(read_id)
         self._configuration_committed()
         if core.leadership is self:
-            if core.config.tell_commit_at_once:
-                self.tell_commit()
-            else:
-                core.wake_at_next_tick()
+            core.wake_at_next_tick()
         return True
 
     def _configuration_committed(self) -> None:
@@ -215,13 +212,11 @@ class Leadership:
             core.become_follower(core.term, NO_NODE)
 
     def tell_commit(self) -> None:
-        """Send a heartbeat to the followers that have not been told the newest commit index."""
+        """Send it to the followers that have not been told the newest commit index."""
+        commit = self._core.commit
         for progress in self._others:
-            self._tell_commit_to(progress)
-
-    def _tell_commit_to(self, progress: Progress) -> None:
-        if progress.commit_told < min(self._core.commit, progress.match):
-            self._send_heartbeat(progress)
+            if progress.commit_told < min(commit, progress.match):
+                self._send_heartbeat(progress, sequence=0)
 
     # Replication
 
@@ -241,7 +236,7 @@ class Leadership:
             self._round_due = False
             for progress in self._others:
                 if self._core.configurations.current.is_voter(progress.node_id):
-                    self._send_heartbeat(progress)
+                    self._send_heartbeat(progress, sequence=self._core.read_sequence)
 
     def _wake(self) -> None:
         self._flush_due = True
@@ -368,8 +363,6 @@ class Leadership:
             self._wake()
         if advanced and self._maybe_commit() and self._core.leadership is not self:
             return
-        if self._core.config.tell_commit_at_once:
-            self._tell_commit_to(progress)
         if progress.node_id == self.transferee and progress.match == log.last_index:
             self._send_timeout_now(progress.node_id)
 
@@ -433,10 +426,13 @@ class Leadership:
             core.note("transfer_aborted", self.transferee)
             self.transferee = NO_NODE
         for progress in self._others:
-            self._send_heartbeat(progress)
+            self._send_heartbeat(progress, sequence=core.read_sequence)
 
-    def _send_heartbeat(self, progress: Progress) -> None:
-        """Send a heartbeat; its commit index is one the follower surely holds."""
+    def _send_heartbeat(self, progress: Progress, *, sequence: int) -> None:
+        """Send a heartbeat; its commit index is one the follower surely holds.
+
+        `sequence` is the newest read round, which the answer confirms; 0 asks for no answer.
+        """
         core = self._core
         commit = min(core.commit, progress.match)
         progress.commit_told = max(progress.commit_told, commit)
@@ -447,7 +443,7 @@ class Leadership:
                 progress.node_id,
                 core.term,
                 commit=commit,
-                sequence=core.read_sequence,
+                sequence=sequence,
             )
         )
         core.dirty = True

@@ -42,7 +42,7 @@ class MessageType(IntEnum):
 
     APPEND = 1  # leader: entries after (index, log_term); also tells `commit`
     APPEND_REPLY = 2  # match up to `index`; or reject of `index`, with (hint, hint_term)
-    HEARTBEAT = 3  # leader: term, commit (never above the follower's match), sequence
+    HEARTBEAT = 3  # leader: term, commit (at most the follower's match), sequence (0: no answer)
     HEARTBEAT_REPLY = 4  # term and the sequence heard
     PRE_VOTE = 5  # would you vote for me in `term`; my log ends at (index, log_term)
     PRE_VOTE_REPLY = 6  # granted: term asked for; reject: own term
@@ -273,9 +273,6 @@ class RaftConfig:
     """Bytes of the log's tail that stay in memory once applied. Ours."""
     trace_count_max: int = 64
     """Events kept in `RaftCore.trace`. Ours."""
-    tell_commit_at_once: bool = False
-    """Whether followers are told of a new commit index at once instead of by the next append or
-    at the next tick. At once costs a message a follower and commit."""
 
     def __post_init__(self) -> None:
         """Check the numbers against each other."""

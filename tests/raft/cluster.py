@@ -38,7 +38,6 @@ class Settings(TypedDict, total=False):
     committed_bytes_max: int
     uncommitted_bytes_max: int
     cache_bytes_max: int
-    tell_commit_at_once: bool
 
 
 State = tuple[tuple[int, bytes], ...]
@@ -116,8 +115,11 @@ class Disk:
 class Node:
     """One replica with the least host around it."""
 
-    def __init__(self, config: RaftConfig, disk: Disk, rng: Random) -> None:
+    def __init__(
+        self, config: RaftConfig, disk: Disk, rng: Random, *, tells_news: bool = False
+    ) -> None:
         self.config = config
+        self.tells_news = tells_news
         self.disk = disk
         self.rng = rng
         self.snapshots: dict[int, State] = {}
@@ -182,8 +184,9 @@ class Node:
         self.dropped_reads += ready.dropped_reads
         self.role_changes += ready.role_changed
         self.snapshot_wanted = self.snapshot_wanted or ready.snapshot_wanted
+        news = self.core.take_news() if self.tells_news and self.writing is None else []
         check_core(self.core)
-        return ready.send_now
+        return ready.send_now + news
 
     def apply(self, entry: Entry) -> None:
         """Apply one committed entry; it must be durable here."""
@@ -256,11 +259,13 @@ class Cluster:
         learners: Sequence[int] = (),
         strangers: Sequence[int] = (),
         seed: int = 1,
+        tells_news: bool = False,
         **settings: Unpack[Settings],
     ) -> None:
         self.rng = Random(seed)
         self.configuration = Configuration(tuple(voters), learners=tuple(learners))
         self.settings = settings
+        self.tells_news = tells_news
         self.nodes: dict[int, Node] = {}
         self.messages: list[Message] = []
         self.log_of_messages: list[Message] = []
@@ -274,7 +279,9 @@ class Cluster:
     def add(self, node_id: int, configuration: Configuration) -> Node:
         """Start a node with an empty disk."""
         config = RaftConfig(node_id=node_id, **self.settings)
-        self.nodes[node_id] = Node(config, Disk(configuration), self.rng)
+        self.nodes[node_id] = Node(
+            config, Disk(configuration), self.rng, tells_news=self.tells_news
+        )
         return self.nodes[node_id]
 
     def core(self, node_id: int) -> RaftCore:

@@ -38,7 +38,7 @@ class SimulatedNode(Node):
 
     def __init__(self, world: "World", config: RaftConfig, disk: Disk) -> None:
         self.world = world
-        super().__init__(config, disk, world.rng)
+        super().__init__(config, disk, world.rng, tells_news=world.rng.random() < 0.5)
 
     def apply(self, entry: Entry) -> None:
         """Apply one entry after comparing it with what others have applied there."""
@@ -74,7 +74,6 @@ class World:
         self.nodes: dict[int, SimulatedNode] = {}
         configuration = Configuration(self.voters)
         settings: Settings = {
-            "tell_commit_at_once": rng.random() < 0.5,
             "election_ticks_min": rng.choice((5, 10, 20)),
             "heartbeat_ticks": rng.choice((1, 2, 4)),
             "append_bytes_max": rng.choice((20, 1000)),

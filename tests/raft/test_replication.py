@@ -439,13 +439,16 @@ def test_followers_learn_a_commit_at_the_next_tick_or_append() -> None:
 
 
 def test_followers_may_be_told_a_commit_at_once() -> None:
-    """For hosts that would rather pay a message than a tick of lag."""
-    cluster = Cluster(tell_commit_at_once=True)
+    """A host at rest pays a message, which is not answered, rather than a tick of lag."""
+    cluster = Cluster(tells_news=True)
     cluster.elect(1)
+    cluster.log_of_messages.clear()
 
     cluster.propose(1, b"a")
 
     assert cluster.commands(2) == cluster.commands(3) == [b"a"]
+    assert len(messages_of(cluster, MessageType.HEARTBEAT)) == 2
+    assert not messages_of(cluster, MessageType.HEARTBEAT_REPLY)
 
 
 @pytest.mark.parametrize(

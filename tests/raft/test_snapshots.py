@@ -335,7 +335,7 @@ def test_nothing_is_appended_during_an_install() -> None:
         *step_synced(node, append(entries_of(2, low=2), index=1, log_term=1, term=2)),
         *step_synced(node, snapshot(9, 2, message_term=2)),
     ]
-    answered = step_synced(node, Message(MessageType.HEARTBEAT, 2, 1, 2, commit=3))
+    answered = step_synced(node, Message(MessageType.HEARTBEAT, 2, 1, 2, commit=3, sequence=1))
     node.core.campaign()
     node.core.step(Message(MessageType.TIMEOUT_NOW, 2, 1, 2))
 
