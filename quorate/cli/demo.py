@@ -22,7 +22,7 @@ def demo(
         ),
     ] = None,
     data_dir: DataDirOption = Path("data"),
-    records: Annotated[int, typer.Option(min=100, help="Most records to load.")] = 30_000,
+    records: Annotated[int, typer.Option(min=100, help="Most records to load.")] = 40_000,
     keep: Annotated[bool, typer.Option("--keep", help="Do not delete the demo's tables.")] = False,
     as_json: JsonOption = False,
 ) -> None:

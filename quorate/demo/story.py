@@ -38,7 +38,7 @@ from quorate.local.control import ControlRefused, NoSupervisor
 from quorate.local.processes import RouterPorts
 from quorate.local.topology import HOST
 
-RECORDS_DEFAULT: Final = 30_000
+RECORDS_DEFAULT: Final = 40_000
 
 KILL_AT: Final = 1 / 3
 RESTART_AT: Final = 2 / 3
