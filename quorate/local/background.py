@@ -33,6 +33,9 @@ READY_TIMEOUT_SECONDS_DEFAULT: Final = 60.0
 STOP_TIMEOUT_SECONDS: Final = 30.0
 """Longest wait for `quorate up` to end after SIGINT. Ours: above the supervisor's own bounds."""
 
+LINES_SHOWN: Final = 20
+"""Lines of a failed cluster's output and logs that are shown. Ours."""
+
 POLL_SECONDS: Final = 0.05
 """Between two looks at something that is about to happen. Ours."""
 
@@ -165,6 +168,16 @@ class BackgroundCluster:
         """Return what `quorate up` has printed."""
         return self.output_path.read_text(errors="replace")
 
+    def last_words(self) -> str:
+        """Return the end of what `quorate up` printed, and of the logs of what ended early."""
+        parts = [f"--- quorate up, data in {self.data_dir}:\n", *_tail(self.output_path)]
+        with contextlib.suppress(control.NoSupervisor, control.ControlRefused):
+            for process in self.processes().values():
+                if process.pid is None:
+                    parts.append(f"--- {process.name} {process.ended}:\n")
+                    parts += _tail(self.data_dir / "run" / f"{process.name}.log")
+        return "".join(parts)
+
     def wait_up(self, *, timeout_seconds: float = READY_TIMEOUT_SECONDS_DEFAULT) -> None:
         """Return when `quorate up` says that it is ready."""
         process = self.process
@@ -206,7 +219,9 @@ class BackgroundCluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop everything; politely, unless we are here because something failed."""
+        """Stop everything; politely, unless something failed: then its last words are shown."""
+        if kind is not None and issubclass(kind, Exception):
+            sys.stderr.write(self.last_words())
         self.stop(signal.SIGINT if kind is None else signal.SIGKILL)
 
     # --- Where ----------------------------------------------------------------------------------
@@ -346,6 +361,13 @@ class BackgroundCluster:
             timeout_seconds=timeout_seconds,
         )
         return self.processes()[name].ended
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines(keepends=True)[-LINES_SHOWN:]
+    except OSError as error:
+        return [f"{error}\n"]
 
 
 def _ports_in(listens: str) -> dict[str, int]:
