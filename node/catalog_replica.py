@@ -69,9 +69,9 @@ class CatalogReplica(Replica):
         else:
             self._waiting.append(_Command(payload, answer))
 
-    def start_waiting(self, now: float, time_ms: int) -> None:
+    def start_waiting(self, now: float) -> None:
         """Propose the commands that wait, each as one entry."""
-        del now, time_ms  # a catalog command has no deadline of its own and no time
+        del now  # a catalog command has no deadline of its own
         if not self._waiting or not self.core.may_evaluate or self.transferring:
             return
         waiting, self._waiting = self._waiting, []
@@ -114,8 +114,9 @@ class CatalogReplica(Replica):
         while self._proposed:
             self._proposed.popleft().answer(Outcome.UNKNOWN, NO_RESULT)
 
-    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
+    def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Return what stores the whole catalog."""
+        del now
         state, encoded = self.state(), self.machine.encode()
         return lambda: ReplicaCheckpoint(self.group, state, (), (STATE_GENERATION, encoded))
 

@@ -6,7 +6,7 @@ followers that were away for a while; one that was away longer gets a snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from node.replica import PartitionReplica, PendingCheckpoint, Replica
@@ -41,8 +41,15 @@ class Shell(Protocol):
 class Checkpointer:
     """One checkpoint at a time; also purges dropped tables, in slices between checkpoints."""
 
-    def __init__(self, log: LogStore, items: ItemStore, shell: Shell) -> None:
-        """Start with nothing under way."""
+    def __init__(
+        self,
+        replicas: Mapping[int, Replica],
+        log: LogStore,
+        items: ItemStore,
+        shell: Shell,
+    ) -> None:
+        """Start with nothing under way; `replicas` is the host's, by group."""
+        self._replicas = replicas
         self._log = log
         self._items = items
         self._shell = shell
@@ -63,41 +70,43 @@ class Checkpointer:
         """Know which tables are live, and checkpoint soon: new replicas must not be forgotten."""
         self._catalog = catalog
         self._hurried = True
-        self._purge_more = True
 
-    def maybe_start(self, replicas: Mapping[int, Replica], now: float) -> None:
+    def maybe_start(self, now: float) -> None:
         """Start a checkpoint if one is due."""
         if self._running:
             return
         memtable_bytes = sum(
             replica.machine.memtable_bytes
-            for replica in replicas.values()
+            for replica in self._replicas.values()
             if isinstance(replica, PartitionReplica)
         )
         if not (self._hurried or now >= self._due_at or memtable_bytes > MEMTABLES_BYTES_MAX):
+            if self._purge_more:
+                self._run([])
             return
         self._due_at = now + INTERVAL_SECONDS
         self._hurried = False
-        self.start(replicas)
+        self.start(now)
 
-    def start(self, replicas: Mapping[int, Replica]) -> bool:
+    def start(self, now: float) -> bool:
         """Start a checkpoint of all that was applied; False if one is under way."""
         if self._running or not self._may_write_again():
             return False
         if not self._parts:
-            shares = [replica.checkpoint() for replica in replicas.values()]
+            shares = [replica.checkpoint(now) for replica in self._replicas.values()]
             self._parts = [share for share in shares if share is not None]
-        parts, purge = self._parts, self._purge_more
-        if not parts and not purge:
-            return True
+        self._run(self._parts)
+        return True
+
+    def _run(self, parts: Sequence[PendingCheckpoint]) -> None:
+        """Write the parts on the items store's thread, then purge a slice of dropped tables."""
         self._running = True
         more = [False]
 
         def job() -> None:
             if parts:
                 self._items.checkpoint([part.build() for part in parts])
-            if purge:
-                more[0] = self._purge()
+            more[0] = self._purge()
 
         def done(stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
             self._running = False
@@ -106,10 +115,9 @@ class Checkpointer:
                 self._shell.log("checkpoint_refused_disk_full")
                 return
             self._purge_more = more[0]
-            self._finish(replicas)
+            self._finish(parts)
 
         self._shell.write_items(job, done)
-        return True
 
     def _may_write_again(self) -> bool:
         """Whether what was refused before may be tried now, without what a snapshot replaced."""
@@ -125,15 +133,17 @@ class Checkpointer:
         """Whether a checkpoint is under way."""
         return self._running
 
-    def _finish(self, replicas: Mapping[int, Replica]) -> None:
+    def _finish(self, parts: Sequence[PendingCheckpoint]) -> None:
         self._items.refresh()
-        for part in self._parts:
+        if not parts:
+            return
+        for part in parts:
             part.drop()
             part.replica.checkpointed(part.meta)
         self._parts = []
-        self._cut_log(replicas)
+        self._cut_log()
 
-    def _cut_log(self, replicas: Mapping[int, Replica]) -> None:
+    def _cut_log(self) -> None:
         """Cut off the log's older half when it is too large.
 
         The mark is taken when the log is half full, so that a cut leaves half as the tail. While
@@ -147,7 +157,7 @@ class Checkpointer:
         if self._cut_mark is None:
             if size_bytes > LOG_BYTES_MAX // 2:
                 self._cut_mark = {
-                    group: replica.durable_applied for group, replica in replicas.items()
+                    group: replica.durable_applied for group, replica in self._replicas.items()
                 }
         elif size_bytes > LOG_BYTES_MAX:
             for group, index in self._cut_mark.items():

@@ -160,7 +160,6 @@ class WriteColumns:
     images: Sequence[bytes]
     request_ids: Sequence[bytes]
     units: Sequence[int]
-    time_ms: int
     answers: dict[bytes, bytes] = field(default_factory=dict)
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -172,7 +171,6 @@ def encode_write_entry(columns: WriteColumns) -> bytes:
         images=columns.images,
         request_ids=columns.request_ids,
         write_units=columns.units,
-        time_ms=columns.time_ms,
     )
     if columns.answers:
         for position, request_id in enumerate(columns.request_ids):
@@ -196,7 +194,6 @@ def decode_write_entry(payload: bytes) -> WriteColumns:
         images=list(entry.images),
         request_ids=request_ids,
         units=list(entry.write_units),
-        time_ms=entry.time_ms,
         answers={
             request_ids[position]: answer
             for position, answer in zip(entry.answer_of, entry.answers, strict=True)

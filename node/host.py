@@ -16,11 +16,13 @@ from typing import Final, Protocol
 
 from node.catalog_replica import CATALOG_GROUP, CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
-from node.codec import LeaderHint, Outcome, RoutedBatch, RoutedGets
+from node.codec import LeaderHint, RoutedBatch
+from node.intake import take_in
+from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
 from node.machine.dedupe import decode_generation
 from node.machine.partition import PartitionMachine
-from node.replica import GetReads, PartitionReplica, RangeRead, Replica
+from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
@@ -32,7 +34,6 @@ from raft.types import (
     HardState,
     Message,
     MessageType,
-    ProposalRefused,
     RaftConfig,
     Ready,
     Rng,
@@ -50,26 +51,12 @@ stepped before anybody campaigns. Ours."""
 STALL_SECONDS: Final = 2.0
 """A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
 
-BALANCE_SECONDS: Final = 1.0
-"""How often a leader looks whether the preferred replica could take over. Ours."""
-
-SETTLED_SECONDS: Final = 5.0
-"""How long a group must have had its leader before leadership is moved for balance. Ours."""
-
-FIRST_CAMPAIGN_TICKS: Final = 3
-"""When a preferred leader first campaigns, after its replica was made. Ours: its peers make
-theirs within some milliseconds."""
-
 
 class Shell(Protocol):
     """What the host needs of the world."""
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
-        ...
-
-    def wall_ms(self) -> int:
-        """Return the wall clock, milliseconds since the epoch."""
         ...
 
     def schedule_turn(self) -> None:
@@ -141,7 +128,7 @@ class Host:
         self._items = items
         self._rng = rng
         self._shell = shell
-        self.checkpointer = Checkpointer(log, items, shell)
+        self.checkpointer = Checkpointer(self.replicas, log, items, shell)
         self._dirty: dict[int, Replica] = {}
         self._held: dict[int, Replica] = {}
         self._streams: dict[RouteStream, None] = {}
@@ -152,10 +139,7 @@ class Host:
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
         self._live_tables: set[bytes] = set()
-        self._drained: set[int] = set()
-        self._campaigns: dict[int, int] = {}
-        self._settled: dict[int, float] = {}
-        self._balance_at = 0.0
+        self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
 
     # Start
 
@@ -204,7 +188,7 @@ class Host:
     def _add(self, replica: Replica, *, preferred: bool) -> None:
         self.replicas[replica.group] = replica
         if preferred:
-            self._campaigns[replica.group] = FIRST_CAMPAIGN_TICKS
+            self._leaderships.campaign_soon(replica.group)
         if replica.durable_applied:
             replica.core.set_snapshot(
                 SnapshotMeta(replica.durable_applied, replica.applied_term, replica.configuration)
@@ -274,68 +258,17 @@ class Host:
 
     def route(self, stream: RouteStream, batch: RoutedBatch) -> None:
         """Take in a router's batch: reads begin at once, writes wait for the next free turn."""
-        now = self._shell.monotonic()
         self._unaccepted.append((stream, batch.sequence))
-        if batch.writes.slots:
-            self._route_writes(stream, batch, now)
-        if batch.gets.slots:
-            self._route_gets(stream, batch.gets)
-        for request in batch.ranges:
-            read = RangeRead(stream, request)
-            self._route_read(request.partition, read, consistent=request.consistent)
+        touched = take_in(
+            batch,
+            stream,
+            self._partitions,
+            now=self._shell.monotonic(),
+            stale=batch.catalog_epoch > self.catalog.epoch,
+            full=self.storage_full,
+        )
+        self._dirty.update(touched)
         self._shell.schedule_turn()
-
-    def _route_writes(self, stream: RouteStream, batch: RoutedBatch, now: float) -> None:
-        writes = batch.writes
-        refusal = None
-        if self.storage_full:
-            refusal = Outcome.STORAGE_FULL
-        elif batch.catalog_epoch > self.catalog.epoch:
-            refusal = Outcome.STALE_CATALOG
-        if refusal is not None:
-            for slot in writes.slots:
-                stream.answer(slot, refusal)
-            return
-        partitions, dirty = self._partitions, self._dirty
-        for slot, partition, deadline_ms, request_id, key, image, program in zip(
-            writes.slots,
-            writes.partitions,
-            writes.deadlines_ms,
-            writes.request_ids,
-            writes.keys,
-            writes.images,
-            writes.programs,
-            strict=True,
-        ):
-            replica = partitions.get(partition)
-            if replica is None:
-                stream.answer(slot, Outcome.NOT_REPLICA)
-                continue
-            deadline = now + deadline_ms / 1000
-            replica.write((stream, slot, deadline, request_id, key, image, program))
-            dirty[partition] = replica
-
-    def _route_gets(self, stream: RouteStream, gets: RoutedGets) -> None:
-        by_partition: dict[tuple[int, bool], tuple[list[int], list[bytes]]] = {}
-        for slot, partition, key, consistent in zip(
-            gets.slots, gets.partitions, gets.keys, gets.consistent, strict=True
-        ):
-            slots, keys = by_partition.setdefault((partition, consistent), ([], []))
-            slots.append(slot)
-            keys.append(key)
-        for (partition, consistent), (slots, keys) in by_partition.items():
-            read = GetReads(stream, slots, keys)
-            self._route_read(partition, read, consistent=consistent)
-
-    def _route_read(self, partition: int, read: GetReads | RangeRead, *, consistent: bool) -> None:
-        replica = self._partitions.get(partition)
-        if replica is None or replica.installing:
-            read.refuse(Outcome.NOT_REPLICA)
-        elif consistent:
-            replica.read(read)
-            self._mark(replica)
-        else:
-            read.serve(replica)
 
     def change_catalog(self, payload: bytes, answer: CommandAnswer) -> bool:
         """Propose a catalog command; False if this node has no replica of the catalog."""
@@ -357,39 +290,12 @@ class Host:
         return True
 
     def drain(self) -> bool:
-        """Hand every leadership to the replica that is furthest; return whether that is done.
-
-        Each group once: when all nodes stop together, leaderships must not go in circles.
-        """
-        handing_over = False
-        for replica in self.replicas.values():
-            if replica.core.role is not Role.LEADER:
-                continue
-            if replica.group not in self._drained:
-                self._drained.add(replica.group)
-                others = [
-                    progress
-                    for progress in replica.core.status().progress
-                    if progress.active and progress.node_id != self.node_id
-                ]
-                if others:
-                    best = max(others, key=lambda progress: progress.match)
-                    self.transfer_leadership(replica.group, best.node_id)
-            handing_over = handing_over or replica.transferring
-        return not handing_over
+        """Hand every leadership over before this node stops; return whether that is done."""
+        return self._leaderships.drain()
 
     def transfer_leadership(self, group: int, to: int) -> bool:
-        """Hand a group's leadership over; False if this node does not lead it."""
-        replica = self.replicas.get(group)
-        if replica is None or replica.core.role is not Role.LEADER:
-            return False
-        try:
-            replica.core.transfer_leader(to)
-        except ProposalRefused as refusal:
-            self._shell.log("transfer_refused", group=group, to=to, reason=refusal)
-            return False
-        self._mark(replica)
-        return True
+        """Hand a group's leadership over; False if this node does not lead it or may not."""
+        return self._leaderships.transfer(group, to)
 
     def _mark(self, replica: Replica) -> None:
         self._dirty[replica.group] = replica
@@ -405,58 +311,16 @@ class Host:
             replica.core.tick(count)
             if replica.core.has_ready():
                 dirty[group] = replica
-        if self._campaigns:
-            self._campaign_first(count)
         now = self._shell.monotonic()
+        self._leaderships.tick(count, now, self.catalog)
         writing = self._writing
         if writing is not None and now - writing.started > STALL_SECONDS and not self._stalled:
             self._stalled = True
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
-            self._give_up_leaderships()
-        if now >= self._balance_at and not self._drained:
-            self._balance_at = now + BALANCE_SECONDS
-            self._balance(now)
-        self.checkpointer.maybe_start(self.replicas, now)
+            self._leaderships.give_up()
+        self.checkpointer.maybe_start(now)
         if dirty:
             self._shell.schedule_turn()
-
-    def _campaign_first(self, count: int) -> None:
-        for group in list(self._campaigns):
-            self._campaigns[group] -= count
-            if self._campaigns[group] <= 0:
-                del self._campaigns[group]
-                core = self.replicas[group].core
-                if not core.leader:
-                    core.campaign()
-                    self._dirty[group] = self.replicas[group]
-
-    def _give_up_leaderships(self) -> None:
-        for replica in self.replicas.values():
-            if replica.core.role is Role.LEADER:
-                replica.core.step_down()
-                self._dirty[replica.group] = replica
-        self._shell.schedule_turn()
-
-    def _balance(self, now: float) -> None:
-        """Hand at most one settled group to its preferred leader, if that has the whole log."""
-        for group, replica in self._partitions.items():
-            preferred = self.catalog.partition_by_id[group].replicas[0]
-            core = replica.core
-            if (
-                preferred == self.node_id
-                or core.role is not Role.LEADER
-                or replica.transferring
-                or now - self._settled.get(group, now) < SETTLED_SECONDS
-            ):
-                continue
-            for progress in core.status().progress:
-                if (
-                    progress.node_id == preferred
-                    and progress.active
-                    and progress.match >= core.last_index
-                ):
-                    self.transfer_leadership(group, preferred)
-                    return
 
     # The turn
 
@@ -470,11 +334,11 @@ class Host:
         dirty, self._dirty = self._dirty, {}
         writes: list[GroupWrite] = []
         tickets: list[tuple[Replica, int, list[Message]]] = []
-        now, time_ms = self._shell.monotonic(), self._shell.wall_ms()
+        now = self._shell.monotonic()
         for group, replica in dirty.items():
             replica.start_reads()
             if idle:
-                replica.start_waiting(now, time_ms)
+                replica.start_waiting(now)
             else:
                 self._held[group] = replica
             ready = replica.core.take_ready(idle)
@@ -576,9 +440,7 @@ class Host:
         if not self.storage_full:
             self.storage_full = True
             self._shell.log("storage_full")
-        for replica in self._partitions.values():
-            replica.refuse_waiting(Outcome.STORAGE_FULL)
-        self._give_up_leaderships()
+        self._leaderships.give_up()
         return self._writing.record
 
     def _post(self, group: int, message: Message) -> None:
@@ -602,7 +464,7 @@ class Host:
     def _follow_role(self, replica: Replica, now: float) -> None:
         replica.follow_role()
         core = replica.core
-        self._settled[replica.group] = now
+        self._leaderships.changed(replica.group, now)
         if core.role is Role.LEADER:
             self._shell.log("leader_elected", group=replica.group, term=core.term)
         if isinstance(replica, PartitionReplica):

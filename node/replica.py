@@ -100,7 +100,7 @@ class Replica:
         """Apply one committed command."""
         raise NotImplementedError
 
-    def start_waiting(self, now: float, time_ms: int) -> None:
+    def start_waiting(self, now: float) -> None:
         """Propose what waits. Called in a turn that may write to the log."""
         raise NotImplementedError
 
@@ -108,7 +108,7 @@ class Replica:
         """Take note of a change of role or term."""
         raise NotImplementedError
 
-    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
+    def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Set the applied state aside; what is returned encodes it, on any thread."""
         raise NotImplementedError
 
@@ -118,12 +118,12 @@ class Replica:
 
     # Checkpoints
 
-    def checkpoint(self) -> PendingCheckpoint | None:
+    def checkpoint(self, now: float) -> PendingCheckpoint | None:
         """Begin a checkpoint; None if nothing was applied since the last one."""
         if self.installing or self.core.applied == self.durable_applied:
             return None
         meta = SnapshotMeta(self.core.applied, self.applied_term, self.configuration)
-        return PendingCheckpoint(self, meta, self.set_aside(), self.drop_set_aside())
+        return PendingCheckpoint(self, meta, self.set_aside(now), self.drop_set_aside())
 
     def checkpointed(self, meta: SnapshotMeta) -> None:
         """The state at `meta` is durable in the tree."""
@@ -260,7 +260,7 @@ class PartitionReplica(Replica):
             self._waiting.append(waiting)
             self._waiting_bytes += len(image) + len(program)
 
-    def start_waiting(self, now: float, time_ms: int) -> None:
+    def start_waiting(self, now: float) -> None:
         """Evaluate the waiting writes and propose what they change as one entry."""
         leadership = self._leadership
         if not self._waiting or leadership is None:
@@ -272,9 +272,7 @@ class PartitionReplica(Replica):
         if self.machine.memtable_bytes > MEMTABLE_BYTES_MAX:
             self.refuse_waiting(Outcome.OVERLOADED)
             return
-        evaluation = leadership.evaluate(
-            self._waiting, now=now, time_ms=time_ms, live_tables=self.live_tables
-        )
+        evaluation = leadership.evaluate(self._waiting, now=now, live_tables=self.live_tables)
         del self._waiting[: evaluation.taken]
         self._count_waiting()
         proposal, state_answers = evaluation.proposal, evaluation.state_answers
@@ -346,9 +344,10 @@ class PartitionReplica(Replica):
         """Count anew what still waits: nothing, nearly always."""
         self._waiting_bytes = sum(len(write[5]) + len(write[6]) for write in self._waiting)
 
-    def set_aside(self) -> Callable[[], ReplicaCheckpoint]:
+    def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Freeze the memtable; what is returned sorts and encodes it, on any thread."""
-        frozen = self.machine.freeze()
+        self.machine.forget_tables(self.live_tables)
+        frozen = self.machine.freeze(now)
         state = self.state(self.machine.table_sizes)
 
         def build() -> ReplicaCheckpoint:

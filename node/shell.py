@@ -109,10 +109,6 @@ class ProcessShell:
         """Return seconds of a clock that never goes back."""
         return time.monotonic()
 
-    def wall_ms(self) -> int:
-        """Return the wall clock, milliseconds since the epoch."""
-        return time.time_ns() // 1_000_000
-
     def schedule_turn(self) -> None:
         """Run a turn after what the loop has ready now, so that it takes all of that."""
         if not self._turn_scheduled:
@@ -251,7 +247,7 @@ class ProcessShell:
         """Write what is applied into the tree, so that the next start replays little."""
         checkpointed = self._loop.create_future()
         checkpointer = self.host.checkpointer
-        if checkpointer.start(self.host.replicas):
+        if checkpointer.start(time.monotonic()):
             self._items_thread.submit(lambda: None, checkpointed.set_result)
             await checkpointed
 

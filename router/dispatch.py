@@ -32,6 +32,7 @@ from router.refusals import (
     overloaded,
     router_bug,
     router_full,
+    storage_full,
 )
 from router.routed import NEVER, Outcome, Routed, RoutedWrite, Stage
 
@@ -427,7 +428,9 @@ class Dispatch:
         if routed.stage is not Stage.AT_NODE:
             return  # of an attempt that was given up: it stays "maybe", and the next one goes on
         routed.sent = False
-        if outcome in (Outcome.NOT_LEADER, Outcome.UNKNOWN):
+        if outcome in (Outcome.NOT_LEADER, Outcome.UNKNOWN, Outcome.STORAGE_FULL):
+            # A node whose disk is full has given up leadership: another may lead soon.
+            routed.storage_full = outcome == Outcome.STORAGE_FULL
             self.leaders.deny(routed.partition, node_id)
             if routed.eventual:
                 self._back_off(routed, RETRY_SECONDS)
@@ -471,6 +474,8 @@ class Dispatch:
             routed.maybe_proposed = True
             self.counters.unknown_outcomes += 1
             self._fail(routed, outcome_unknown())
+        elif routed.storage_full:
+            self._fail(routed, storage_full())
         else:
             self._fail(routed, no_answer_in_time(led=self.is_led(routed.partition)))
 

@@ -30,8 +30,6 @@ def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelErro
         return outcome_unknown()
     if outcome == Outcome.NO_TABLE:
         return ResourceNotFound()
-    if outcome == Outcome.STORAGE_FULL:
-        return ServiceUnavailable("The partition's leader has no disk space left: nothing written.")
     return InternalServerError(f"A node answered with an outcome unknown here: {outcome}.")
 
 
@@ -52,6 +50,11 @@ def no_answer_in_time(*, led: bool) -> ModelError:
     return ServiceUnavailable(
         "The partition has no leader that this router can reach. Nothing was done."
     )
+
+
+def storage_full() -> ModelError:
+    """Return the answer to a write that only nodes without disk space could have taken."""
+    return ServiceUnavailable("The partition's nodes have no disk space left. Nothing was done.")
 
 
 def router_full() -> ModelError:

@@ -82,6 +82,7 @@ class Routed:
         "size_bytes",
         "slot",
         "stage",
+        "storage_full",
     )
 
     is_write: ClassVar[bool] = False
@@ -100,6 +101,7 @@ class Routed:
         self.maybe_proposed = False
         self.attempts = 0
         self.refusals = 0  # OVERLOADED answers so far
+        self.storage_full = False  # a node without disk space has refused it
         self.retry_at = NEVER  # backing off: when to go on; an eventual read: when to ask another
 
     def token_key(self) -> bytes:

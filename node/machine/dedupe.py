@@ -12,12 +12,13 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 REQUEST_ID_BYTES: Final = 16
 """Length of a request id. Ours."""
 
-WINDOW_MS: Final = 60_000
+WINDOW_SECONDS: Final = 60.0
 """An id is remembered at least this long, unless a bound below is hit first. Ours: above the
 10 s that a client of ours retries, and about the 60 s read time-out of the AWS SDKs."""
 
@@ -27,7 +28,7 @@ IDS_MAX: Final = 131_072
 ANSWERS_BYTES_MAX: Final = 16 << 20
 """Most bytes of remembered answers (old and new attributes that writes asked for). Ours."""
 
-_HEADER = struct.Struct(">QII")  # time_ms, number of ids, number of answers
+_HEADER = struct.Struct(">II")  # number of ids, number of answers
 _ANSWER = struct.Struct(">II")  # position of the id, length of the answer
 
 Answer = tuple[int, bytes]
@@ -38,11 +39,13 @@ Answer = tuple[int, bytes]
 class Generation:
     """The ids of one checkpoint interval. `number` is its key in the items store.
 
-    `units` is a column beside `request_ids`; `answers` is sparse, by request id.
+    `units` is a column beside `request_ids`; `answers` is sparse, by request id. `closed_at` is in
+    seconds of this process's monotonic clock: each replica forgets by its own, and a generation
+    read from disk counts as closed when it is first looked at. No wall clock has a say.
     """
 
     number: int
-    time_ms: int = 0
+    closed_at: float | None = None
     request_ids: list[bytes] = field(default_factory=list)
     units: list[int] = field(default_factory=list)
     answers: dict[bytes, bytes] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Generation:
         if sys.byteorder == "little":
             units.byteswap()
         parts = [
-            _HEADER.pack(self.time_ms, len(self.request_ids), len(self.answers)),
+            _HEADER.pack(len(self.request_ids), len(self.answers)),
             b"".join(self.request_ids),
             units.tobytes(),
         ]
@@ -68,7 +71,7 @@ class Generation:
 def decode_generation(number: int, data: bytes) -> Generation:
     """Read what `Generation.encode` wrote. Raises ValueError if the bytes are not that."""
     try:
-        time_ms, count, answer_count = _HEADER.unpack_from(data)
+        count, answer_count = _HEADER.unpack_from(data)
         position = _HEADER.size
         ids_end = position + count * REQUEST_ID_BYTES
         if ids_end > len(data):
@@ -89,7 +92,7 @@ def decode_generation(number: int, data: bytes) -> Generation:
         raise ValueError(f"dedupe generation {number} is damaged: {error}") from error
     if position != len(data):
         raise ValueError(f"dedupe generation {number}: {len(data)} bytes, expected {position}")
-    return Generation(number, time_ms, request_ids, units, answers)
+    return Generation(number, None, request_ids, units, answers)
 
 
 class DedupeWindow:
@@ -129,7 +132,6 @@ class DedupeWindow:
         request_ids: Sequence[bytes],
         units: Sequence[int],
         answers: dict[bytes, bytes],
-        time_ms: int,
     ) -> None:
         """Remember the writes of one applied entry."""
         current = self._generations[-1]
@@ -140,10 +142,9 @@ class DedupeWindow:
             current.answers.update(answers)
             self._answers.update(answers)
             self._answers_bytes += sum(map(len, answers.values()))
-        current.time_ms = max(current.time_ms, time_ms)
 
-    def rotate(self) -> tuple[Generation | None, list[int]]:
-        """Close the open generation at a checkpoint.
+    def rotate(self, now: float) -> tuple[Generation | None, list[int]]:
+        """Close the open generation at a checkpoint; `now` in seconds, monotonic.
 
         Returns the closed generation, to be stored (None if it is empty), and the numbers of
         those that are forgotten, to be deleted.
@@ -154,14 +155,18 @@ class DedupeWindow:
             closed = current
             self._generations.append(Generation(current.number + 1))
         forgotten = []
-        newest_ms = max(generation.time_ms for generation in self._generations)
-        while len(self._generations) > 2 and self._oldest_may_go(newest_ms):
+        for generation in islice(self._generations, len(self._generations) - 1):
+            if generation.closed_at is None:
+                generation.closed_at = now
+        while len(self._generations) > 2 and self._oldest_may_go(now):
             forgotten.append(self._forget_oldest())
         return closed, forgotten
 
-    def _oldest_may_go(self, newest_ms: int) -> bool:
+    def _oldest_may_go(self, now: float) -> bool:
+        closed_at = self._generations[0].closed_at
+        assert closed_at is not None
         return (
-            newest_ms - self._generations[0].time_ms > WINDOW_MS
+            now - closed_at > WINDOW_SECONDS
             or len(self._units) > IDS_MAX
             or self._answers_bytes > ANSWERS_BYTES_MAX
         )

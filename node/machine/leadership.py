@@ -96,7 +96,6 @@ class Leadership:
         waiting: Sequence[WaitingWrite],
         *,
         now: float,
-        time_ms: int,
         live_tables: Container[bytes],
     ) -> Evaluation:
         """Evaluate writes in order of arrival; answer at once those that need no log entry.
@@ -109,7 +108,7 @@ class Leadership:
         images: list[bytes] = []
         request_ids: list[bytes] = []
         units: list[int] = []
-        columns = WriteColumns(keys, images, request_ids, units, time_ms)
+        columns = WriteColumns(keys, images, request_ids, units)
         proposal = Proposal(columns)
         fresh = proposal.fresh
         state_answers: list[StateAnswer] = []

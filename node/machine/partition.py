@@ -6,7 +6,7 @@ state on every replica: entries carry images, so nothing is evaluated or decoded
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,16 +98,19 @@ class PartitionMachine:
     def apply_columns(self, columns: WriteColumns) -> None:
         """Apply one committed entry whose columns are at hand."""
         self._active.apply(columns.keys, columns.images)
-        self._window.add(columns.request_ids, columns.units, columns.answers, columns.time_ms)
+        self._window.add(columns.request_ids, columns.units, columns.answers)
         sizes = self.table_sizes
         for table, (item_count, size_bytes) in columns.sizes.items():
             count_before, size_before = sizes.get(table, (0, 0))
             sizes[table] = (count_before + item_count, size_before + size_bytes)
 
-    def freeze(self) -> FrozenState:
-        """Set the memtable aside for a checkpoint; a new one takes what is applied from here."""
+    def freeze(self, now: float) -> FrozenState:
+        """Set the memtable aside for a checkpoint; a new one takes what is applied from here.
+
+        `now` is in seconds of a monotonic clock: old request ids are forgotten by it.
+        """
         assert self._frozen is None, "one checkpoint at a time"
-        closed, forgotten = self._window.rotate()
+        closed, forgotten = self._window.rotate(now)
         self._frozen = self._active
         self._active = Memtable()
         return FrozenState(self._frozen, closed, forgotten)
@@ -117,7 +120,8 @@ class PartitionMachine:
         assert self._frozen is not None
         self._frozen = None
 
-    def forget_tables(self, live: Sequence[int] | set[int]) -> None:
-        """Drop the sizes of tables that are not live any more."""
-        for table in [table for table in self.table_sizes if table not in live]:
-            del self.table_sizes[table]
+    def forget_tables(self, live: Container[bytes]) -> None:
+        """Drop the sizes of tables that are not live; `live` has ids as key prefixes."""
+        for table in list(self.table_sizes):
+            if table.to_bytes(4, "big") not in live:
+                del self.table_sizes[table]

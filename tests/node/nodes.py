@@ -164,9 +164,6 @@ class Node:
     def monotonic(self) -> float:
         return self._cluster.now
 
-    def wall_ms(self) -> int:
-        return START_WALL_MS + int(self._cluster.now * 1000)
-
     def schedule_turn(self) -> None:
         self.turn_due = True
 

@@ -84,7 +84,6 @@ def test_write_entry_is_read_as_it_was_written() -> None:
         images=[b"", b"image"],
         request_ids=[b"1" * 16, b"2" * 16],
         units=[1, 400],
-        time_ms=1_700_000_000_000,
         answers={b"2" * 16: b'{"n":{"N":"1"}}'},
         sizes={1: (-1, -30), 7: (1, 40)},
     )

@@ -14,9 +14,9 @@ def request_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def remember(window: DedupeWindow, number: int, *, time_ms: int = 0, answer: bytes = b"") -> None:
+def remember(window: DedupeWindow, number: int, *, answer: bytes = b"") -> None:
     answers = {request_id(number): answer} if answer else {}
-    window.add([request_id(number)], [number % 100], answers, time_ms)
+    window.add([request_id(number)], [number % 100], answers)
 
 
 def random_generation(seed: int) -> Generation:
@@ -27,7 +27,7 @@ def random_generation(seed: int) -> Generation:
         each: random.randbytes(random.randrange(40)) for each in ids if random.random() < 0.4
     }
     units = [random.randrange(1 << 32) for _ in ids]
-    return Generation(random.randrange(1, 1 << 32), random.randrange(1 << 60), ids, units, answers)
+    return Generation(random.randrange(1, 1 << 32), None, ids, units, answers)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,7 +55,7 @@ def test_generation_with_bytes_after_its_end_is_refused() -> None:
 def test_generation_that_claims_billions_of_ids_is_refused_at_once() -> None:
     """A damaged count must not make the node build as many ids first."""
     encoded = bytearray(random_generation(1).encode())
-    encoded[8:12] = b"\xff\xff\xff\xff"
+    encoded[0:4] = b"\xff\xff\xff\xff"
 
     with pytest.raises(ValueError, match="dedupe generation 1"):
         decode_generation(1, bytes(encoded))
@@ -85,9 +85,9 @@ def test_window_recovered_from_its_generations_knows_the_same() -> None:
     window = DedupeWindow()
     stored = []
     for number in range(1, 40):
-        remember(window, number, time_ms=number, answer=b"a" * (number % 3))
+        remember(window, number, answer=b"a" * (number % 3))
         if number % 7 == 0:
-            closed, _ = window.rotate()
+            closed, _ = window.rotate(now=0.0)
             assert closed is not None
             stored.append((closed.number, closed.encode()))
 
@@ -101,10 +101,10 @@ def test_window_recovered_from_its_generations_knows_the_same() -> None:
 
 def test_generation_numbers_rise_after_recovery() -> None:
     """A number is a key in the items store: used twice it would overwrite."""
-    recovered = DedupeWindow([Generation(8, 1, [request_id(1)], [1])])
-    remember(recovered, 2, time_ms=2)
+    recovered = DedupeWindow([Generation(8, None, [request_id(1)], [1])])
+    remember(recovered, 2)
 
-    closed, _ = recovered.rotate()
+    closed, _ = recovered.rotate(now=0.0)
 
     assert closed is not None
     assert closed.number == 9
@@ -113,23 +113,23 @@ def test_generation_numbers_rise_after_recovery() -> None:
 def test_empty_generation_is_not_stored() -> None:
     window = DedupeWindow()
 
-    assert window.rotate() == (None, [])
+    assert window.rotate(now=0.0) == (None, [])
     remember(window, 1)
-    closed, _ = window.rotate()
+    closed, _ = window.rotate(now=0.0)
     assert closed is not None
-    assert window.rotate() == (None, [])
+    assert window.rotate(now=0.0) == (None, [])
 
 
 def test_generation_older_than_the_window_is_forgotten_whole() -> None:
     window = DedupeWindow()
-    remember(window, 1, time_ms=0)
-    remember(window, 2, time_ms=1_000)
-    window.rotate()
-    remember(window, 3, time_ms=60_000)
-    assert window.rotate()[1] == []
-    remember(window, 4, time_ms=61_001)
+    remember(window, 1)
+    remember(window, 2)
+    window.rotate(now=0.0)
+    remember(window, 3)
+    assert window.rotate(now=30.0)[1] == []
+    remember(window, 4)
 
-    _, forgotten = window.rotate()
+    _, forgotten = window.rotate(now=60.1)
 
     assert forgotten == [1]
     assert [window.find(request_id(number)) is None for number in (1, 2, 3, 4)] == [
@@ -141,28 +141,28 @@ def test_generation_older_than_the_window_is_forgotten_whole() -> None:
 
 
 def test_id_is_remembered_for_the_whole_window() -> None:
-    """At least so long: the newest write of a generation decides when it goes."""
+    """At least so long: the time at which its generation was closed decides."""
     window = DedupeWindow()
-    remember(window, 1, time_ms=0)
-    remember(window, 2, time_ms=50_000)
-    window.rotate()
-    remember(window, 3, time_ms=50_000 + dedupe.WINDOW_MS)
-    window.rotate()
-    window.rotate()
+    remember(window, 1)
+    window.rotate(now=50.0)
+    remember(window, 2)
+    window.rotate(now=55.0)
+    remember(window, 3)
+    window.rotate(now=50.0 + dedupe.WINDOW_SECONDS)
 
     assert window.find(request_id(1)) is not None
 
 
-def test_time_that_goes_back_forgets_nothing_early() -> None:
-    """A new leader's clock may be behind the old one's."""
-    window = DedupeWindow()
-    remember(window, 1, time_ms=100_000)
-    window.rotate()
-    remember(window, 2, time_ms=1_000)
-    window.rotate()
-    remember(window, 3, time_ms=2_000)
+def test_recovered_generation_counts_from_when_it_is_first_looked_at() -> None:
+    """A process's clock says nothing about another's: too long is safe, too short is not."""
+    recovered = DedupeWindow([Generation(1, None, [request_id(1)], [1])])
+    remember(recovered, 2)
+    recovered.rotate(now=1_000_000.0)
+    remember(recovered, 3)
 
-    assert window.rotate()[1] == []
+    assert recovered.rotate(now=1_000_000.0 + dedupe.WINDOW_SECONDS)[1] == []
+    remember(recovered, 4)
+    assert recovered.rotate(now=1_000_000.1 + dedupe.WINDOW_SECONDS)[1] == [1, 2]
 
 
 def test_window_is_bounded_in_ids(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_window_is_bounded_in_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         remember(window, number)
         if number % 5 == 4:
-            window.rotate()
+            window.rotate(now=0.0)
 
     assert len(window) <= 10
     assert window.find(request_id(29)) is not None
@@ -183,7 +183,7 @@ def test_window_is_bounded_in_bytes_of_answers(monkeypatch: pytest.MonkeyPatch) 
     window = DedupeWindow()
     for number in range(20):
         remember(window, number, answer=b"x" * 200)
-        window.rotate()
+        window.rotate(now=0.0)
 
     assert window.find(request_id(19)) == (19, b"x" * 200)
     assert window.find(request_id(0)) is None
@@ -197,6 +197,6 @@ def test_newest_generation_stays_whatever_its_size(monkeypatch: pytest.MonkeyPat
     for number in range(10):
         remember(window, number)
 
-    window.rotate()
+    window.rotate(now=0.0)
 
     assert len(window) == 10

@@ -30,8 +30,8 @@ def test_write_whose_log_write_finds_the_disk_full_is_unknown(cluster: Cluster) 
     assert request.outcome is Outcome.UNKNOWN
 
 
-def test_writes_that_wait_and_come_are_refused_while_the_disk_is_full(cluster: Cluster) -> None:
-    """MapFull and ENOSPC before the sync: refused with a clear error, and surely not proposed."""
+def test_writes_that_wait_and_come_are_sent_on_while_the_disk_is_full(cluster: Cluster) -> None:
+    """Surely not proposed, and another node leads soon: routers go there."""
     cluster.nodes[1].log_held = True
     cluster.do(put("a"))
     waiting = cluster.do(put("b"), put("c"))
@@ -39,7 +39,19 @@ def test_writes_that_wait_and_come_are_refused_while_the_disk_is_full(cluster: C
     fill_disk(cluster, 1)
     coming = cluster.do(put("d"), at=1)
 
-    assert outcomes(waiting + coming) == [Outcome.STORAGE_FULL] * 3
+    assert outcomes(waiting + coming) == [Outcome.NOT_LEADER] * 3
+
+
+def test_writes_are_told_of_the_full_disk_when_nobody_else_leads(cluster: Cluster) -> None:
+    """MapFull and ENOSPC before the sync: refused, with the reason."""
+    cluster.nodes[1].log_held = True
+    cluster.do(put("a"))
+    cluster.crash(2, 3)
+
+    fill_disk(cluster, 1)
+    (coming,) = cluster.do(put("b"), at=1)
+
+    assert coming.outcome is Outcome.STORAGE_FULL
 
 
 def test_leader_with_a_full_disk_gives_leadership_up(cluster: Cluster) -> None:

@@ -92,6 +92,34 @@ def test_not_leader_is_retried_at_the_hinted_leader_without_the_client_noticing(
     assert owner.told == 0
 
 
+def test_write_refused_by_a_full_node_goes_to_the_next_leader() -> None:
+    """A node without disk space gives up leadership: the client need not notice."""
+    story = Story()
+    story.lead(1, term=1)
+    routed, owner = story.put()
+    (slot,) = story.streams[1].leave()
+
+    story.answer(1, slot, Outcome.STORAGE_FULL)
+    story.lead(2, term=2)
+
+    assert story.streams[2].outbox == [routed]
+    assert owner.told == 0
+
+
+def test_client_is_told_of_full_disks_when_nobody_takes_the_write() -> None:
+    story = Story()
+    story.lead(1)
+    _, owner = story.put()
+    (slot,) = story.streams[1].leave()
+    story.answer(1, slot, Outcome.STORAGE_FULL)
+
+    story.pass_seconds(10.0)
+
+    (error,) = owner.errors
+    assert isinstance(error, ServiceUnavailable)
+    assert "no disk space" in str(error)
+
+
 def test_late_answer_to_an_old_attempt_is_ignored() -> None:
     story = Story()
     story.lead(1, term=1)
@@ -295,7 +323,6 @@ def test_router_behind_the_nodes_catalog_asks_for_a_newer_one() -> None:
     ("outcome", "payload", "expected"),
     [
         (Outcome.NO_TABLE, b"", ResourceNotFound),
-        (Outcome.STORAGE_FULL, b"", ServiceUnavailable),
         (Outcome.EXPIRED, b"", ServiceUnavailable),
         (Outcome.INVALID, encode_error(ValidationError("no")), ValidationError),
         (Outcome.CONDITION_FAILED, b"", ConditionFailed),

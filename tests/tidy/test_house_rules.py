@@ -23,7 +23,6 @@ FUNCTION_LINES_MAX: Final = 70
 
 # A ratchet: these were longer when the rule came, may shrink, and may not grow.
 LONGER_FILES: Final = {
-    "node/host.py": 700,
     "raft/core.py": 740,
 }
 LONGER_FUNCTIONS: Final = {"node/machine/leadership.py:evaluate": 74}

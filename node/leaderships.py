@@ -1,0 +1,136 @@
+"""Where leaderships should be: first campaigns, balance, handing over before a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from node.replica import PartitionReplica, Replica
+from quorate.cluster.catalog import Catalog
+from raft.types import ProposalRefused, Role
+
+BALANCE_SECONDS: Final = 1.0
+"""How often a leader looks whether the preferred replica could take over. Ours."""
+
+SETTLED_SECONDS: Final = 5.0
+"""How long a group must have had its leader before leadership is moved for balance. Ours."""
+
+LAG_ENTRIES_MAX: Final = 16
+"""How far behind a preferred replica may be to be handed a leadership: proposals stop until it has
+caught up, so it must be near. Under load it is never quite level. Ours."""
+
+FIRST_CAMPAIGN_TICKS: Final = 3
+"""When a preferred leader first campaigns, after its replica was made. Ours: its peers make
+theirs within some milliseconds."""
+
+
+class Leaderships:
+    """Decides for one node. `mark` is told of every replica whose core was touched."""
+
+    def __init__(
+        self,
+        node_id: int,
+        replicas: Mapping[int, Replica],
+        mark: Callable[[Replica], None],
+        log: Callable[..., None],
+    ) -> None:
+        """`replicas` is the host's, by group."""
+        self._node_id = node_id
+        self._replicas = replicas
+        self._mark = mark
+        self._log = log
+        self._campaigns: dict[int, int] = {}
+        self._changed_at: dict[int, float] = {}
+        self._drained: set[int] = set()
+        self._balance_at = 0.0
+
+    def campaign_soon(self, group: int) -> None:
+        """Let this node's replica campaign in some ticks, unless a leader is known by then."""
+        self._campaigns[group] = FIRST_CAMPAIGN_TICKS
+
+    def changed(self, group: int, now: float) -> None:
+        """Take note that a group's leader or term has changed."""
+        self._changed_at[group] = now
+
+    def tick(self, count: int, now: float, catalog: Catalog) -> None:
+        """Let `count` ticks pass."""
+        if self._campaigns:
+            self._campaign_first(count)
+        if now >= self._balance_at and not self._drained:
+            self._balance_at = now + BALANCE_SECONDS
+            self._balance(now, catalog)
+
+    def give_up(self) -> None:
+        """Step down everywhere: this node's disk does not serve."""
+        for replica in self._replicas.values():
+            if replica.core.role is Role.LEADER:
+                replica.core.step_down()
+                self._mark(replica)
+
+    def drain(self) -> bool:
+        """Hand every leadership to the replica that is furthest; return whether that is done.
+
+        Each group once: when all nodes stop together, leaderships must not go in circles.
+        """
+        handing_over = False
+        for replica in self._replicas.values():
+            if replica.core.role is not Role.LEADER:
+                continue
+            if replica.group not in self._drained:
+                self._drained.add(replica.group)
+                others = [
+                    progress
+                    for progress in replica.core.status().progress
+                    if progress.active and progress.node_id != self._node_id
+                ]
+                if others:
+                    best = max(others, key=lambda progress: progress.match)
+                    self.transfer(replica.group, best.node_id)
+            handing_over = handing_over or replica.transferring
+        return not handing_over
+
+    def transfer(self, group: int, to: int) -> bool:
+        """Hand a group's leadership over; False if this node does not lead it or may not."""
+        replica = self._replicas.get(group)
+        if replica is None or replica.core.role is not Role.LEADER:
+            return False
+        try:
+            replica.core.transfer_leader(to)
+        except ProposalRefused as refusal:
+            self._log("transfer_refused", group=group, to=to, reason=refusal)
+            return False
+        self._mark(replica)
+        return True
+
+    def _campaign_first(self, count: int) -> None:
+        for group in list(self._campaigns):
+            self._campaigns[group] -= count
+            if self._campaigns[group] <= 0:
+                del self._campaigns[group]
+                replica = self._replicas[group]
+                if not replica.core.leader:
+                    replica.core.campaign()
+                    self._mark(replica)
+
+    def _balance(self, now: float, catalog: Catalog) -> None:
+        """Hand at most one settled group to its preferred leader, if that has nearly all."""
+        for group, replica in self._replicas.items():
+            core = replica.core
+            if (
+                not isinstance(replica, PartitionReplica)
+                or core.role is not Role.LEADER
+                or replica.transferring
+                or now - self._changed_at.get(group, now) < SETTLED_SECONDS
+            ):
+                continue
+            preferred = catalog.partition_by_id[group].replicas[0]
+            if preferred == self._node_id:
+                continue
+            for progress in core.status().progress:
+                if (
+                    progress.node_id == preferred
+                    and progress.active
+                    and progress.match + LAG_ENTRIES_MAX >= core.last_index
+                ):
+                    self.transfer(group, preferred)
+                    return
