@@ -430,7 +430,7 @@ class Dispatch:
         routed.sent = False
         if outcome in (Outcome.NOT_LEADER, Outcome.UNKNOWN, Outcome.STORAGE_FULL):
             # A node whose disk is full has given up leadership: another may lead soon.
-            routed.storage_full = outcome == Outcome.STORAGE_FULL
+            routed.storage_full = routed.storage_full or outcome == Outcome.STORAGE_FULL
             self.leaders.deny(routed.partition, node_id)
             if routed.eventual:
                 self._back_off(routed, RETRY_SECONDS)

@@ -53,8 +53,10 @@ def no_answer_in_time(*, led: bool) -> ModelError:
 
 
 def storage_full() -> ModelError:
-    """Return the answer to a write that only nodes without disk space could have taken."""
-    return ServiceUnavailable("The partition's nodes have no disk space left. Nothing was done.")
+    """Return the answer to a write that no node took, one of them for want of disk space."""
+    return ServiceUnavailable(
+        "The partition has no leader, and a node of it has no disk space left. Nothing was done."
+    )
 
 
 def router_full() -> ModelError:
