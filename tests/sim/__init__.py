@@ -1,0 +1,1 @@
+"""A whole cluster under one seed: real hosts and routers, simulated network, disks and clocks."""

@@ -1,0 +1,269 @@
+"""Chance's bad ideas: crashes, cuts, pauses, bad disks; each heals after a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from raft.types import Role
+from tests.sim.schedule import Violation
+
+if TYPE_CHECKING:
+    from tests.sim.nodes import SimulatedNode
+    from tests.sim.world import World
+
+QUORUM_LOST_SECONDS = 4.0
+"""A leader that has heard nobody for so long must have stepped down: twice an election timeout."""
+
+
+class Faults:
+    """Draws a fault now and then, until it is told to stop."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.active = True
+        self._cut_count = 0
+        self._tables = 0
+
+    def start(self) -> None:
+        self._schedule_next()
+
+    def _schedule_next(self) -> None:
+        world = self._world
+        seconds = world.rng.expovariate(1 / world.options.fault_every)
+        world.schedule.after(seconds, self._next)
+
+    def _next(self) -> None:
+        if not self.active:
+            return
+        world = self._world
+        faults = world.options.faults
+        (kind,) = world.rng.choices(list(faults), list(faults.values()))
+        world.counts[kind] += 1
+        act: Callable[[], None] = getattr(self, kind)
+        act()
+        self._schedule_next()
+
+    def _some(self) -> SimulatedNode | None:
+        up = [node for node in self._world.nodes.values() if node.is_up]
+        return self._world.rng.choice(up) if up else None
+
+    def _some_leader(self) -> SimulatedNode | None:
+        """Prefer a node that leads a partition: that is where faults hurt."""
+        world = self._world
+        leaders = [
+            node
+            for node in world.nodes.values()
+            if node.is_up
+            and any(r.core.role is Role.LEADER for r in node.host.replicas.values() if r.group)
+        ]
+        if leaders and world.rng.random() < 0.6:
+            return world.rng.choice(leaders)
+        return self._some()
+
+    def _seconds(self) -> float:
+        """How long a fault lasts: mostly short, sometimes beyond an election."""
+        rng = self._world.rng
+        return rng.choice((0.05, 0.5, 2.0, 5.0)) * (0.5 + rng.random())
+
+    # Nodes
+
+    def crash(self) -> None:
+        node = self._some_leader()
+        if node is not None:
+            self.crash_node(node, why="kill")
+
+    def crash_node(self, node: SimulatedNode, *, why: str) -> None:
+        world = self._world
+        world.tell(node.name, "is killed:", why)
+        node.crash(world.options.kept)
+        world.network.node_died(node.id, noticed=world.rng.random() < 0.7)
+        world.break_router_streams(node)
+        world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
+
+    def power_cut(self) -> None:
+        """All nodes at once."""
+        for node in self._world.nodes.values():
+            if node.is_up:
+                self.crash_node(node, why="power cut")
+
+    def pause(self) -> None:
+        node = self._some_leader()
+        if node is not None and not node.paused:
+            self._world.tell(node.name, "is paused")
+            node.pause()
+            self._world.schedule.after(self._seconds(), self._go_on, node, node.life)
+
+    def _go_on(self, node: SimulatedNode, life: int) -> None:
+        if node.life == life and node.paused:
+            self._world.tell(node.name, "goes on")
+            node.go_on()
+
+    # Network
+
+    def cut_one_way(self) -> None:
+        world = self._world
+        sender, to = world.rng.sample(world.node_ids, 2)
+        self._cut([(sender, to)])
+
+    def split(self) -> None:
+        """One node cannot talk to the others, in either direction."""
+        world = self._world
+        node = self._some_leader()
+        if node is None:
+            return
+        pairs = [(node.id, other) for other in world.node_ids if other != node.id]
+        pairs += [(to, sender) for sender, to in pairs]
+        if world.rng.random() < 0.5:
+            for router in world.routers:
+                pairs += [(router.id, node.id), (node.id, router.id)]
+        self._cut(pairs)
+        terms = {group: r.core.term for group, r in node.host.replicas.items()}
+        self._cut_count += 1
+        world.schedule.after(
+            QUORUM_LOST_SECONDS, self._check_alone, node, node.life, self._cut_count, terms
+        )
+
+    def _check_alone(
+        self, node: SimulatedNode, life: int, cut_count: int, terms: dict[int, int]
+    ) -> None:
+        """Who hears nobody leads nobody, and does not count up its term."""
+        world = self._world
+        others = [other for other in world.node_ids if other != node.id]
+        alone = all(
+            (node.id, other) in world.network.cuts and (other, node.id) in world.network.cuts
+            for other in others
+        )
+        if not alone or life != node.life or node.paused or cut_count != self._cut_count:
+            return
+        if node.resumed_at > world.schedule.now - QUORUM_LOST_SECONDS:
+            return
+        for group, term in terms.items():
+            core = node.host.replicas[group].core
+            if core.role is Role.LEADER:
+                raise Violation(f"{node.name} still leads group {group}, though it hears nobody")
+            if core.term > term + 1:
+                raise Violation(
+                    f"{node.name} went from term {term} to {core.term} of group {group} alone"
+                )
+
+    def _cut(self, pairs: list[tuple[int, int]]) -> None:
+        world = self._world
+        mode = world.rng.choice(("drop", "hold"))
+        world.tell("network", "cut", mode, pairs)
+        for pair in pairs:
+            world.network.cut(pair, mode)
+        if world.rng.random() < 0.5:
+            for pair in pairs:
+                stream = world.network.streams.get(pair)
+                if stream is not None:
+                    world.network.break_stream(stream)
+        world.schedule.after(self._seconds(), self._mend, pairs)
+
+    def _mend(self, pairs: list[tuple[int, int]]) -> None:
+        self._world.tell("network", "mended", pairs)
+        for pair in pairs:
+            self._world.network.mend(pair)
+
+    def cut_router(self) -> None:
+        world = self._world
+        router = world.rng.choice(world.routers)
+        node_id = world.rng.choice(world.node_ids)
+        pairs = [(router.id, node_id), (node_id, router.id)]
+        self._cut([pair for pair in pairs if world.rng.random() < 0.7] or pairs)
+
+    def break_peer_stream(self) -> None:
+        network = self._world.network
+        network.break_stream(self._world.rng.choice(list(network.streams.values())))
+
+    def break_router_stream(self) -> None:
+        world = self._world
+        upstreams = list(world.rng.choice(world.routers).upstreams.values())
+        if upstreams:
+            world.rng.choice(upstreams).break_stream()
+
+    def restart_router(self) -> None:
+        world = self._world
+        router = world.rng.choice(world.routers)
+        if router.is_up:
+            router.stop()
+            for client in world.clients:
+                client.router_died(router)
+            world.schedule.after(0.1 + 0.3 * world.rng.random(), router.start)
+
+    def replay(self) -> None:
+        for _ in range(self._world.rng.randrange(1, 10)):
+            self._world.network.replay()
+
+    # Disks
+
+    def hang_disk(self) -> None:
+        node = self._some_leader()
+        if node is not None:
+            self._world.tell(node.name, "disk hangs")
+            node.disk_hung = True
+            self._world.schedule.after(self._seconds(), self._mend_disk, node)
+
+    def slow_disk(self) -> None:
+        node = self._some()
+        if node is not None:
+            self._world.tell(node.name, "disk is slow")
+            node.disk_slow = self._world.rng.choice((0.02, 0.2))
+            self._world.schedule.after(self._seconds(), self._mend_disk, node)
+
+    def fill_disk(self) -> None:
+        node = self._some_leader()
+        if node is not None:
+            self._world.tell(node.name, "disk is full")
+            node.disk_full = True
+            self._world.schedule.after(self._seconds(), self._mend_disk, node)
+
+    def _mend_disk(self, node: SimulatedNode) -> None:
+        self._world.tell(node.name, "disk is well")
+        node.disk_hung = node.disk_full = False
+        node.disk_slow = 0.0
+
+    def fail_disk(self) -> None:
+        """The next log commit fails, and nobody knows what is on the disk."""
+        node = self._some()
+        if node is not None:
+            node.eio_due = True
+
+    # Work
+
+    def checkpoint(self) -> None:
+        node = self._some()
+        if node is not None:
+            node.call(node.host.checkpointer.hurry)
+
+    def transfer(self) -> None:
+        world = self._world
+        group = world.rng.randrange(world.options.partitions + 1)
+        to = world.rng.choice(world.node_ids)
+        for node in world.nodes.values():
+            if node.is_up:
+                node.call(node.host.transfer_leadership, group, to)
+
+    def create_table(self) -> None:
+        if len(self._world.catalog_client.wanted) < 5:
+            self._tables += 1
+            self._world.catalog_client.create(f"extra-{self._tables}")
+
+    # The end
+
+    def heal(self) -> None:
+        """Mend everything, and start what is down."""
+        world = self._world
+        self.active = False
+        world.tell("world", "heals")
+        world.network.mend_all()
+        for node in world.nodes.values():
+            node.eio_due = False
+            self._mend_disk(node)
+            if not node.is_up:
+                world.start_node(node)
+            elif node.paused:
+                node.go_on()
+        for router in world.routers:
+            if not router.is_up:
+                router.start()

@@ -1,0 +1,197 @@
+"""The streams between nodes: in order while they live, lossy when they break.
+
+A stream that breaks loses what is in it, or delivers it late, beside its successor. On top of
+what TCP can do, messages come twice and old ones are replayed.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from node.codec import decode_raft_batch, encode_raft_batch
+from quorate.v1 import node_pb2
+from raft.types import Message
+
+if TYPE_CHECKING:
+    from tests.sim.disk import MemorySnapshot
+    from tests.sim.world import World
+
+RECONNECT_SECONDS = 0.1
+ARCHIVE_MAX = 64
+"""Old batches kept to be replayed."""
+
+Outbox = list[tuple[int, Message]]
+
+
+class PeerStream:
+    """The stream from one node to another. `life` counts how often it was opened or broken."""
+
+    __slots__ = ("arrives", "held", "is_open", "life", "sender", "to")
+
+    def __init__(self, sender: int, to: int) -> None:
+        self.sender = sender
+        self.to = to
+        self.is_open = False
+        self.life = 0
+        self.arrives = 0.0  # the last batch in it
+        self.held: list[Outbox] = []  # behind a cut, delivered if it heals before the stream breaks
+
+
+class Network:
+    """All streams between nodes, and the cuts.
+
+    A cut is "drop" (whatever enters is lost) or "hold" (it waits, as TCP does).
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.streams = {pair: PeerStream(*pair) for pair in permutations(world.node_ids, 2)}
+        self.cuts: dict[tuple[int, int], str] = {}
+        self._archive: list[tuple[int, int, Outbox]] = []
+
+    def start(self) -> None:
+        for stream in self.streams.values():
+            self._try_open(stream)
+
+    def may_pass(self, sender: int, to: int) -> bool:
+        return (sender, to) not in self.cuts
+
+    def send(self, sender: int, to: int, outbox: Outbox) -> None:
+        stream = self.streams[sender, to]
+        if not stream.is_open:
+            return
+        world, options = self._world, self._world.options
+        rng = world.rng
+        world.checker.sent(world.nodes[sender], outbox)
+        if options.wire:
+            outbox = _through_the_wire(sender, to, outbox)
+        if options.breaks and rng.random() < options.breaks:
+            self.break_stream(stream)
+            return
+        cut = self.cuts.get((sender, to))
+        if cut == "drop":
+            return
+        if cut == "hold":
+            stream.held.append(outbox)
+            return
+        self._carry(stream, outbox)
+        if options.duplication and rng.random() < options.duplication:
+            world.schedule.after(rng.random() * 0.5, self._deliver, sender, to, outbox)
+        if len(self._archive) < ARCHIVE_MAX:
+            self._archive.append((sender, to, outbox))
+        elif rng.random() < 0.05:
+            self._archive[rng.randrange(ARCHIVE_MAX)] = (sender, to, outbox)
+
+    def _carry(self, stream: PeerStream, outbox: Outbox) -> None:
+        world, options = self._world, self._world.options
+        seconds = options.delay * (0.5 + world.rng.random())
+        if options.slow_message and world.rng.random() < options.slow_message:
+            seconds += world.rng.random() * 0.3
+        now = world.schedule.now
+        stream.arrives = max(stream.arrives, now + seconds)
+        world.schedule.after(stream.arrives - now, self._arrive, stream, stream.life, outbox)
+
+    def _arrive(self, stream: PeerStream, life: int, outbox: Outbox) -> None:
+        if life != stream.life:
+            rng, options = self._world.rng, self._world.options
+            if rng.random() >= options.reordering * 0.5:
+                return  # it was in a stream that broke
+            self._world.schedule.after(
+                rng.random() * 0.3, self._deliver, stream.sender, stream.to, outbox
+            )
+            return
+        self._deliver(stream.sender, stream.to, outbox)
+
+    def _deliver(self, sender: int, to: int, outbox: Outbox) -> None:
+        node = self._world.nodes[to]
+        if node.is_up and self.cuts.get((sender, to)) != "drop":
+            self._world.tell_messages(sender, to, outbox)
+            node.call(node.host.receive, sender, outbox)
+
+    def replay(self) -> None:
+        """Deliver something old once more."""
+        if self._archive:
+            sender, to, outbox = self._world.rng.choice(self._archive)
+            self._world.tell("network", "replays", sender, to)
+            self._deliver(sender, to, outbox)
+
+    def deliver_snapshot(
+        self, seconds: float, group: int, message: Message, view: MemorySnapshot
+    ) -> None:
+        self._world.schedule.after(seconds, self._offer, group, message, view)
+
+    def _offer(self, group: int, message: Message, view: MemorySnapshot) -> None:
+        node = self._world.nodes[message.to]
+        if node.is_up:
+            node.call(node.host.offer_snapshot, group, message, view)
+
+    # Streams
+
+    def break_stream(self, stream: PeerStream) -> None:
+        """Break a stream, if it is open; both ends hear of it."""
+        if not stream.is_open:
+            return
+        world = self._world
+        world.tell("network", "breaks stream", stream.sender, stream.to)
+        stream.is_open = False
+        stream.life += 1
+        stream.held.clear()
+        stream.arrives = 0.0
+        for node_id, other in ((stream.sender, stream.to), (stream.to, stream.sender)):
+            world.schedule.after(world.rng.random() * 0.01, self._tell_broken, node_id, other)
+        world.schedule.after(RECONNECT_SECONDS, self._try_open, stream)
+
+    def _tell_broken(self, node_id: int, other: int) -> None:
+        node = self._world.nodes[node_id]
+        if node.is_up:
+            node.call(node.host.peer_broken, other)
+
+    def _try_open(self, stream: PeerStream) -> None:
+        nodes = self._world.nodes
+        pair = (stream.sender, stream.to)
+        whole = pair not in self.cuts and pair[::-1] not in self.cuts
+        if whole and nodes[stream.sender].is_up and nodes[stream.to].is_up:
+            stream.is_open = True
+            stream.life += 1
+        else:
+            self._world.schedule.after(RECONNECT_SECONDS, self._try_open, stream)
+
+    def node_died(self, node_id: int, *, noticed: bool) -> None:
+        """Break a dead node's streams, at once or (a machine that lost power) after a while."""
+        seconds = 0.0 if noticed else 0.5 + self._world.rng.random()
+        for pair, stream in self.streams.items():
+            if node_id in pair:
+                self._world.schedule.after(seconds, self._break_if, stream, stream.life)
+
+    def _break_if(self, stream: PeerStream, life: int) -> None:
+        if stream.life == life:
+            self.break_stream(stream)
+
+    # Cuts
+
+    def cut(self, pair: tuple[int, int], mode: str) -> None:
+        self.cuts[pair] = mode
+
+    def mend(self, pair: tuple[int, int]) -> None:
+        """Undo a cut; what was held goes on its way."""
+        self.cuts.pop(pair, None)
+        for router in self._world.routers:
+            if router.id in pair and router.is_up:
+                upstream = router.upstreams.get(max(pair))
+                if upstream is not None and upstream.lossy:
+                    upstream.break_stream()
+        stream = self.streams.get(pair)
+        if stream is not None:
+            held, stream.held = stream.held, []
+            for outbox in held:
+                self._carry(stream, outbox)
+
+    def mend_all(self) -> None:
+        for pair in list(self.cuts):
+            self.mend(pair)
+
+
+def _through_the_wire(sender: int, to: int, outbox: Outbox) -> Any:
+    raw = encode_raft_batch(outbox).SerializeToString()
+    return decode_raft_batch(node_pb2.RaftBatch.FromString(raw), sender=sender, receiver=to)

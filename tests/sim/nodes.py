@@ -1,0 +1,289 @@
+"""A node: the real host over simulated disks. Implements `node.host.Shell`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+from node.catalog_replica import CATALOG_GROUP
+from node.codec import Bootstrap, encode_catalog_command
+from node.host import TICK_SECONDS, Host
+from node.machine.catalog import CatalogResult
+from node.replica import PartitionReplica
+from node.storage.errors import StorageFull
+from quorate.cluster.catalog import Catalog
+from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
+from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
+
+if TYPE_CHECKING:
+    from node.storage.items import ItemStore
+    from node.storage.log import LogRecord, LogStore
+    from tests.sim.world import World
+
+FULL_RETRY_SECONDS = 0.5
+SENDING_MAX = 2
+WALL_START_MS = 1_700_000_000_000
+
+Job = tuple[Callable[[], None], Callable[[bool], None]]
+
+
+class SimulatedNode:
+    """One node. Its disks outlive its host. `life` counts its starts."""
+
+    def __init__(self, world: World, node_id: int) -> None:
+        self.id = node_id
+        self.name = f"node {node_id}"
+        self.world = world
+        self.log_disk = LogDisk(lambda write: world.checker.log_written(self, write))
+        self.items_disk = ItemsDisk()
+        self.life = 0
+        self.is_up = False
+        self.paused = False
+        self.disk_hung = False
+        self.disk_full = False
+        self.disk_slow = 0.0
+        self.eio_due = False
+        self.resumed_at = 0.0
+        self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
+        self.offset = world.rng.random() * 1000
+        self.wall_skew_ms = int(world.rng.uniform(-1, 1) * world.options.wall_skew * 1000)
+
+    def start(self) -> None:
+        """Start a host from what the disks hold."""
+        assert not self.is_up
+        world = self.world
+        self.is_up = True
+        self.paused = False
+        self.life += 1
+        self._deferred: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._turn_due = False
+        self._bootstrapping = False
+        self._sending = 0
+        self._log_job: MemoryRecord | None = None
+        self._items_jobs: list[Job] = []
+        self.log_store = MemoryLogStore(self.log_disk)
+        self.items = MemoryItemStore(self.items_disk, lambda: self.disk_full)
+        world.tell(self.name, "starts")
+        self.host = Host(
+            node_id=self.id,
+            log=cast("LogStore", self.log_store),
+            items=cast("ItemStore", self.items),
+            rng=world.rng,
+            shell=self,
+        )
+        world.checker.started(self)
+        self.host.recover(world.node_ids)
+        world.checker.watch_replicas(self)
+        self._ticked = self.monotonic()
+        self._later(world.rng.random() * TICK_SECONDS, self._tick)
+
+    def crash(self, kept: float) -> None:
+        """Lose all that is not durable; what is in flight is kept with probability `kept`."""
+        assert self.is_up
+        rng = self.world.rng
+        if self._log_job is not None and not self.disk_full and rng.random() < kept:
+            self.world.tell(self.name, "crashes, its log commit is kept")
+            self.log_store.commit(self._log_job)
+        else:
+            self.world.tell(self.name, "crashes")
+        if self._items_jobs and not self.disk_full and rng.random() < kept:
+            self._items_jobs[0][0]()
+        self.is_up = False
+        self.life += 1
+        self._log_job = None
+        self._items_jobs = []
+
+    # Time
+
+    def call(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Let the host do something, now or once it goes on."""
+        if self.paused:
+            self._deferred.append((act, arguments))
+            return
+        act(*arguments)
+        self.world.checker.after(self)
+
+    def _later(self, seconds: float, act: Callable[..., object], *arguments: Any) -> None:
+        self.world.schedule.after(seconds, self._if_alive, self.life, act, arguments)
+
+    def _if_alive(self, life: int, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        if life == self.life:
+            self.call(act, *arguments)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def go_on(self) -> None:
+        """Do all that waited, in order."""
+        self.paused = False
+        self.resumed_at = self.world.schedule.now
+        deferred, self._deferred = self._deferred, []
+        life = self.life
+        for act, arguments in deferred:
+            if life == self.life:
+                self.call(act, *arguments)
+
+    def _tick(self) -> None:
+        now = self.monotonic()
+        count = int((now - self._ticked) / TICK_SECONDS + 1e-6)
+        self._ticked += count * TICK_SECONDS
+        self._later(TICK_SECONDS * self.world.options.ticks_at_once / self.drift, self._tick)
+        if count:
+            self.host.tick(count)
+            if not self.host.catalog.epoch:
+                self._maybe_bootstrap()
+
+    def _maybe_bootstrap(self) -> None:
+        host = self.host
+        replica = host.replicas[CATALOG_GROUP]
+        if self._bootstrapping or replica.core.role is not Role.LEADER:
+            return
+        self._bootstrapping = True
+
+        def answer(outcome: object, result: CatalogResult) -> None:
+            self._bootstrapping = False
+
+        command = Bootstrap(b"bootstrap".ljust(16, b"\0"), self.world.first_catalog)
+        host.change_catalog(encode_catalog_command(command), answer)
+
+    # node.host.Shell
+
+    def monotonic(self) -> float:
+        return self.offset + self.world.schedule.now * self.drift
+
+    def wall_ms(self) -> int:
+        return WALL_START_MS + self.wall_skew_ms + int(self.world.schedule.now * 1000)
+
+    def schedule_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self._later(self.world.rng.random() * 0.0002, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        self.host.turn()
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        self.world.network.send(self.id, node_id, outbox)
+
+    def catalog_changed(self, catalog: Catalog) -> None:
+        self.world.checker.watch_replicas(self)
+
+    def log(self, event: str, **facts: object) -> None:
+        self.world.tell(self.name, event, facts)
+
+    # The log's disk
+
+    def write_log(self, record: LogRecord) -> None:
+        assert self._log_job is None, "one log write in flight"
+        self._log_job = cast("MemoryRecord", record)
+        self._start_log_job()
+
+    def _start_log_job(self) -> None:
+        self.world.schedule.after(self._disk_seconds(), self._commit_log, self.life)
+
+    def _commit_log(self, life: int) -> None:
+        """The disk's work, which goes on while the node is paused."""
+        if life != self.life:
+            return
+        if self.disk_hung:
+            self.world.schedule.after(0.05, self._commit_log, life)
+            return
+        record = self._log_job
+        assert record is not None
+        if self.eio_due:
+            self.eio_due = False
+            self.world.faults.crash_node(self, why="EIO from the log commit")
+            return
+        if self.disk_full:
+            self._later(0.0001, self._refuse_log)
+            return
+        self._log_job = None
+        self.log_store.commit(record)
+        self._later(self.world.rng.random() * 0.0003, self._log_written)
+
+    def _log_written(self) -> None:
+        self.host.log_written()
+
+    def _refuse_log(self) -> None:
+        record = self.host.log_refused()
+        assert cast("MemoryRecord", record) is self._log_job
+        self.world.schedule.after(FULL_RETRY_SECONDS, self._commit_log, self.life)
+
+    def _disk_seconds(self) -> float:
+        rng, options = self.world.rng, self.world.options
+        seconds = rng.expovariate(1 / options.disk) + self.disk_slow * rng.random()
+        if options.disk_tail and rng.random() < options.disk_tail:
+            seconds += 0.3 * rng.random()
+        return seconds
+
+    # The items' disk
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        self._items_jobs.append((job, done))
+        if len(self._items_jobs) == 1:
+            self.world.schedule.after(5 * self._disk_seconds(), self._run_items_job, self.life)
+
+    def _run_items_job(self, life: int) -> None:
+        if life != self.life:
+            return
+        if self.disk_hung:
+            self.world.schedule.after(0.05, self._run_items_job, life)
+            return
+        job, done = self._items_jobs.pop(0)
+        try:
+            job()
+        except StorageFull:
+            stored = False
+        else:
+            stored = True
+        self._later(self.world.rng.random() * 0.002, done, stored)
+        if self._items_jobs:
+            self.world.schedule.after(5 * self._disk_seconds(), self._run_items_job, life)
+
+    # Snapshots
+
+    def send_snapshot(self, group: int, message: Message) -> None:
+        rng = self.world.rng
+        if self._sending >= SENDING_MAX:
+            self._later(0.0001, self._snapshot_sent, group, message.to, False, False)
+            return
+        self._sending += 1
+        replica = self.host.replicas[group]
+        low, high = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
+        view = self.items.snapshot_reader(low, high, group)
+        state = view.replica_state
+        meta = SnapshotMeta(
+            state.applied_index, state.applied_term, Configuration.decode(state.configuration)
+        )
+        sent = Message(MessageType.SNAPSHOT, self.id, message.to, message.term, snapshot=meta)
+        seconds = rng.choice((0.005, 0.05, 0.5))
+        self.world.tell(self.name, "sends a snapshot to", message.to, group, meta.index)
+        arrives = self.world.network.may_pass(self.id, message.to) and rng.random() < 0.9
+        if arrives:
+            for _ in range(1 + (rng.random() < self.world.options.duplication)):
+                delay = seconds * (0.5 + rng.random())
+                self.world.network.deliver_snapshot(delay, group, sent, view)
+        told = arrives and rng.random() < 0.9
+        self._later(2 * seconds, self._snapshot_sent, group, message.to, told, True)
+
+    def _snapshot_sent(self, group: int, to: int, ok: bool, counted: bool) -> None:  # noqa: FBT001
+        self._sending -= counted
+        self.host.snapshot_sent(group, to, ok=ok)
+
+    def holds(self, group: int, index: int, term: int) -> bool:
+        """Whether the disks hold the entry committed at an index, or its effect."""
+        log = self.log_disk.groups.get(group)
+        if log is not None and log.holds(index, term):
+            return True
+        return index <= self.items_disk.applied(group)
+
+
+def durable_terms_ascend(node: SimulatedNode) -> bool:
+    """Whether terms never fall along any durable log."""
+    return all(
+        before.term <= after.term
+        for log in node.log_disk.groups.values()
+        for before, after in pairwise(log.entries_held)
+    )

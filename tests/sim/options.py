@@ -1,0 +1,104 @@
+"""What one seed draws: its own mix of load, sizes, speeds and faults (swarm testing)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from random import Random
+
+FAULTS = (
+    "crash",
+    "power_cut",
+    "pause",
+    "cut_one_way",
+    "split",
+    "break_peer_stream",
+    "break_router_stream",
+    "cut_router",
+    "hang_disk",
+    "slow_disk",
+    "fill_disk",
+    "fail_disk",
+    "checkpoint",
+    "transfer",
+    "restart_router",
+    "replay",
+    "create_table",
+)
+
+NEVER = 1e9
+"""Mean seconds between faults when there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that was drawn; rates are probabilities per message, times are seconds."""
+
+    partitions: int
+    routers: int
+    clients: int
+    keys: int
+    think: float
+    patience: float
+    request_timeout: float
+    mix: dict[str, int]
+    ticks_at_once: int
+    delay: float
+    slow_message: float
+    breaks: float
+    duplication: float
+    reordering: float
+    wire: bool
+    disk: float
+    disk_tail: float
+    kept: float
+    checkpoint_every: float
+    log_bytes_max: int
+    clock_drift: float
+    wall_skew: float
+    fault_every: float
+    faults: dict[str, int]
+
+    def describe(self) -> str:
+        """Return one line an option."""
+        return "\n".join(f"  {field.name} = {getattr(self, field.name)}" for field in fields(self))
+
+
+def draw_options(rng: Random) -> Options:
+    """Draw one seed's options."""
+    choice = rng.choice
+    kinds = rng.sample(FAULTS, rng.randrange(3, len(FAULTS) + 1))
+    calm = rng.random() < 0.1
+    return Options(
+        partitions=choice((1, 1, 2, 3)),
+        routers=choice((1, 2)),
+        clients=choice((3, 6, 10)),
+        keys=choice((2, 5, 12)),
+        think=choice((0.005, 0.02, 0.06)),
+        patience=choice((2.0, 6.0, 10.0)),
+        request_timeout=choice((0.8, 2.0, 4.0)),
+        mix={
+            "put": choice((0, 2, 4)),
+            "add": choice((2, 4, 8)),
+            "put_if_absent": choice((0, 1, 3)),
+            "put_if": choice((0, 1, 3)),
+            "delete": choice((0, 1, 2)),
+            "get": choice((2, 4)),
+            "get_eventual": choice((0, 0, 1)),
+        },
+        ticks_at_once=choice((1, 2, 2)),
+        delay=choice((0.0003, 0.001, 0.01)),
+        slow_message=choice((0.0, 0.0, 0.01, 0.05)),
+        breaks=choice((0.0, 0.0, 0.001, 0.005)),
+        duplication=choice((0.0, 0.0, 0.01, 0.1)),
+        reordering=choice((0.0, 0.5, 1.0)),
+        wire=rng.random() < 0.15,
+        disk=choice((0.0004, 0.002, 0.01)),
+        disk_tail=choice((0.0, 0.0, 0.02)),
+        kept=choice((0.1, 0.5, 0.9)),
+        checkpoint_every=choice((0.3, 1.0, 5.0)),
+        log_bytes_max=choice((1 << 10, 1 << 13, 1 << 20)),
+        clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
+        wall_skew=choice((0.0, 0.0, 1.0, 20.0)),
+        fault_every=NEVER if calm else choice((0.2, 0.5, 1.0)),
+        faults={kind: choice((1, 1, 3)) for kind in kinds},
+    )

@@ -1,0 +1,263 @@
+"""A router: the real dispatcher and upstream batching, on simulated streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.codec import decode_route_batch
+from node.routes import RouteStream
+from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.ring import Ring
+from quorate.v1 import node_pb2
+from router.dispatch import Dispatch
+from router.routed import Routed
+from router.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.sim.nodes import SimulatedNode
+    from tests.sim.world import World
+
+TICK_SECONDS = 0.05
+FETCH_SECONDS = 0.005
+
+
+class SimulatedUpstream(Upstream):
+    """The real upstream but for its tasks: a stream that opens, carries, breaks and reopens.
+
+    `life` counts openings and breaks; `node_stream` is the node's end.
+    """
+
+    def __init__(self, router: SimulatedRouter, record: NodeRecord) -> None:
+        world = router.world
+        super().__init__(
+            record,
+            router.dispatch,
+            clock=lambda: world.schedule.now,
+            epoch=lambda: router.catalog.epoch,
+            on_epoch=router.noticed_epoch,
+        )
+        self.router = router
+        self.world = world
+        self.life = 0
+        self.is_open = False
+        self.lossy = False  # something was dropped: the stream breaks when that comes out
+        self._writing = False
+        self._to_node = 0.0  # when the last batch arrives
+        self._to_router = 0.0
+        self._node_life = 0
+        self._flushing = False
+        self.node_stream = RouteStream(lambda: None)
+        world.schedule.after(0.001, self._try_open)
+
+    @property
+    def peer(self) -> SimulatedNode:
+        return self.world.nodes[self.node.id]
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """How cuts name this direction: routers are numbered below zero."""
+        return (self.router.id, self.node.id)
+
+    def send(self, routed: Routed) -> None:
+        super().send(routed)
+        self._maybe_write()
+
+    def _try_open(self) -> None:
+        world, peer = self.world, self.peer
+        if self.is_open or not self.router.is_up:
+            return
+        whole = self.pair not in world.network.cuts and self.pair[::-1] not in world.network.cuts
+        if not whole or not peer.is_up or peer.paused:
+            world.schedule.after(0.05 + 0.2 * world.rng.random(), self._try_open)
+            return
+        self.is_open = True
+        self.lossy = False
+        self.life += 1
+        self._to_node = self._to_router = 0.0
+        self._node_life = peer.life
+        self._sequence = self._accepted = 0
+        self._flushing = False
+        self._wake.set()
+        life = self.life
+        self.node_stream = RouteStream(lambda: self._reply_due(life))
+        peer.call(peer.host.add_stream, self.node_stream)
+        self._maybe_write()
+
+    # To the node
+
+    def _maybe_write(self) -> None:
+        if self.is_open and not self._writing and self._wake.is_set():
+            self._writing = True
+            self.world.schedule.after(0.0002 * self.world.rng.random(), self._write, self.life)
+
+    def _write(self, life: int) -> None:
+        self._writing = False
+        if life != self.life:
+            self._maybe_write()
+            return
+        self._wake.clear()
+        if self._sequence != self._accepted or (self._sequence and not self._has_work()):
+            return
+        self._sequence += 1
+        self._sent_at = self._clock()
+        self._carry_batch(self._take_batch(), self.node_stream, life)
+
+    def _carry_batch(self, batch: node_pb2.RouteBatch, stream: RouteStream, life: int) -> None:
+        """A batch behind a "hold" cut waits, as in TCP; behind a "drop" cut it is lost."""
+        world = self.world
+        cut = world.network.cuts.get(self.pair)
+        if cut == "drop":
+            self.lossy = True
+            return
+        if cut == "hold":
+            world.schedule.after(0.05, self._carry_batch, batch, stream, life)
+            return
+        now = world.schedule.now
+        self._to_node = max(self._to_node, now + self._delay())
+        world.schedule.after(
+            self._to_node - now, self._batch_arrives, batch, stream, self._node_life, life
+        )
+
+    def _batch_arrives(
+        self, batch: node_pb2.RouteBatch, stream: RouteStream, node_life: int, life: int
+    ) -> None:
+        peer = self.peer
+        if peer.life != node_life or stream.closed:
+            return
+        if life != self.life and self.world.rng.random() < 0.5:
+            return  # lost with its stream; else it had got through before
+        self.world.tell(self.router.name, "batch at", peer.name, batch.sequence)
+        peer.call(peer.host.route, stream, decode_route_batch(batch))
+
+    # From the node
+
+    def _reply_due(self, life: int) -> None:
+        if life == self.life and not self._flushing:
+            self._flushing = True
+            self.peer._later(0.0001 * self.world.rng.random(), self._send_replies, life)
+
+    def _send_replies(self, life: int) -> None:
+        if life != self.life:
+            return
+        self._flushing = False
+        stream, world = self.node_stream, self.world
+        while stream.has_reply():
+            reply = stream.take_reply(self.peer.host.catalog.epoch)
+            cut = world.network.cuts.get(self.pair[::-1])
+            if cut == "drop":
+                self.lossy = True
+                continue
+            now = world.schedule.now
+            self._to_router = max(self._to_router, now + self._delay())
+            if cut == "hold":
+                self._to_router += 0.5
+            world.schedule.after(self._to_router - now, self._reply_arrives, reply, life)
+
+    def _reply_arrives(self, reply: node_pb2.RouteReply, life: int) -> None:
+        if life == self.life and self.router.is_up:
+            self._take_reply(reply)
+            self._maybe_write()
+
+    def _delay(self) -> float:
+        rng, options = self.world.rng, self.world.options
+        seconds = options.delay * (0.5 + rng.random())
+        if options.slow_message and rng.random() < options.slow_message:
+            seconds += 0.3 * rng.random()
+        return seconds
+
+    # The end of a stream
+
+    def break_stream(self) -> None:
+        """Break the stream: the router knows at once, the node perhaps much later."""
+        if not self.is_open:
+            return
+        world = self.world
+        world.tell(self.router.name, "stream breaks to", self.node.name)
+        self.is_open = False
+        self.life += 1
+        late = world.rng.choice((0.0, 0.01, 1.0))
+        world.schedule.after(late, self._node_notices, self.node_stream, self._node_life)
+        self._lose()
+        world.schedule.after(0.05 + 0.2 * world.rng.random(), self._try_open)
+
+    def _node_notices(self, stream: RouteStream, node_life: int) -> None:
+        peer = self.peer
+        if peer.life == node_life:
+            peer.call(peer.host.remove_stream, stream)
+
+
+class SimulatedRouter:
+    """One router. A restart loses everything it knew."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.id = -number
+        self.name = f"router {number}"
+        self.is_up = False
+        self.life = 0
+
+    def start(self) -> None:
+        """Start with an empty cache."""
+        world = self.world
+        self.is_up = True
+        self.life += 1
+        self.catalog = Catalog()
+        self.ring: Ring | None = None
+        self.upstreams: dict[int, SimulatedUpstream] = {}
+        self._fetching = False
+        self.dispatch = Dispatch(
+            az=f"az-{-self.id}",
+            clock=lambda: world.schedule.now,
+            on_stale_catalog=self._fetch,
+        )
+        self._fetch()
+        world.schedule.after(TICK_SECONDS * world.rng.random(), self._tick, self.life)
+
+    def stop(self) -> None:
+        """Die: clients see their connections break."""
+        self.world.tell(self.name, "dies")
+        self.is_up = False
+        self.life += 1
+        for upstream in self.upstreams.values():
+            upstream.is_open = False
+            upstream.life += 1
+            peer = upstream.peer
+            if peer.life == upstream._node_life:
+                peer.call(peer.host.remove_stream, upstream.node_stream)
+
+    def _tick(self, life: int) -> None:
+        if life == self.life:
+            self.dispatch.tick()
+            self.world.schedule.after(TICK_SECONDS, self._tick, life)
+
+    # The catalog, as router.catalog_watch would bring it
+
+    def noticed_epoch(self, epoch: int) -> None:
+        if epoch > self.catalog.epoch:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        if not self._fetching:
+            self._fetching = True
+            self.world.schedule.after(FETCH_SECONDS, self._fetched, self.life)
+
+    def _fetched(self, life: int) -> None:
+        if life != self.life:
+            return
+        self._fetching = False
+        reachable = [
+            node
+            for node in self.world.nodes.values()
+            if node.is_up and not node.paused and (self.id, node.id) not in self.world.network.cuts
+        ]
+        catalog = self.world.rng.choice(reachable).host.catalog if reachable else Catalog()
+        if catalog.epoch > self.catalog.epoch and catalog.partitions:
+            self.catalog = catalog
+            self.ring = Ring(catalog.partitions)
+            for record in catalog.nodes:
+                if record.id not in self.upstreams:
+                    self.upstreams[record.id] = SimulatedUpstream(self, record)
+            self.dispatch.catalog_changed(catalog, self.ring, self.upstreams)
+        elif not self.catalog.epoch:
+            self._fetching = True
+            self.world.schedule.after(0.05, self._fetched, self.life)

@@ -1,0 +1,58 @@
+"""Virtual time: what happens next, and the story of what has happened."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+STORY_LINES = 400
+"""Events that a failure shows."""
+
+Act = Callable[..., object]
+
+
+class Violation(AssertionError):
+    """Something happened that must never happen."""
+
+
+class Schedule:
+    """A clock that jumps from event to event. Ties are broken by order of arrival."""
+
+    __slots__ = ("_heap", "_serial", "now", "steps", "story")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.steps = 0
+        self._heap: list[tuple[float, int, Act, tuple[Any, ...]]] = []
+        self._serial = 0
+        self.story: deque[tuple[float, str, str, tuple[Any, ...]]] = deque(maxlen=STORY_LINES)
+
+    def after(self, seconds: float, act: Act, *arguments: Any) -> None:
+        """Let `act` happen so many seconds from now."""
+        self._serial += 1
+        heappush(self._heap, (self.now + seconds, self._serial, act, arguments))
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        self.now, _, act, arguments = heappop(self._heap)
+        self.steps += 1
+        act(*arguments)
+
+    def tell(self, who: str, what: str, *facts: Any) -> None:
+        """Add a line to the story; formatted only if somebody reads it."""
+        self.story.append((self.now, who, what, facts))
+
+    def read_story(self) -> str:
+        """Return the last lines of the story."""
+        return "\n".join(
+            f"{now:10.4f}  {who:<9} {what} {' '.join(map(_text, facts))}"
+            for now, who, what, facts in self.story
+        )
+
+
+def _text(fact: Any) -> str:
+    if isinstance(fact, bytes):
+        return fact.hex()
+    return str(fact)
