@@ -21,7 +21,7 @@ from node.intake import take_in
 from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
 from node.machine.dedupe import decode_generation
-from node.machine.partition import PartitionMachine
+from node.machine.partition import LiveTables, PartitionMachine
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
@@ -138,7 +138,7 @@ class Host:
         self._stalled = False
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
-        self._live_tables: set[bytes] = set()
+        self._live_tables = LiveTables()
         self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
 
     # Start
@@ -163,8 +163,7 @@ class Host:
         if catalog.epoch <= self.catalog.epoch:
             return
         self.catalog = catalog
-        self._live_tables.clear()
-        self._live_tables.update(table.id.to_bytes(4, "big") for table in catalog.tables)
+        self._live_tables.follow([table.id for table in catalog.tables], catalog.next_table_id)
         states = self._items.replicas()
         ring = Ring(catalog.partitions)
         for partition in catalog.partitions:

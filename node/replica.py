@@ -7,7 +7,7 @@ threads or clocks: the host (`node.host`) drives them, a turn at a time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ from model.image import image_size_bytes
 from model.keys import tie_run_of
 from node.codec import Outcome, Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, StateAnswer, WaitingWrite
-from node.machine.partition import PartitionMachine
+from node.machine.partition import LiveTables, PartitionMachine
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
 from raft.core import RaftCore
@@ -224,9 +224,9 @@ class PartitionReplica(Replica):
         state: ReplicaState,
         machine: PartitionMachine,
         arc: tuple[int, int],
-        live_tables: Container[bytes],
+        live_tables: LiveTables,
     ) -> None:
-        """`arc` is [low token, high token); `live_tables` holds table ids as key prefixes."""
+        """`arc` is [low token, high token); `live_tables` follows the node's catalog."""
         super().__init__(group, core, state)
         self.machine = machine
         self.arc = arc

@@ -6,7 +6,7 @@ state on every replica: entries carry images, so nothing is evaluated or decoded
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,26 @@ class Tree(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, image) with low <= key < high in key order, or backwards."""
         ...
+
+
+class LiveTables(set[bytes]):
+    """The ids of the live tables as key prefixes, as far as this node's catalog goes.
+
+    A set, because a leader looks up every write here. A table that is not in it may have been
+    made since: only an id that was given out and is not live belongs to a dropped one.
+    """
+
+    next_id = 1
+
+    def follow(self, table_ids: Sequence[int], next_id: int) -> None:
+        """Take the tables of a newer catalog, and the id that its next table will have."""
+        self.clear()
+        self.update(table.to_bytes(4, "big") for table in table_ids)
+        self.next_id = next_id
+
+    def has_dropped(self, table: int) -> bool:
+        """Return whether a table was dropped, surely."""
+        return table < self.next_id and table.to_bytes(4, "big") not in self
 
 
 @dataclass(slots=True)
@@ -120,8 +140,8 @@ class PartitionMachine:
         assert self._frozen is not None
         self._frozen = None
 
-    def forget_tables(self, live: Container[bytes]) -> None:
-        """Drop the sizes of tables that are not live; `live` has ids as key prefixes."""
+    def forget_tables(self, live: LiveTables) -> None:
+        """Drop the sizes of dropped tables. Not of those that this node has not heard of yet."""
         for table in list(self.table_sizes):
-            if table.to_bytes(4, "big") not in live:
+            if live.has_dropped(table):
                 del self.table_sizes[table]
