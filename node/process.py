@@ -68,8 +68,12 @@ def run_process(options: NodeOptions) -> int:
         return _refuse(str(error))
     try:
         identity = _identity(options)
-        log_store = LogStore.open(options.data_dir / "log", map_size_bytes=options.map_size_bytes)
-        items = ItemStore.open(options.data_dir / "items")
+        # A node that has joined has both: an empty one would have forgotten what it promised.
+        new = not identity.joined
+        log_store = LogStore.open(
+            options.data_dir / "log", map_size_bytes=options.map_size_bytes, create=new
+        )
+        items = ItemStore.open(options.data_dir / "items", create=new)
     except (ForeignDirectory, IdentityLost, CorruptIdentity) as error:
         return _refuse(str(error), IDENTITY_EXIT)
     except StorageError as error:
