@@ -46,6 +46,8 @@ SERVER_OPTIONS: Final = (
     ("grpc.server_handshake_timeout_ms", 2_000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
+    # Without this a client that has no call open, and pings as ours does, is sent away.
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
 
