@@ -40,6 +40,7 @@ class Measured:
 
     latencies: list[float] = field(default_factory=list)
     errors: int = 0
+    first_error: str = ""
     running: bool = True
     measuring: bool = False
 
@@ -114,10 +115,11 @@ async def load_http(
         connection.send(request)
 
     def answered(connection: RawConnection, status: int, body: bytes) -> None:
-        del body
         if measured.measuring:
             measured.latencies.append(time.perf_counter() - started[connection])
-            measured.errors += status != 200
+            if status != 200:
+                measured.errors += 1
+                measured.first_error = measured.first_error or body.decode(errors="replace")
         if measured.running:
             send(connection)
 
@@ -150,13 +152,16 @@ async def repeat(call: Callable[[], Awaitable[bool]], measured: Measured) -> Non
             measured.errors += not done
 
 
-def pipeline_call(client: Client, table: str, items: Items) -> Callable[[], Awaitable[bool]]:
+def pipeline_call(
+    client: Client, table: str, items: Items, measured: Measured
+) -> Callable[[], Awaitable[bool]]:
     """Return a put through quorate.Client."""
 
     async def put() -> bool:
         try:
             await client.put_item(table, items.next_item())
-        except QuorateError:
+        except QuorateError as error:
+            measured.first_error = measured.first_error or str(error)
             return False
         return True
 
@@ -167,6 +172,7 @@ def unary_call(
     stub: Any,  # noqa: ANN401 - protoc's stubs have no types
     table: str,
     items: Items,
+    measured: Measured,
 ) -> Callable[[], Awaitable[bool]]:
     """Return a put through the generated stubs."""
 
@@ -178,7 +184,8 @@ def unary_call(
         }
         try:
             await stub.PutItem(api_pb2.PutItemRequest(table_name=table, item=item), timeout=10)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            measured.first_error = measured.first_error or f"{error.code()}: {error.details()}"
             return False
         return True
 
@@ -197,7 +204,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             stack.callback(close)
         elif options.kind == "pipeline":
             client = await stack.enter_async_context(Client(options.address, raw=True))
-            put = pipeline_call(client, options.table, items)
+            put = pipeline_call(client, options.table, items, measured)
             workers = [tasks.create_task(repeat(put, measured)) for _ in range(options.connections)]
         else:
             # A few channels with many calls each, as a service would have them.
@@ -209,7 +216,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                     )
                 )
                 stub = api_pb2_grpc.QuorateServiceStub(channel)
-                puts.append(unary_call(stub, options.table, items))
+                puts.append(unary_call(stub, options.table, items, measured))
             workers = [
                 tasks.create_task(repeat(puts[number % len(puts)], measured))
                 for number in range(options.connections)
@@ -229,6 +236,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "writes": count,
         "errors": measured.errors,
+        "first_error": measured.first_error,
         "seconds": round(seconds, 3),
         "writes_per_second": round(count / seconds, 1),
         **percentiles(measured.latencies),

@@ -66,6 +66,7 @@ def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{figure: statistics.median(run[figure] for run in runs) for figure in figures},
         "errors": sum(run["errors"] for run in runs),
+        "first_error": next((run["first_error"] for run in runs if run["first_error"]), ""),
         "cpu_us_per_write": {
             name: round(statistics.median(run["cpu_us_per_write"][name] for run in runs), 1)
             for name in names
@@ -77,7 +78,7 @@ def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def print_row(kind: str, connections: int, row: dict[str, Any]) -> None:
     """Print one line of the table."""
     cpu = "  ".join(f"{name} {value:.0f}" for name, value in row["cpu_us_per_write"].items())
-    errors = f"  {row['errors']} ERRORS" if row["errors"] else ""
+    errors = f"  {row['errors']} ERRORS, such as: {row['first_error']}" if row["errors"] else ""
     print(
         f"{kind:9}{connections:>5}{row['writes_per_second']:>11,.0f}{row['p50_ms']:>9.2f}"
         f"{row['p99_ms']:>9.2f}{row['p999_ms']:>9.2f}   {cpu}{errors}",
