@@ -35,7 +35,7 @@ def main() -> int:
                 print(failure)
                 return 1
             failed.append(seed)
-            print(f"seed {seed}: {str(failure).rpartition(chr(10) * 2)[2].splitlines()[0]}")
+            print(f"seed {seed}: {failure.finding.splitlines()[0]}", flush=True)
     seconds = time.perf_counter() - started
     print(f"{arguments.runs} seeds in {seconds:.1f} s ({arguments.runs / seconds:.1f} a second)")
     print(" ".join(f"{name}={count}" for name, count in sorted(total.items())))

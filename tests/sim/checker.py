@@ -304,3 +304,19 @@ class Checker:
             return
         if not any(operation.request_id in shadow.ids for shadow in self.shadows.values()):
             raise Violation(f"acknowledged, but not committed anywhere: {operation}")
+
+
+class SilentChecker(Checker):
+    """Looks at nothing: what is wrong must then show at the clients."""
+
+    def watch_replicas(self, node: SimulatedNode) -> None: ...
+
+    def after(self, node: SimulatedNode) -> None: ...
+
+    def log_written(self, node: SimulatedNode, write: GroupWrite) -> None: ...
+
+    def sent(self, sender: SimulatedNode, outbox: Sequence[tuple[int, Message]]) -> None: ...
+
+    def check_equal(self) -> None: ...
+
+    def acknowledged(self, operation: Operation) -> None: ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from model.errors import ConditionFailed, ModelError
+from model.errors import ConditionFailed, InternalServerError, ModelError
 from model.image import decode_image
 from model.keys import token_of
 from model.program import Program, encode_program
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 RETRY_SECONDS = 0.05
+GIVE_UP = 0.25
+"""Probability that a client gives up after a failure: what was "not done" must stay so."""
 
 
 class Attempt:
@@ -41,7 +43,12 @@ class Attempt:
         self.life = router.life
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
-        self.client.answered(self, payload)
+        """Take the answer. The dispatcher survives what its owners raise; the run must not."""
+        try:
+            self.client.answered(self, payload)
+        except Exception as error:
+            self.client.world.schedule.fail(error)
+            raise
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         self.client.failed(self, error, unknown=is_unknown(routed))
@@ -158,8 +165,13 @@ class Client:
             return
         if unknown:
             operation.maybe = True
+        elif isinstance(error, InternalServerError):
+            self.world.schedule.fail(Violation(f"{operation}: {error}"))
         self._attempt = None
-        self._again_or_end()
+        if self.world.clients_give_up and self.world.rng.random() < GIVE_UP:
+            self._end(known=False)
+        else:
+            self._again_or_end()
 
     def _again_or_end(self) -> None:
         world, operation = self.world, self.current

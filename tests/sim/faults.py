@@ -22,7 +22,6 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self.active = True
-        self._cut_count = 0
         self._tables = 0
 
     def start(self) -> None:
@@ -117,27 +116,25 @@ class Faults:
         if world.rng.random() < 0.5:
             for router in world.routers:
                 pairs += [(router.id, node.id), (node.id, router.id)]
-        self._cut(pairs)
+        self._cut(pairs, seconds=world.rng.choice((0.5, 2.5, 6.0)))
         terms = {group: r.core.term for group, r in node.host.replicas.items()}
-        self._cut_count += 1
-        world.schedule.after(
-            QUORUM_LOST_SECONDS, self._check_alone, node, node.life, self._cut_count, terms
-        )
+        since = world.schedule.now
+        world.schedule.after(QUORUM_LOST_SECONDS, self._check_alone, node, node.life, since, terms)
 
     def _check_alone(
-        self, node: SimulatedNode, life: int, cut_count: int, terms: dict[int, int]
+        self, node: SimulatedNode, life: int, since: float, terms: dict[int, int]
     ) -> None:
         """Who hears nobody leads nobody, and does not count up its term."""
-        world = self._world
-        others = [other for other in world.node_ids if other != node.id]
+        network = self._world.network
+        others = [other for other in self._world.node_ids if other != node.id]
+        pairs = [(node.id, other) for other in others]
+        pairs += [pair[::-1] for pair in pairs]
         alone = all(
-            (node.id, other) in world.network.cuts and (other, node.id) in world.network.cuts
-            for other in others
+            pair in network.cuts and network.mended_at.get(pair, 0.0) <= since for pair in pairs
         )
-        if not alone or life != node.life or node.paused or cut_count != self._cut_count:
+        if not alone or life != node.life or node.paused or node.resumed_at >= since:
             return
-        if node.resumed_at > world.schedule.now - QUORUM_LOST_SECONDS:
-            return
+        self._world.counts["alone"] += 1
         for group, term in terms.items():
             core = node.host.replicas[group].core
             if core.role is Role.LEADER:
@@ -147,18 +144,18 @@ class Faults:
                     f"{node.name} went from term {term} to {core.term} of group {group} alone"
                 )
 
-    def _cut(self, pairs: list[tuple[int, int]]) -> None:
+    def _cut(self, pairs: list[tuple[int, int]], *, seconds: float = 0.0) -> None:
         world = self._world
         mode = world.rng.choice(("drop", "hold"))
         world.tell("network", "cut", mode, pairs)
         for pair in pairs:
             world.network.cut(pair, mode)
-        if world.rng.random() < 0.5:
-            for pair in pairs:
-                stream = world.network.streams.get(pair)
-                if stream is not None:
-                    world.network.break_stream(stream)
-        world.schedule.after(self._seconds(), self._mend, pairs)
+        breaks = world.rng.choice((0.0, 0.5, 1.0))
+        for pair in pairs:
+            stream = world.network.streams.get(pair)
+            if stream is not None and world.rng.random() < breaks:
+                world.network.break_stream(stream)
+        world.schedule.after(seconds or self._seconds(), self._mend, pairs)
 
     def _mend(self, pairs: list[tuple[int, int]]) -> None:
         self._world.tell("network", "mended", pairs)

@@ -58,7 +58,6 @@ class Undecided(Exception):
 def is_linearizable(operations: Sequence[Operation], start: State = None) -> bool:
     """Whether some order explains all results. Raises Undecided."""
     ordered = sorted(operations, key=lambda operation: operation.called)
-    count = len(ordered)
     must = 0
     for place, operation in enumerate(ordered):
         if operation.returned != ENDLESS:
@@ -76,23 +75,37 @@ def is_linearizable(operations: Sequence[Operation], start: State = None) -> boo
             raise Undecided
         while done >> low & 1:
             low += 1
-        first_return = ENDLESS
-        candidates: list[tuple[float, int]] = []
-        for place in range(low, count):
-            operation = ordered[place]
-            if operation.called > first_return:
-                break
-            if not done >> place & 1:
-                first_return = min(first_return, operation.returned)
-                candidates.append((operation.returned, place))
-        candidates.sort(reverse=True)  # the stack takes the one that returned first, first
-        for _, place in candidates:
-            operation = ordered[place]
-            if operation.called <= first_return:
-                fits, after = _effect(operation, state)
-                if fits:
-                    stack.append((done | 1 << place, low, after))
+        for place in _candidates(ordered, done, low):
+            fits, after = _effect(ordered[place], state)
+            if fits:
+                stack.append((done | 1 << place, low, after))
     return False
+
+
+def _candidates(ordered: Sequence[Operation], done: int, low: int) -> list[int]:
+    """Return what may come next, the likeliest last: nothing that is not done returned before it.
+
+    Of adds or deletes with unknown ends one is as good as the other: only the first is tried.
+    """
+    first_return = ENDLESS
+    unknown: set[str] = set()
+    candidates: list[tuple[float, int]] = []
+    for place in range(low, len(ordered)):
+        operation = ordered[place]
+        if operation.called > first_return:
+            break
+        if done >> place & 1:
+            continue
+        if operation.returned == ENDLESS:
+            kind = operation.kind
+            if kind in unknown:
+                continue
+            if kind in ("add", "delete"):
+                unknown.add(kind)
+        first_return = min(first_return, operation.returned)
+        candidates.append((operation.returned, place))
+    candidates.sort(reverse=True)
+    return [place for _, place in candidates if ordered[place].called <= first_return]
 
 
 def _effect(operation: Operation, state: State) -> tuple[bool, State]:

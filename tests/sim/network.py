@@ -48,6 +48,7 @@ class Network:
         self._world = world
         self.streams = {pair: PeerStream(*pair) for pair in permutations(world.node_ids, 2)}
         self.cuts: dict[tuple[int, int], str] = {}
+        self.mended_at: dict[tuple[int, int], float] = {}
         self._archive: list[tuple[int, int, Outbox]] = []
 
     def start(self) -> None:
@@ -77,7 +78,7 @@ class Network:
             return
         self._carry(stream, outbox)
         if options.duplication and rng.random() < options.duplication:
-            world.schedule.after(rng.random() * 0.5, self._deliver, sender, to, outbox)
+            world.schedule.after(rng.random() * 0.5, self._deliver_late, sender, to, outbox)
         if len(self._archive) < ARCHIVE_MAX:
             self._archive.append((sender, to, outbox))
         elif rng.random() < 0.05:
@@ -98,7 +99,7 @@ class Network:
             if rng.random() >= options.reordering * 0.5:
                 return  # it was in a stream that broke
             self._world.schedule.after(
-                rng.random() * 0.3, self._deliver, stream.sender, stream.to, outbox
+                rng.random() * 0.3, self._deliver_late, stream.sender, stream.to, outbox
             )
             return
         self._deliver(stream.sender, stream.to, outbox)
@@ -114,6 +115,11 @@ class Network:
         if self._archive:
             sender, to, outbox = self._world.rng.choice(self._archive)
             self._world.tell("network", "replays", sender, to)
+            self._deliver_late(sender, to, outbox)
+
+    def _deliver_late(self, sender: int, to: int, outbox: Outbox) -> None:
+        """Deliver outside of any stream, if there is a way."""
+        if self.may_pass(sender, to):
             self._deliver(sender, to, outbox)
 
     def deliver_snapshot(
@@ -176,6 +182,7 @@ class Network:
     def mend(self, pair: tuple[int, int]) -> None:
         """Undo a cut; what was held goes on its way."""
         self.cuts.pop(pair, None)
+        self.mended_at[pair] = self._world.schedule.now
         for router in self._world.routers:
             if router.id in pair and router.is_up:
                 upstream = router.upstreams.get(max(pair))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 FULL_RETRY_SECONDS = 0.5
 SENDING_MAX = 2
-WALL_START_MS = 1_700_000_000_000
 
 Job = tuple[Callable[[], None], Callable[[bool], None]]
 
@@ -47,7 +46,6 @@ class SimulatedNode:
         self.resumed_at = 0.0
         self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
         self.offset = world.rng.random() * 1000
-        self.wall_skew_ms = int(world.rng.uniform(-1, 1) * world.options.wall_skew * 1000)
 
     def start(self) -> None:
         """Start a host from what the disks hold."""
@@ -151,9 +149,6 @@ class SimulatedNode:
 
     def monotonic(self) -> float:
         return self.offset + self.world.schedule.now * self.drift
-
-    def wall_ms(self) -> int:
-        return WALL_START_MS + self.wall_skew_ms + int(self.world.schedule.now * 1000)
 
     def schedule_turn(self) -> None:
         if not self._turn_due:

@@ -53,8 +53,8 @@ class Options:
     kept: float
     checkpoint_every: float
     log_bytes_max: int
+    raft: dict[str, int]
     clock_drift: float
-    wall_skew: float
     fault_every: float
     faults: dict[str, int]
 
@@ -73,7 +73,7 @@ def draw_options(rng: Random) -> Options:
         routers=choice((1, 2)),
         clients=choice((3, 6, 10)),
         keys=choice((2, 5, 12)),
-        think=choice((0.005, 0.02, 0.06)),
+        think=choice((0.01, 0.04, 0.2)),
         patience=choice((2.0, 6.0, 10.0)),
         request_timeout=choice((0.8, 2.0, 4.0)),
         mix={
@@ -97,8 +97,15 @@ def draw_options(rng: Random) -> Options:
         kept=choice((0.1, 0.5, 0.9)),
         checkpoint_every=choice((0.3, 1.0, 5.0)),
         log_bytes_max=choice((1 << 10, 1 << 13, 1 << 20)),
+        raft={
+            "append_bytes_max": choice((1, 200, 1 << 20)),
+            "in_flight_count_max": choice((1, 4, 256)),
+            "committed_bytes_max": choice((1, 1 << 22)),
+            "cache_bytes_max": choice((0, 1 << 20)),
+        }
+        if rng.random() < 0.5
+        else {},
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
-        wall_skew=choice((0.0, 0.0, 1.0, 20.0)),
-        fault_every=NEVER if calm else choice((0.2, 0.5, 1.0)),
+        fault_every=NEVER if calm else choice((0.2, 0.5, 1.5)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
     )

@@ -20,11 +20,12 @@ class Violation(AssertionError):
 class Schedule:
     """A clock that jumps from event to event. Ties are broken by order of arrival."""
 
-    __slots__ = ("_heap", "_serial", "now", "steps", "story")
+    __slots__ = ("_heap", "_serial", "failure", "now", "steps", "story")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.steps = 0
+        self.failure: Exception | None = None  # found where an exception would be caught
         self._heap: list[tuple[float, int, Act, tuple[Any, ...]]] = []
         self._serial = 0
         self.story: deque[tuple[float, str, str, tuple[Any, ...]]] = deque(maxlen=STORY_LINES)
@@ -39,6 +40,12 @@ class Schedule:
         self.now, _, act, arguments = heappop(self._heap)
         self.steps += 1
         act(*arguments)
+        if self.failure is not None:
+            raise self.failure
+
+    def fail(self, error: Exception) -> None:
+        """Let the run end with what was found first."""
+        self.failure = self.failure or error
 
     def tell(self, who: str, what: str, *facts: Any) -> None:
         """Add a line to the story; formatted only if somebody reads it."""
