@@ -427,7 +427,8 @@ class Host:
             replica.installing = False
             replica.core.snapshot_installed(index)
             dirty[replica.group] = replica
-        self.turn()
+        # Soon rather than now: what the loop has read meanwhile makes the next batch larger.
+        self._shell.schedule_turn()
 
     def log_refused(self) -> LogRecord:
         """The disk is full and nothing was written: refuse writes, and try the record again.
