@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from node.codec import Outcome
 from node.machine.catalog import CatalogMachine, CatalogResult
 from node.replica import Replica
 from node.storage.items import ReplicaCheckpoint, ReplicaState
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
 from raft.types import ProposalRefused, Role
 

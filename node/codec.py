@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import cast
 from zlib import crc32
 
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.cluster.outcome import Outcome
 from quorate.v1 import catalog_pb2, log_pb2, node_pb2
 from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
-
-
-class Outcome(IntEnum):
-    """How a routed request ended; the meaning of each is in node.proto."""
-
-    OK = node_pb2.OUTCOME_OK
-    CONDITION_FAILED = node_pb2.OUTCOME_CONDITION_FAILED
-    INVALID = node_pb2.OUTCOME_INVALID
-    NOT_LEADER = node_pb2.OUTCOME_NOT_LEADER
-    NOT_REPLICA = node_pb2.OUTCOME_NOT_REPLICA
-    STALE_CATALOG = node_pb2.OUTCOME_STALE_CATALOG
-    NO_TABLE = node_pb2.OUTCOME_NO_TABLE
-    OVERLOADED = node_pb2.OUTCOME_OVERLOADED
-    EXPIRED = node_pb2.OUTCOME_EXPIRED
-    UNKNOWN = node_pb2.OUTCOME_UNKNOWN
-    STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
 
 
 def wire_outcome(outcome: Outcome) -> node_pb2.Outcome:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from model.errors import InternalServerError, encode_error
-from node.codec import Outcome, RoutedBatch, RoutedGets
+from node.codec import RoutedBatch, RoutedGets
 from node.machine.dedupe import REQUEST_ID_BYTES
 from node.replica import GetReads, PartitionReplica, RangeRead, Replica
 from node.routes import RouteStream
+from quorate.cluster.outcome import Outcome
 
 
 def take_in(

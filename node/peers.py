@@ -9,11 +9,11 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from node.channels import open_channel
 from node.codec import encode_raft_batch
 from node.logs import log
 from node.storage.identity import Identity
 from quorate.cluster.catalog import NodeRecord
+from quorate.cluster.channels import open_channel
 from quorate.v1 import node_pb2_grpc
 from raft.types import Message
 

@@ -11,7 +11,6 @@ from typing import Final
 import grpc.aio
 import uvloop
 
-from node.channels import SERVER_OPTIONS
 from node.join import JoinRefused, join
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, configure, die, log
 from node.options import NodeOptions
@@ -34,6 +33,7 @@ from node.storage.identity import (
 )
 from node.storage.items import ItemStore
 from node.storage.log import LogStore
+from quorate.cluster.channels import SERVER_OPTIONS
 from quorate.v1 import node_pb2_grpc
 
 REFUSED_EXIT: Final = 2

@@ -6,6 +6,7 @@ threads or clocks: the host (`node.host`) drives them, a turn at a time.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Final, Protocol
 
 from model.image import image_size_bytes
 from model.keys import tie_run_of
-from node.codec import Outcome, Page, RoutedRange, encode_write_entry
+from node.codec import Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, StateAnswer, WaitingWrite
 from node.machine.partition import LiveTables, PartitionMachine
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
+from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
 from raft.types import (
     NO_NODE,
@@ -63,7 +65,7 @@ class PendingCheckpoint:
     drop: Callable[[], None]
 
 
-class Replica:
+class Replica(ABC):
     """What every group has on this node. Subclasses say what entries mean.
 
     Invariant: `applied_term` is the term of the entry at `core.applied`, and `configuration` the
@@ -92,29 +94,29 @@ class Replica:
     # What a subclass adds
 
     @property
+    @abstractmethod
     def has_waiting(self) -> bool:
         """Whether requests wait for a turn that may write to the log."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply_command(self, index: int, term: int, payload: bytes) -> None:
         """Apply one committed command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start_waiting(self, now: float) -> None:
         """Propose what waits. Called in a turn that may write to the log."""
-        raise NotImplementedError
 
+    @abstractmethod
     def follow_role(self) -> None:
         """Take note of a change of role or term."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Set the applied state aside; what is returned encodes it, on any thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop_set_aside(self) -> Callable[[], None]:
         """Return what drops the state just set aside, once it is in the tree."""
-        raise NotImplementedError
 
     # Checkpoints
 

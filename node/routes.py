@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from node.codec import LeaderHint, Outcome, Page, encode_reply
+from node.codec import LeaderHint, Page, encode_reply
+from quorate.cluster.outcome import Outcome
 
 if TYPE_CHECKING:
     from quorate.v1 import node_pb2

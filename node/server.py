@@ -15,13 +15,7 @@ import grpc
 import grpc.aio
 
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import (
-    CorruptMessage,
-    Outcome,
-    decode_raft_batch,
-    decode_route_batch,
-    wire_outcome,
-)
+from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.logs import warn
 from node.machine.catalog import CatalogResult
 from node.peers import CLUSTER_ID, INCARNATION, NODE_ID
@@ -35,6 +29,7 @@ from node.snapshots import (
 )
 from node.storage.identity import Identity
 from quorate.cluster.codec import encode_catalog
+from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2, node_pb2_grpc
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import Final, ParamSpec, TypeVar
 import grpc.aio
 
 from node.catalog_replica import CATALOG_GROUP
-from node.channels import open_channel
 from node.codec import Bootstrap, encode_catalog_command
 from node.host import TICK_SECONDS, Host
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
@@ -27,6 +26,7 @@ from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
 from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.channels import open_channel
 from quorate.cluster.codec import decode_catalog
 from quorate.cluster.placement import place_partitions
 from quorate.v1 import node_pb2, node_pb2_grpc

@@ -17,12 +17,12 @@ from zlib import crc32
 
 import grpc.aio
 
-from node.channels import open_channel
 from node.codec import decode_snapshot_meta, encode_snapshot_meta
 from node.host import Host
 from node.logs import log, warn
 from node.replica import PartitionReplica
 from node.storage.items import ItemStore
+from quorate.cluster.channels import open_channel
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Configuration, Message, MessageType, SnapshotMeta
 

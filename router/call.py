@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from model.errors import ModelError
@@ -14,7 +15,7 @@ class CallObserver(Protocol):
         """Take a call that was answered, with "OK" or the error's code."""
 
 
-class Call:
+class Call(ABC):
     """What every face's call has; a face adds how the answer travels.
 
     Shape: `request_id` has 16 bytes and is the same for every attempt of one call.
@@ -48,10 +49,10 @@ class Call:
             self.observer.call_ended(self, error.code)
             self.send_error(error)
 
+    @abstractmethod
     def send_answer(self, body: bytes) -> None:
         """Hand a success to the face."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_error(self, error: ModelError) -> None:
         """Hand an error to the face."""
-        raise NotImplementedError

@@ -15,12 +15,12 @@ import grpc.aio
 
 from model.errors import ModelError, ServiceUnavailable
 from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.channels import open_channel
 from quorate.cluster.codec import decode_catalog
+from quorate.cluster.outcome import Outcome
 from quorate.v1 import catalog_pb2, node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
-from router.channels import open_channel
 from router.refusals import outcome_unknown
-from router.routed import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from model.errors import ModelError
 from model.keys import token_of
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring
 from router.leaders import LeaderCache
 from router.refusals import (
@@ -34,7 +35,7 @@ from router.refusals import (
     router_full,
     storage_full,
 )
-from router.routed import NEVER, Outcome, Routed, RoutedWrite, Stage
+from router.routed import NEVER, Routed, RoutedWrite, Stage
 
 log = logging.getLogger(__name__)
 

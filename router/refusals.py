@@ -14,7 +14,7 @@ from model.errors import (
     Throttled,
     decode_error,
 )
-from router.routed import Outcome
+from quorate.cluster.outcome import Outcome
 
 
 def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelError:

@@ -11,27 +11,8 @@ from enum import IntEnum, unique
 from typing import ClassVar, Protocol
 
 from model.errors import ModelError
-from quorate.v1 import node_pb2
 
 NEVER = float("inf")
-
-
-@unique
-class Outcome(IntEnum):
-    """How a node answered a routed request; the meaning of each is in node.proto."""
-
-    UNSPECIFIED = node_pb2.OUTCOME_UNSPECIFIED
-    OK = node_pb2.OUTCOME_OK
-    CONDITION_FAILED = node_pb2.OUTCOME_CONDITION_FAILED
-    INVALID = node_pb2.OUTCOME_INVALID
-    NOT_LEADER = node_pb2.OUTCOME_NOT_LEADER
-    NOT_REPLICA = node_pb2.OUTCOME_NOT_REPLICA
-    STALE_CATALOG = node_pb2.OUTCOME_STALE_CATALOG
-    NO_TABLE = node_pb2.OUTCOME_NO_TABLE
-    OVERLOADED = node_pb2.OUTCOME_OVERLOADED
-    EXPIRED = node_pb2.OUTCOME_EXPIRED
-    UNKNOWN = node_pb2.OUTCOME_UNKNOWN
-    STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
 
 
 @unique

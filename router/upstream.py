@@ -17,9 +17,9 @@ import grpc
 import grpc.aio
 
 from quorate.cluster.catalog import NodeRecord
+from quorate.cluster.channels import open_channel
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
-from router.channels import open_channel
 from router.codec import encode_batch
 from router.dispatch import Dispatch
 from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Stage

@@ -15,9 +15,10 @@ from typing import Final
 from model.errors import ConditionFailed, ModelError, encode_error
 from model.image import image_size_bytes
 from model.program import decode_program, evaluate
-from node.codec import Outcome, WriteColumns
+from node.codec import WriteColumns
 from node.machine.partition import PartitionMachine
 from node.routes import RouteStream
+from quorate.cluster.outcome import Outcome
 
 WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes]
 """A routed write: (stream, slot, deadline in monotonic seconds, request id, key, image, program).

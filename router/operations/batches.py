@@ -6,6 +6,7 @@ have been done must not: its outcome is unknown, and so is the whole batch's.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -27,7 +28,7 @@ from router.routed import Routed, RoutedGet, RoutedWrite
 from router.service import Service
 
 
-class _Batch:
+class _Batch(ABC):
     """What both batches share: counting parts down, and the errors on the way."""
 
     __slots__ = ("call", "left", "reason", "refusal")
@@ -60,13 +61,13 @@ class _Batch:
         else:
             self.call.succeed(self.response())
 
+    @abstractmethod
     def is_all_unprocessed(self) -> bool:
         """Return whether not a single part was done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def response(self) -> bytes:
         """Return the JSON response."""
-        raise NotImplementedError
 
 
 class _WriteBatch(_Batch):

@@ -18,13 +18,13 @@ from node.codec import (
     CatalogCommand,
     CreateTable,
     DeleteTable,
-    Outcome,
     decode_raft_batch,
     encode_catalog_command,
     encode_raft_batch,
 )
 from node.host import TICK_SECONDS
 from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
+from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring, equal_arcs
 from quorate.v1 import node_pb2
 from raft.check import check_core

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from node.catalog_replica import NO_RESULT
-from node.codec import (
-    Outcome,
-    decode_route_batch,
-)
+from node.codec import decode_route_batch
 from node.host import Host
 from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
@@ -25,6 +22,7 @@ from node.snapshots import ReceivedSnapshot, SnapshotSender
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
 from raft.types import Message
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from node.codec import Outcome
 from node.host import TICK_SECONDS
 from node.leaderships import SETTLED_SECONDS
+from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import key, put
 from tests.node.harness import NODES, PARTITION, Cluster, outcomes

@@ -11,7 +11,8 @@ import pytest
 
 from node import catalog_replica, host
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import Bootstrap, CreateTable, DeleteTable, Outcome
+from node.codec import Bootstrap, CreateTable, DeleteTable
+from quorate.cluster.outcome import Outcome
 from raft.types import RaftConfig
 from tests.node.builders import key, new_id, put
 from tests.node.harness import NODES, CatalogRequest, Cluster, first_catalog

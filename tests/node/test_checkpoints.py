@@ -9,8 +9,8 @@ import pytest
 
 from node import checkpoints
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import Outcome
 from node.storage import log
+from quorate.cluster.outcome import Outcome
 from tests.node.builders import add, delete, key, number, put
 from tests.node.harness import NODES, PARTITION, Cluster, outcomes
 

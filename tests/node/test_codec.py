@@ -9,7 +9,6 @@ import pytest
 from node.codec import (
     CorruptMessage,
     LeaderHint,
-    Outcome,
     Page,
     WriteColumns,
     decode_raft_batch,
@@ -19,6 +18,7 @@ from node.codec import (
     wire_outcome,
 )
 from node.routes import RouteStream
+from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
 from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
 
@@ -94,7 +94,7 @@ def test_write_entry_is_read_as_it_was_written() -> None:
 def test_every_outcome_of_the_protocol_is_known_here() -> None:
     known = {wire_outcome(outcome) for outcome in Outcome}
 
-    assert known == set(node_pb2.Outcome.values()) - {node_pb2.OUTCOME_UNSPECIFIED}
+    assert known == set(node_pb2.Outcome.values())
 
 
 def test_route_stream_hands_everything_over_once() -> None:

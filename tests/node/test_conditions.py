@@ -6,7 +6,7 @@ Source: design.md, section 5, "Rules that are easy to get wrong".
 from __future__ import annotations
 
 from model.errors import decode_error
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from tests.node.builders import (
     add,
     attributes,

@@ -5,7 +5,7 @@ Source: design.md, section 5: `ADD n 1` retried across a leader kill counts once
 
 from __future__ import annotations
 
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from tests.node.builders import (
     add,
     attributes,

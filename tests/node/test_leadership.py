@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import add, key, number, put
 from tests.node.harness import PARTITION, Cluster, Node, outcomes

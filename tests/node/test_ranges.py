@@ -10,7 +10,7 @@ import pytest
 
 from model.image import image_size_bytes
 from model.keys import token_bound
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from tests.node.builders import TABLE, delete, image, key, put, put_at
 from tests.node.harness import Cluster, Request
 

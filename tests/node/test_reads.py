@@ -5,7 +5,7 @@ Source: design.md, section 9.
 
 from __future__ import annotations
 
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import key, number, put
 from tests.node.harness import PARTITION, Cluster, outcomes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node import host, replica
-from node.codec import Outcome
+from quorate.cluster.outcome import Outcome
 from raft.types import MIB, RaftConfig
 from tests.node.builders import Write, key, number, put, put_if_absent
 from tests.node.harness import NODES, Cluster, outcomes

@@ -8,8 +8,8 @@ import pytest
 
 from node import checkpoints, host
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import Outcome
 from node.storage import log
+from quorate.cluster.outcome import Outcome
 from raft.types import Message, MessageType, RaftConfig
 from tests.node.builders import add, delete, image, key, number, put
 from tests.node.harness import NODES, PARTITION, Cluster, Node

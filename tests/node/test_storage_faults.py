@@ -5,8 +5,8 @@ Source: design.md, sections 6 and 10.
 
 from __future__ import annotations
 
-from node.codec import Outcome
 from node.host import STALL_SECONDS, TICK_SECONDS
+from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import add, key, number, put
 from tests.node.harness import PARTITION, Cluster, outcomes

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node.codec import Outcome
 from node.machine import leadership
+from quorate.cluster.outcome import Outcome
 from tests.node.builders import (
     add,
     attributes,

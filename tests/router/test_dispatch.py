@@ -14,8 +14,8 @@ from model.errors import (
     ValidationError,
     encode_error,
 )
+from quorate.cluster.outcome import Outcome
 from router.dispatch import is_unknown
-from router.routed import Outcome
 from tests.router.cluster import Story
 
 

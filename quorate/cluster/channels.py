@@ -1,4 +1,4 @@
-"""How the node's gRPC server and its channels to peers are set up."""
+"""How the processes of a cluster talk over gRPC: a node's server, and the channels to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import grpc.aio
 
 MESSAGE_BYTES_MAX: Final = 32 << 20
-"""Largest message between processes of the cluster. Ours; the routers' channels have the same."""
+"""Largest message between processes of the cluster. Ours."""
 
 SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
