@@ -17,6 +17,15 @@ def new_request_id() -> bytes:
     return os.urandom(REQUEST_ID_BYTES)
 
 
+def write_id(request_id: bytes, key: bytes) -> bytes:
+    """Return the id of one write of a call, under which the nodes remember it.
+
+    It depends on the item, so that the parts of a batch differ, and so that an id that a client
+    uses twice, for two items, is two writes.
+    """
+    return blake2b(key, digest_size=REQUEST_ID_BYTES, key=request_id).digest()
+
+
 def request_id_of(text: bytes) -> bytes:
     """Return the id in a header's value: a UUID or 32 hex digits as they are, else a digest.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from hashlib import blake2b
 
 from model.errors import ModelError
 from model.requests.batches import (
@@ -23,7 +22,7 @@ from router.call import Call
 from router.dispatch import Dispatch, is_unknown
 from router.operations.owner import RoutedOwner
 from router.refusals import outcome_unknown
-from router.request_id import REQUEST_ID_BYTES
+from router.request_id import write_id
 from router.routed import Routed, RoutedGet, RoutedWrite
 from router.service import Service
 
@@ -153,7 +152,7 @@ def batch_write_item(service: Service, body: object, call: Call) -> None:
                 _WritePart(batch, position),
                 service.view.partition_of(write.key),
                 call.deadline,
-                part_request_id(call.request_id, write.key),
+                write_id(call.request_id, write.key),
                 write.key,
                 write.image,
                 write.program,
@@ -177,11 +176,6 @@ def batch_get_item(service: Service, body: object, call: Call) -> None:
                 consistent=get.consistent,
             ),
         )
-
-
-def part_request_id(request_id: bytes, key: bytes) -> bytes:
-    """Return the id of one write of a batch: the same in every attempt of the same batch."""
-    return blake2b(key, digest_size=REQUEST_ID_BYTES, key=request_id).digest()
 
 
 def _submit(dispatch: Dispatch, routed: Routed) -> None:

@@ -13,6 +13,7 @@ from model.requests.writes import (
 from model.tables import Table
 from router.call import Call
 from router.operations.owner import RoutedOwner
+from router.request_id import write_id
 from router.routed import Routed, RoutedWrite
 from router.service import Service
 
@@ -64,7 +65,7 @@ def _send(service: Service, owner: SingleWrite, write: Write) -> None:
             owner,
             service.view.partition_of(write.key),
             call.deadline,
-            call.request_id,
+            write_id(call.request_id, write.key),
             write.key,
             write.image,
             write.program,

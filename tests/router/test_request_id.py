@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from router.operations.batches import part_request_id
-from router.request_id import request_id_of
+from router.request_id import request_id_of, write_id
 
 
 def test_uuid_and_hex_digits_are_taken_as_they_are() -> None:
@@ -27,12 +26,12 @@ def test_caller_without_an_id_gets_a_new_one_each_time() -> None:
     assert request_id_of(b"") != request_id_of(b"")
 
 
-def test_each_write_of_a_batch_has_its_own_id_and_keeps_it() -> None:
+def test_each_write_of_a_call_has_its_own_id_and_keeps_it() -> None:
     """Counting up from the batch's id would collide with clients that count up themselves."""
     first, second = (number.to_bytes(16, "big") for number in (1, 2))
     keys = [b"key-%d" % number for number in range(25)]
 
-    ids = [part_request_id(batch, key) for batch in (first, second) for key in keys]
+    ids = [write_id(batch, key) for batch in (first, second) for key in keys]
 
     assert len(set(ids)) == 50
-    assert part_request_id(first, keys[3]) == ids[3]
+    assert write_id(first, keys[3]) == ids[3]
