@@ -13,8 +13,9 @@ from model.image import decode_image
 from model.keys import token_of
 from model.program import Program, encode_program
 from node.catalog_replica import CATALOG_GROUP
-from node.codec import CreateTable, Outcome, encode_catalog_command
+from node.codec import CreateTable, encode_catalog_command
 from node.machine.catalog import CatalogResult
+from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from router.dispatch import is_unknown
 from router.routed import Routed, RoutedGet, RoutedWrite

@@ -106,17 +106,18 @@ class Faults:
         self._cut([(sender, to)])
 
     def split(self) -> None:
-        """One node cannot talk to the others, in either direction."""
+        """One node and some routers on one side, the others on the other."""
         world = self._world
         node = self._some_leader()
         if node is None:
             return
-        pairs = [(node.id, other) for other in world.node_ids if other != node.id]
+        others = [other for other in world.node_ids if other != node.id]
+        pairs = [(node.id, other) for other in others]
+        for router in world.routers:
+            beyond = others if world.rng.random() < 0.5 else [node.id]
+            pairs += [(router.id, node_id) for node_id in beyond]
         pairs += [(to, sender) for sender, to in pairs]
-        if world.rng.random() < 0.5:
-            for router in world.routers:
-                pairs += [(router.id, node.id), (node.id, router.id)]
-        self._cut(pairs, seconds=world.rng.choice((0.5, 2.5, 6.0)))
+        self._cut(pairs, seconds=world.rng.choice((0.4, 0.8, 2.5, 6.0)))
         terms = {group: r.core.term for group, r in node.host.replicas.items()}
         since = world.schedule.now
         world.schedule.after(QUORUM_LOST_SECONDS, self._check_alone, node, node.life, since, terms)
@@ -150,10 +151,14 @@ class Faults:
         world.tell("network", "cut", mode, pairs)
         for pair in pairs:
             world.network.cut(pair, mode)
-        breaks = world.rng.choice((0.0, 0.5, 1.0))
+        breaks = world.rng.choice(("none", "all", "some", "outgoing"))
         for pair in pairs:
             stream = world.network.streams.get(pair)
-            if stream is not None and world.rng.random() < breaks:
+            if stream is not None and (
+                breaks == "all"
+                or (breaks == "some" and world.rng.random() < 0.5)
+                or (breaks == "outgoing" and pair[0] == pairs[0][0])
+            ):
                 world.network.break_stream(stream)
         world.schedule.after(seconds or self._seconds(), self._mend, pairs)
 

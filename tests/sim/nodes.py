@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from node.catalog_replica import CATALOG_GROUP
@@ -242,7 +242,7 @@ class SimulatedNode:
     def send_snapshot(self, group: int, message: Message) -> None:
         rng = self.world.rng
         if self._sending >= SENDING_MAX:
-            self._later(0.0001, self._snapshot_sent, group, message.to, False, False)
+            self._later(0.0001, partial(self._snapshot_sent, group, message.to, ok=False))
             return
         self._sending += 1
         replica = self.host.replicas[group]
@@ -261,10 +261,13 @@ class SimulatedNode:
                 delay = seconds * (0.5 + rng.random())
                 self.world.network.deliver_snapshot(delay, group, sent, view)
         told = arrives and rng.random() < 0.9
-        self._later(2 * seconds, self._snapshot_sent, group, message.to, told, True)
+        self._later(2 * seconds, self._snapshot_ended)
+        self._later(2 * seconds, partial(self._snapshot_sent, group, message.to, ok=told))
 
-    def _snapshot_sent(self, group: int, to: int, ok: bool, counted: bool) -> None:  # noqa: FBT001
-        self._sending -= counted
+    def _snapshot_ended(self) -> None:
+        self._sending -= 1
+
+    def _snapshot_sent(self, group: int, to: int, *, ok: bool) -> None:
         self.host.snapshot_sent(group, to, ok=ok)
 
     def holds(self, group: int, index: int, term: int) -> bool:
@@ -273,12 +276,3 @@ class SimulatedNode:
         if log is not None and log.holds(index, term):
             return True
         return index <= self.items_disk.applied(group)
-
-
-def durable_terms_ascend(node: SimulatedNode) -> bool:
-    """Whether terms never fall along any durable log."""
-    return all(
-        before.term <= after.term
-        for log in node.log_disk.groups.values()
-        for before, after in pairwise(log.entries_held)
-    )

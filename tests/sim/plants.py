@@ -20,6 +20,7 @@ from node.machine.leadership import Leadership as PartitionLeadership
 from node.machine.partition import PartitionMachine
 from node.replica import GetReads, PartitionReplica, Replica
 from node.storage.log import GroupWrite
+from quorate.cluster.outcome import Outcome
 from raft import core as raft_core
 from raft import election, following, leadership
 from raft.core import RaftCore
@@ -30,9 +31,10 @@ from raft.types import HardState, Message, Role
 from router import dispatch
 from router.dispatch import Dispatch
 from router.refusals import no_answer_in_time
-from router.routed import Outcome, Routed, RoutedWrite
+from router.routed import Routed, RoutedWrite
 from tests.sim.disk import GroupLog, MemoryItemStore, MemoryRecord
 from tests.sim.nodes import SimulatedNode
+from tests.sim.world import SimulationFailed, run_seed
 
 RUNS = 2_000
 """A plant must be found within so many seeds."""
@@ -136,11 +138,15 @@ def truncate_committed() -> Sequence[Change]:
     on_append = following.on_append
 
     def replacing(core: RaftCore, message: Message) -> None:
-        follows = message.index < core.log.last_index
-        if message.entries and follows and message.index >= core.log.first_index():
-            if core.installing is None and core.log.matches(message.index, message.log_term):
-                core.log.truncate(message.index + 1)
-                core.configurations.truncate(message.index + 1)
+        log = core.log
+        if (
+            message.entries
+            and log.first_index() <= message.index < log.last_index
+            and core.installing is None
+            and log.matches(message.index, message.log_term)
+        ):
+            log.truncate(message.index + 1)
+            core.configurations.truncate(message.index + 1)
         on_append(core, message)
 
     return [(following, "on_append", replacing)]
@@ -460,10 +466,8 @@ def broken_stream_is_not_done() -> Sequence[Change]:
     return [(dispatch.Dispatch, "_again", again)]
 
 
-def find(name: str, runs: int, *, clients_only: bool) -> tuple[int, str] | None:
+def find(name: str, runs: int, *, clients_only: bool = False) -> tuple[int, str] | None:
     """Return the first seed that finds a plant, and by what."""
-    from tests.sim.world import SimulationFailed, run_seed  # noqa: PLC0415 - it plants bugs too
-
     with planted(name):
         for seed in range(runs):
             try:

@@ -197,7 +197,9 @@ class SimulatedRouter:
         self.life = 0
 
     def start(self) -> None:
-        """Start with an empty cache."""
+        """Start with an empty cache, unless it is up already."""
+        if self.is_up:
+            return
         world = self.world
         self.is_up = True
         self.life += 1
