@@ -49,7 +49,7 @@ SERVER_OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 3_000),
     # Without this a client that has no call open, and pings as ours does, is sent away.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
 RPCS_MAX: Final = 4_096
