@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from quorate import __version__
-from quorate.cli import demo, items, load, processes, status, tables, up
+from quorate.cli import check, demo, items, load, processes, status, tables, up
 from quorate.cli.exits import EPILOG, Exit
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("put", epilog=EPILOG)(items.put)
 app.command("get", epilog=EPILOG)(items.get)
 app.command("delete", epilog=EPILOG)(items.delete)
 app.command("load", epilog=EPILOG)(load.load)
+app.command("check", epilog=EPILOG)(check.check)
 app.command("demo", epilog=EPILOG)(demo.demo)
 
 
