@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from node.catalog_replica import CATALOG_GROUP
 from node.codec import decode_write_entry
-from node.replica import PartitionReplica, Replica
+from node.replica import PartitionReplica, PendingRead, Replica
 from node.storage.log import GroupWrite
+from quorate.cluster.outcome import Outcome
 from raft.check import check_core
 from raft.types import Entry, EntryKind, Message, MessageType, Role
 from tests.sim.clients import state_of
@@ -32,6 +33,28 @@ CORES_EVERY = 32
 
 IDS_COMPARED = 12
 """How many of the newest request ids every replica must remember."""
+
+
+class WatchedRead:
+    """A strong read, and what was committed anywhere when it came: it must see that."""
+
+    __slots__ = ("_floor", "_node", "_read")
+
+    def __init__(self, node: SimulatedNode, read: PendingRead, floor: int) -> None:
+        self._node = node
+        self._read = read
+        self._floor = floor
+
+    def serve(self, replica: Replica) -> None:
+        if replica.core.applied < self._floor:
+            raise Violation(
+                f"{self._node.name} serves a strong read of group {replica.group} at "
+                f"{replica.core.applied}, after {self._floor} was committed"
+            )
+        self._read.serve(replica)
+
+    def refuse(self, outcome: Outcome) -> None:
+        self._read.refuse(outcome)
 
 
 class Shadow:
@@ -97,6 +120,7 @@ class Checker:
             if "apply" not in replica.__dict__:
                 watched = self._watching(node, replica, replica.apply)
                 replica.__dict__["apply"] = watched
+                replica.__dict__["read"] = self._watching_reads(node, replica, replica.read)
                 self.compare(node, replica)
 
     def _watching(
@@ -112,6 +136,16 @@ class Checker:
             self._applications[place] = count
             if count % COMPARED_EVERY == 0:
                 self.compare(node, replica)
+
+        return watched
+
+    def _watching_reads(
+        self, node: SimulatedNode, replica: Replica, read: Callable[[PendingRead], None]
+    ) -> Callable[[PendingRead], None]:
+        group = replica.group
+
+        def watched(pending: PendingRead) -> None:
+            read(WatchedRead(node, pending, self._commit_max.get(group, 0)))
 
         return watched
 
@@ -159,7 +193,7 @@ class Checker:
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):
                 self._elected(node, replica)
             if before is None or now[2] > before[2]:
-                self._commit_advanced(node, replica)
+                self._commit_advanced(node, replica, before)
         if self._world.schedule.steps % CORES_EVERY == 0:
             for replica in node.host.replicas.values():
                 check_core(replica.core)
@@ -179,12 +213,19 @@ class Checker:
                 f"entry {index} of term {term}"
             )
 
-    def _commit_advanced(self, node: SimulatedNode, replica: Replica) -> None:
+    def _commit_advanced(
+        self, node: SimulatedNode, replica: Replica, before: tuple[int, Role, int] | None
+    ) -> None:
         core, group = replica.core, replica.group
         index = core.commit
         if not index or index < core.log.first_index():
             return
         term = core.log.term(index)
+        if before == (core.term, Role.LEADER, before and before[2]) and term != core.term:
+            raise Violation(
+                f"{node.name}, leader of group {group} in term {core.term}, commits {index} of "
+                f"term {term} by counting"
+            )
         terms = self._commit_terms.setdefault(group, {})
         if terms.setdefault(index, term) != term:
             raise Violation(

@@ -131,7 +131,8 @@ class Faults:
         pairs = [(node.id, other) for other in others]
         pairs += [pair[::-1] for pair in pairs]
         alone = all(
-            pair in network.cuts and network.mended_at.get(pair, 0.0) <= since for pair in pairs
+            network.cuts.get(pair) == "drop" and network.mended_at.get(pair, 0.0) <= since
+            for pair in pairs
         )
         if not alone or life != node.life or node.paused or node.resumed_at >= since:
             return

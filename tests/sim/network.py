@@ -78,7 +78,7 @@ class Network:
             return
         self._carry(stream, outbox)
         if options.duplication and rng.random() < options.duplication:
-            world.schedule.after(rng.random() * 0.5, self._deliver_late, sender, to, outbox)
+            world.schedule.after(rng.random() * 0.5, self._deliver, sender, to, outbox)
         if len(self._archive) < ARCHIVE_MAX:
             self._archive.append((sender, to, outbox))
         elif rng.random() < 0.05:
@@ -99,7 +99,7 @@ class Network:
             if rng.random() >= options.reordering * 0.5:
                 return  # it was in a stream that broke
             self._world.schedule.after(
-                rng.random() * 0.3, self._deliver_late, stream.sender, stream.to, outbox
+                rng.random() * 0.3, self._deliver, stream.sender, stream.to, outbox
             )
             return
         self._deliver(stream.sender, stream.to, outbox)
@@ -115,11 +115,6 @@ class Network:
         if self._archive:
             sender, to, outbox = self._world.rng.choice(self._archive)
             self._world.tell("network", "replays", sender, to)
-            self._deliver_late(sender, to, outbox)
-
-    def _deliver_late(self, sender: int, to: int, outbox: Outbox) -> None:
-        """Deliver outside of any stream, if there is a way."""
-        if self.may_pass(sender, to):
             self._deliver(sender, to, outbox)
 
     def deliver_snapshot(

@@ -258,7 +258,7 @@ def condition_failed_without_proof() -> Sequence[Change]:
     read = Replica.read
 
     def reading(self: Replica, pending: Any) -> None:
-        if isinstance(pending, replica._StateAnswers):
+        if isinstance(getattr(pending, "_read", pending), replica._StateAnswers):
             pending.serve(self)
         else:
             read(self, pending)
