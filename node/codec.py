@@ -134,9 +134,10 @@ def decode_snapshot_meta(wire: node_pb2.SnapshotMeta) -> SnapshotMeta:
 
 @dataclass(slots=True)
 class WriteColumns:
-    """The writes of one entry: element i of the lists belongs to write i.
+    """The writes of one entry. Keys and images belong together, and so do request ids and units.
 
-    `answers` holds, by request id, what a write returned besides its capacity.
+    `answers` holds, by request id, what a write returned besides its capacity. A refused write, by
+    its condition for one, has units 0, no key and no image, and its outcome and payload as answer.
     `sizes` holds, by table id, the change of (number of items, bytes).
     """
 

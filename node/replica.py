@@ -7,7 +7,6 @@ threads or clocks: the host (`node.host`) drives them, a turn at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,7 +14,7 @@ from typing import Final, Protocol
 from model.image import image_size_bytes
 from model.keys import tie_run_of
 from node.codec import Page, RoutedRange, encode_write_entry
-from node.machine.leadership import Leadership, StateAnswer, WaitingWrite
+from node.machine.leadership import Leadership, WaitingWrite
 from node.machine.partition import LiveTables, PartitionMachine
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
@@ -238,7 +237,6 @@ class PartitionReplica(Replica):
         self._waiting: list[WaitingWrite] = []
         self._waiting_bytes = 0
         self._leadership: Leadership | None = None
-        self._state_answers: deque[tuple[int, list[StateAnswer]]] = deque()
 
     def owns(self, key: bytes) -> bool:
         """Return whether a storage key's token lies in this partition's arc."""
@@ -263,7 +261,7 @@ class PartitionReplica(Replica):
             self._waiting_bytes += len(image) + len(program)
 
     def start_waiting(self, now: float) -> None:
-        """Evaluate the waiting writes and propose what they change as one entry."""
+        """Evaluate the waiting writes and propose what came of them as one entry."""
         leadership = self._leadership
         if not self._waiting or leadership is None:
             return
@@ -277,22 +275,15 @@ class PartitionReplica(Replica):
         evaluation = leadership.evaluate(self._waiting, now=now, live_tables=self.live_tables)
         del self._waiting[: evaluation.taken]
         self._count_waiting()
-        proposal, state_answers = evaluation.proposal, evaluation.state_answers
-        if proposal is not None:
-            try:
-                (index,) = self.core.propose([encode_write_entry(proposal.columns)])
-            except ProposalRefused:
-                leadership.refused(proposal, Outcome.OVERLOADED)
-                for answer in state_answers:
-                    answer.stream.answer(answer.slot, Outcome.OVERLOADED)
-                return
+        proposal = evaluation.proposal
+        if proposal is None:
+            return
+        try:
+            (index,) = self.core.propose([encode_write_entry(proposal.columns)])
+        except ProposalRefused:
+            leadership.refused(proposal, Outcome.OVERLOADED)
+        else:
             leadership.proposed(proposal, index)
-            if state_answers:
-                # The commit of this entry, made after the evaluation, proves leadership.
-                self.answer_states(state_answers, after_index=index)
-        elif state_answers:
-            self.read(_StateAnswers(state_answers, self.core.last_index))
-            self.start_reads()
 
     def apply_command(self, index: int, term: int, payload: bytes) -> None:
         """Apply one entry; answer its writes if this leader proposed it."""
@@ -304,20 +295,6 @@ class PartitionReplica(Replica):
         self.machine.apply_columns(proposal.columns)
         leadership.resolve(proposal)
 
-    def apply(self, entries: Sequence[Entry]) -> None:
-        """Apply committed entries in order, then answer what waited for them."""
-        super().apply(entries)
-        applied = self.core.applied
-        while self._state_answers and self._state_answers[0][0] <= applied:
-            _give(self._state_answers.popleft()[1])
-
-    def answer_states(self, answers: list[StateAnswer], *, after_index: int) -> None:
-        """Give answers whose leadership is proved once the entry at `after_index` is applied."""
-        if self.core.applied >= after_index:
-            _give(answers)
-        else:
-            self._state_answers.append((after_index, answers))
-
     def follow_role(self) -> None:
         """End a leadership that is over: answer all that depended on it; begin a new one."""
         core = self.core
@@ -325,10 +302,6 @@ class PartitionReplica(Replica):
         if self._leadership is not None and not (leads and core.term == self._leadership.term):
             self._leadership.end()
             self._leadership = None
-            for _, answers in self._state_answers:
-                for answer in answers:
-                    answer.stream.answer(answer.slot, Outcome.NOT_LEADER)
-            self._state_answers.clear()
         if leads and self._leadership is None:
             self._leadership = Leadership(core.term, self.machine)
         if not leads:
@@ -435,32 +408,9 @@ class RangeRead:
         self._stream.answer_page(Page(self._request.slot, outcome))
 
 
-class _StateAnswers:
-    """Failed conditions of a turn that logged nothing: a linearizable read proves them."""
-
-    __slots__ = ("_after_index", "_answers")
-
-    def __init__(self, answers: list[StateAnswer], after_index: int) -> None:
-        self._answers = answers
-        self._after_index = after_index
-
-    def serve(self, replica: Replica) -> None:
-        assert isinstance(replica, PartitionReplica)
-        replica.answer_states(self._answers, after_index=self._after_index)
-
-    def refuse(self, outcome: Outcome) -> None:
-        for answer in self._answers:
-            answer.stream.answer(answer.slot, outcome)
-
-
 def _keep(write: WaitingWrite, now: float) -> bool:
     stream, slot, deadline = write[:3]
     if deadline > now:
         return True
     stream.answer(slot, Outcome.EXPIRED)
     return False
-
-
-def _give(answers: Sequence[StateAnswer]) -> None:
-    for answer in answers:
-        answer.stream.answer(answer.slot, answer.outcome, 0, answer.payload)

@@ -1,8 +1,9 @@
 """What only a leader has: waiting writes, speculative images, proposals in flight.
 
 A write is evaluated against the newest image of its key, speculative before committed. All
-writes of a turn become one proposal, hence one log entry. A write is answered only once its
-entry is applied, and everything in flight is answered when leadership ends.
+writes of a turn become one proposal, hence one log entry; those that are refused, by their
+condition for one, are in it with their answer. A write is answered only once its entry is applied,
+and everything in flight is answered when leadership ends.
 """
 
 from __future__ import annotations
@@ -28,22 +29,11 @@ ENTRY_BYTES_MAX: Final = 4 << 20
 """Bytes of keys and images at which an entry is full; the write that reaches it is its last. Ours:
 ten of the largest items, and well under a message between nodes."""
 
+REFUSED: Final = 0
+"""In place of its units: the write was refused and has no image. Ours: units are at least 1."""
+
 CAPACITY_UNIT_BYTES: Final = 1024
 """Bytes of one write capacity unit. Source: DynamoDB Developer Guide, read/write capacity."""
-
-
-@dataclass(slots=True)
-class StateAnswer:
-    """An answer that is a linearizable read: a failed condition, an update that cannot apply.
-
-    It may be given once all it was evaluated on is applied and the leader has proved that it
-    still led after the evaluation.
-    """
-
-    stream: RouteStream
-    slot: int
-    outcome: Outcome
-    payload: bytes
 
 
 @dataclass(slots=True)
@@ -65,13 +55,9 @@ class Proposal:
 
 @dataclass(slots=True)
 class Evaluation:
-    """What came of the waiting writes of a turn.
-
-    `proposal` is None if nothing is to be logged; `state_answers` wait for proof of leadership.
-    """
+    """What came of the waiting writes of a turn; `proposal` is None if nothing is to be logged."""
 
     proposal: Proposal | None
-    state_answers: list[StateAnswer]
     taken: int
 
 
@@ -112,7 +98,6 @@ class Leadership:
         columns = WriteColumns(keys, images, request_ids, units)
         proposal = Proposal(columns)
         fresh = proposal.fresh
-        state_answers: list[StateAnswer] = []
         taken = entry_bytes = 0
         for stream, slot, deadline, request_id, key, image, program in waiting:
             if entry_bytes >= ENTRY_BYTES_MAX:
@@ -126,12 +111,16 @@ class Leadership:
                 continue
             answered = machine.answered(request_id)
             if answered is not None:
-                stream.answer(slot, Outcome.OK, *answered)
+                _answer(stream, slot, *answered)
                 continue
             earlier = in_flight.get(request_id)
             if earlier is not None:
                 earlier.also.append((stream, slot, request_id))
                 continue
+            in_flight[request_id] = proposal
+            request_ids.append(request_id)
+            proposal.streams.append(stream)
+            proposal.slots.append(slot)
             old = fresh.get(key)
             if old is None:
                 writer = speculative.get(key)
@@ -140,7 +129,9 @@ class Leadership:
                 try:
                     result = evaluate(decode_program(program), old, image)
                 except ModelError as error:
-                    state_answers.append(_state_answer(stream, slot, error))
+                    refusal = columns.answers[request_id] = _refusal(error)
+                    entry_bytes += len(refusal)
+                    units.append(REFUSED)
                     continue
                 new, write_units = result.image, result.units
                 if result.returned:
@@ -158,12 +149,8 @@ class Leadership:
             fresh[key] = new
             keys.append(key)
             images.append(new)
-            request_ids.append(request_id)
             units.append(write_units)
-            proposal.streams.append(stream)
-            proposal.slots.append(slot)
-            in_flight[request_id] = proposal
-        return Evaluation(proposal if keys else None, state_answers, taken)
+        return Evaluation(proposal if request_ids else None, taken)
 
     def proposed(self, proposal: Proposal, index: int) -> None:
         """Note that a proposal is in the log at `index`; answered when that is applied."""
@@ -196,7 +183,7 @@ class Leadership:
             for stream, slot, units, request_id in zip(
                 proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
             ):
-                stream.answer(slot, Outcome.OK, units, answers.get(request_id, b""))
+                _answer(stream, slot, units, answers.get(request_id, b""))
         else:
             for stream, slot, units in zip(
                 proposal.streams, proposal.slots, columns.units, strict=True
@@ -205,7 +192,7 @@ class Leadership:
         for stream, slot, request_id in proposal.also:
             answered = self._machine.answered(request_id)
             assert answered is not None, "an applied request id is remembered"
-            stream.answer(slot, Outcome.OK, *answered)
+            _answer(stream, slot, *answered)
         for request_id in columns.request_ids:
             del in_flight[request_id]
         if not self._proposals:
@@ -232,10 +219,19 @@ def _answer_all(proposal: Proposal, outcome: Outcome) -> None:
         stream.answer(slot, outcome)
 
 
-def _state_answer(stream: RouteStream, slot: int, error: ModelError) -> StateAnswer:
+def _refusal(error: ModelError) -> bytes:
+    """Return how a refused write is remembered: the outcome in one byte, then its payload."""
     if isinstance(error, ConditionFailed):
-        return StateAnswer(stream, slot, Outcome.CONDITION_FAILED, error.item_json)
-    return StateAnswer(stream, slot, Outcome.INVALID, encode_error(error))
+        return bytes((Outcome.CONDITION_FAILED,)) + error.item_json
+    return bytes((Outcome.INVALID,)) + encode_error(error)
+
+
+def _answer(stream: RouteStream, slot: int, units: int, answer: bytes) -> None:
+    """Answer a write that is applied, now or before, with what came of it."""
+    if units != REFUSED:
+        stream.answer(slot, Outcome.OK, units, answer)
+    else:
+        stream.answer(slot, Outcome(answer[0]), 0, answer[1:])
 
 
 def _add_size(

@@ -13,10 +13,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any
 
-from node import checkpoints, replica
+from node import checkpoints
 from node.host import Host
 from node.machine.dedupe import DedupeWindow
 from node.machine.leadership import Leadership as PartitionLeadership
+from node.machine.leadership import Proposal
 from node.machine.partition import PartitionMachine
 from node.replica import GetReads, PartitionReplica, Replica
 from node.storage.log import GroupWrite
@@ -251,19 +252,36 @@ def read_from_speculative_image() -> Sequence[Change]:
 @plant
 def condition_failed_without_proof() -> Sequence[Change]:
     """A failed condition is answered at once."""
+    proposed = PartitionLeadership.proposed
 
-    def at_once(self: PartitionReplica, answers: Any, *, after_index: int) -> None:
-        replica._give(answers)
+    def at_once(self: PartitionLeadership, proposal: Proposal, index: int) -> None:
+        proposed(self, proposal, index)
+        columns = proposal.columns
+        for stream, slot, units, request_id in zip(
+            proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
+        ):
+            if not units:
+                answer = columns.answers[request_id]
+                stream.answer(slot, Outcome(answer[0]), 0, answer[1:])
 
-    read = Replica.read
+    return [(PartitionLeadership, "proposed", at_once)]
 
-    def reading(self: Replica, pending: Any) -> None:
-        if isinstance(getattr(pending, "_read", pending), replica._StateAnswers):
-            pending.serve(self)
-        else:
-            read(self, pending)
 
-    return [(PartitionReplica, "answer_states", at_once), (Replica, "read", reading)]
+@plant
+def refusals_forgotten() -> Sequence[Change]:
+    """A failed condition is not remembered: an attempt that was slow can take effect later."""
+    add = DedupeWindow.add
+
+    def only_writes(
+        self: DedupeWindow,
+        request_ids: Sequence[bytes],
+        units: Sequence[int],
+        answers: dict[bytes, bytes],
+    ) -> None:
+        kept = [position for position, unit in enumerate(units) if unit]
+        add(self, [request_ids[at] for at in kept], [units[at] for at in kept], answers)
+
+    return [(DedupeWindow, "add", only_writes)]
 
 
 @plant
