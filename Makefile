@@ -13,8 +13,12 @@ CODE := $(wildcard raft model node router quorate packaging bench tests)
 PROCESSES := tests/processes tests/sdk
 UNIT := tests $(PROCESSES:%=--ignore=%)
 
+# For `make sim`.
+SEED ?= 1
+RUNS ?= 200
+
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench test check unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench sim sim-plants test check unit format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -51,6 +55,12 @@ imports: $(VENV)/.stamp-dev ## who may import whom
 format: $(VENV)/.stamp-dev ## rewrite the code in the house format
 	$(VENV)/bin/ruff format $(CODE)
 	$(VENV)/bin/ruff check --fix $(CODE)
+
+sim: $(VENV)/.stamp-dev ## simulate whole clusters (SEED=1 RUNS=200: that many seeds)
+	$(PYTHON_RUN) -m tests.sim --seed $(SEED) --runs $(RUNS)
+
+sim-plants: $(VENV)/.stamp-dev ## plant known bugs in the simulation and show which seed finds each
+	$(PYTHON_RUN) -m tests.sim.plants
 
 proto: $(VENV)/.stamp-dev ## generate quorate/v1 from proto/
 	$(PYTHON_RUN) packaging/protos.py
