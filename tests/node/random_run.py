@@ -329,6 +329,7 @@ class RandomRun:
             for _ in range(100):
                 if command.request is None:
                     break
+                cluster.tick_until(self.all_serving)  # a late candidate may unseat a leader
                 command.request = cluster.command(command.create)
                 cluster.run()
                 self.note_answers()
