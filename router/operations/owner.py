@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# ruff: noqa: ARG002 - these defaults only say that they are never called
+
 from collections.abc import Sequence
 
 from model.errors import ModelError
@@ -15,14 +17,14 @@ class RoutedOwner:
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         """Take the answer of a write or get."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} sent no write or get")
 
     def page_arrived(
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
     ) -> None:
         """Take the answer of a range read."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} sent no range read")
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Take the error that ended the request."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} takes no errors")
