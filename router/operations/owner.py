@@ -1,8 +1,8 @@
 """The part that owners of routed requests share."""
 
-from __future__ import annotations
-
 # ruff: noqa: ARG002 - these defaults only say that they are never called
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
