@@ -169,14 +169,7 @@ class Checkpointer:
             self._shrunk_to_bytes = size_bytes
 
     def _purge(self) -> bool:
-        """Delete a slice of the items of dropped tables; return whether more may remain.
-
-        Ids are never used twice, so an id below the next one that no live table has is dropped.
-        """
+        """Delete a slice of the items of dropped tables; return whether more may remain."""
         catalog = self._catalog
-        dropped = [
-            table
-            for table in self._items.list_table_ids()
-            if table < catalog.next_table_id and table not in catalog.table_by_id
-        ]
+        dropped = [table for table in self._items.list_table_ids() if catalog.has_dropped(table)]
         return bool(dropped) and self._items.purge(dropped)

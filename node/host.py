@@ -163,7 +163,7 @@ class Host:
         if catalog.epoch <= self.catalog.epoch:
             return
         self.catalog = catalog
-        self._live_tables.follow([table.id for table in catalog.tables], catalog.next_table_id)
+        self._live_tables.follow(catalog)
         states = self._items.replicas()
         ring = Ring(catalog.partitions)
         for partition in catalog.partitions:

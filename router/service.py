@@ -60,11 +60,6 @@ class Service:
         self._tasks = tasks
         self._background_count = 0
 
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """The names of the operations served."""
-        return tuple(self._handlers)
-
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text."""
         if operation not in self._handlers:

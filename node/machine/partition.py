@@ -14,6 +14,7 @@ from node.codec import WriteColumns, decode_write_entry
 from node.machine.dedupe import Answer, DedupeWindow, Generation
 from node.storage.memtable import Memtable
 from node.storage.merge import merge_newest_first
+from quorate.cluster.catalog import Catalog
 
 
 class Tree(Protocol):
@@ -34,20 +35,16 @@ class LiveTables(set[bytes]):
     """The ids of the live tables as key prefixes, as far as this node's catalog goes.
 
     A set, because a leader looks up every write here. A table that is not in it may have been
-    made since: only an id that was given out and is not live belongs to a dropped one.
+    made since: `catalog` says which are dropped.
     """
 
-    next_id = 1
+    catalog = Catalog()
 
-    def follow(self, table_ids: Sequence[int], next_id: int) -> None:
-        """Take the tables of a newer catalog, and the id that its next table will have."""
+    def follow(self, catalog: Catalog) -> None:
+        """Take the tables of a newer catalog."""
         self.clear()
-        self.update(table.to_bytes(4, "big") for table in table_ids)
-        self.next_id = next_id
-
-    def has_dropped(self, table: int) -> bool:
-        """Return whether a table was dropped, surely."""
-        return table < self.next_id and table.to_bytes(4, "big") not in self
+        self.update(table.id.to_bytes(4, "big") for table in catalog.tables)
+        self.catalog = catalog
 
 
 @dataclass(slots=True)
@@ -143,5 +140,5 @@ class PartitionMachine:
     def forget_tables(self, live: LiveTables) -> None:
         """Drop the sizes of dropped tables. Not of those that this node has not heard of yet."""
         for table in list(self.table_sizes):
-            if live.has_dropped(table):
+            if live.catalog.has_dropped(table):
                 del self.table_sizes[table]

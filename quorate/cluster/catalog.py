@@ -66,6 +66,14 @@ class Catalog:
         """Live tables by id."""
         return {table.id: table for table in self.tables}
 
+    def has_dropped(self, table_id: int) -> bool:
+        """Return whether a table was dropped, surely.
+
+        Ids are never used twice: one that was given out and is not live belongs to a dropped
+        table; one that was not may have been given out since, in a newer catalog.
+        """
+        return table_id < self.next_table_id and table_id not in self.table_by_id
+
     @cached_property
     def node_by_id(self) -> dict[int, NodeRecord]:
         """Nodes by id."""

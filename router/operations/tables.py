@@ -6,8 +6,6 @@ import time
 import uuid
 from typing import Final
 
-import orjson
-
 from model.errors import (
     InternalServerError,
     ModelError,
@@ -17,13 +15,15 @@ from model.errors import (
 )
 from model.requests.tables import (
     CreateTable,
+    DescribeTable,
+    created_response,
     parse_create_table,
     parse_delete_table,
     parse_describe_table,
     parse_list_tables,
 )
 from model.tables import Table
-from model.tables import describe_table as table_description
+from model.tables import describe_table as describe
 from quorate.v1 import catalog_pb2, node_pb2
 from router.call import Call
 from router.refusals import outcome_unknown
@@ -42,8 +42,9 @@ def create_table(service: Service, body: object, call: Call) -> None:
 
 def describe_table(service: Service, body: object, call: Call) -> None:
     """Serve DescribeTable."""
-    table = service.view.table(parse_describe_table(body).table_name)
-    service.run_in_background(call, _describe(service, table))
+    request = parse_describe_table(body)
+    table = service.view.table(request.table_name)
+    service.run_in_background(call, _describe(service, request, table))
 
 
 def list_tables(service: Service, body: object, call: Call) -> None:
@@ -72,12 +73,15 @@ async def _create(service: Service, request: CreateTable, call: Call) -> bytes:
     if answer.outcome == node_pb2.OUTCOME_INVALID:
         raise _refusal(answer.reason, request.table_name)
     await _see(service, answer, call)
-    return _document("TableDescription", service.view.table(request.table_name), "CREATING")
+    table = service.view.table(request.table_name)
+    return created_response(describe(table, status="CREATING", item_count=0, size_bytes=0))
 
 
-async def _describe(service: Service, table: Table) -> bytes:
+async def _describe(service: Service, request: DescribeTable, table: Table) -> bytes:
     item_count, size_bytes = await service.sizes.of(table.id)
-    return _document("Table", table, "ACTIVE", item_count=item_count, size_bytes=size_bytes)
+    return request.response(
+        describe(table, status="ACTIVE", item_count=item_count, size_bytes=size_bytes)
+    )
 
 
 async def _delete(service: Service, table: Table, call: Call) -> bytes:
@@ -89,7 +93,7 @@ async def _delete(service: Service, table: Table, call: Call) -> bytes:
     if answer.outcome == node_pb2.OUTCOME_INVALID:
         raise _refusal(answer.reason, table.name)
     await _see(service, answer, call)
-    return _document("TableDescription", table, "DELETING")
+    return created_response(describe(table, status="DELETING", item_count=0, size_bytes=0))
 
 
 def _refusal(reason: str, table_name: str) -> ModelError:
@@ -104,12 +108,3 @@ async def _see(service: Service, answer: node_pb2.ChangeCatalogResponse, call: C
     """Wait until this router's own catalog has the change: its next call must see it."""
     if not await service.view.wait_for(answer.epoch, call.deadline):
         raise outcome_unknown()
-
-
-def _document(
-    member: str, table: Table, status: str, *, item_count: int = 0, size_bytes: int = 0
-) -> bytes:
-    description = table_description(
-        table, status=status, item_count=item_count, size_bytes=size_bytes
-    )
-    return orjson.dumps({member: description})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node.codec import WriteColumns
 from node.machine.partition import LiveTables, PartitionMachine
+from quorate.cluster.catalog import Catalog
 from tests.node.builders import image, key, new_id
 from tests.sim.disk import ItemsDisk, MemoryItemStore
 
@@ -21,6 +22,6 @@ def test_size_of_a_table_that_this_node_has_not_heard_of_is_kept() -> None:
     machine.forget_tables(live)
     assert machine.table_sizes == {1: (1, 9)}
 
-    live.follow([], next_id=2)
+    live.follow(Catalog(next_table_id=2))
     machine.forget_tables(live)
     assert machine.table_sizes == {}
