@@ -10,13 +10,10 @@ from typing import Final
 from node.machine.catalog import CatalogMachine, CatalogResult
 from node.replica import Replica
 from node.storage.items import ReplicaCheckpoint, ReplicaState
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
 from raft.types import ProposalRefused, Role
-
-CATALOG_GROUP: Final = 0
-"""The number of the group that replicates the catalog."""
 
 STATE_GENERATION: Final = 1
 """Under which number the items store keeps the catalog, as its replica's only generation."""

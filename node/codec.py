@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import cast
 from zlib import crc32
 
-from quorate.cluster.catalog import Catalog
-from quorate.cluster.codec import decode_catalog, encode_catalog
 from quorate.cluster.outcome import Outcome
-from quorate.v1 import catalog_pb2, log_pb2, node_pb2
+from quorate.v1 import log_pb2, node_pb2
 from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
 
 
@@ -324,65 +322,3 @@ def encode_reply(
     for hint in leaders:
         reply.leaders.add(partition=hint.partition, term=hint.term, leader=hint.leader)
     return reply
-
-
-# The catalog's commands and state
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """Make the first catalog; refused once there is one."""
-
-    request_id: bytes
-    catalog: Catalog
-
-
-@dataclass(frozen=True, slots=True)
-class CreateTable:
-    """Add a table; refused if one of that name exists."""
-
-    request_id: bytes
-    name: str
-    definition: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteTable:
-    """Remove the table of that name if it still is the one with this id."""
-
-    request_id: bytes
-    name: str
-    id: int
-
-
-CatalogCommand = Bootstrap | CreateTable | DeleteTable
-
-
-def encode_catalog_command(command: CatalogCommand) -> bytes:
-    """Return the payload of the catalog's log entry."""
-    wire = catalog_pb2.CatalogCommand(request_id=command.request_id)
-    match command:
-        case Bootstrap():
-            wire.bootstrap.CopyFrom(encode_catalog(command.catalog))
-        case CreateTable():
-            wire.create_table.name = command.name
-            wire.create_table.definition = command.definition
-        case DeleteTable():
-            wire.delete_table.name = command.name
-            wire.delete_table.id = command.id
-    return wire.SerializeToString()
-
-
-def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
-    """Return the command, or None if it is of a kind that this version does not know."""
-    match wire.WhichOneof("change"):
-        case "bootstrap":
-            return Bootstrap(wire.request_id, decode_catalog(wire.bootstrap))
-        case "create_table":
-            create = wire.create_table
-            return CreateTable(wire.request_id, create.name, create.definition)
-        case "delete_table":
-            delete = wire.delete_table
-            return DeleteTable(wire.request_id, delete.name, delete.id)
-        case _:
-            return None

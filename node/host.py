@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from node.catalog_replica import CATALOG_GROUP, CatalogRead, CatalogReplica, CommandAnswer
+from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
 from node.codec import LeaderHint, RoutedBatch
 from node.intake import take_in
@@ -26,7 +26,7 @@ from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.ring import Ring
 from raft.core import RaftCore
 from raft.types import (

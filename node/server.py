@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from node.catalog_replica import CATALOG_GROUP
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.logs import warn
 from node.machine.catalog import CatalogResult
@@ -28,6 +27,7 @@ from node.snapshots import (
     receive_snapshot,
 )
 from node.storage.identity import Identity
+from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.codec import encode_catalog
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2, node_pb2_grpc

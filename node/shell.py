@@ -12,8 +12,6 @@ from typing import Final, ParamSpec, TypeVar
 
 import grpc.aio
 
-from node.catalog_replica import CATALOG_GROUP
-from node.codec import Bootstrap, encode_catalog_command
 from node.host import TICK_SECONDS, Host
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
 from node.machine.catalog import CatalogResult
@@ -25,10 +23,11 @@ from node.storage.identity import DirectoryLock, Identity
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
-from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.channels import open_channel
 from quorate.cluster.codec import decode_catalog
-from quorate.cluster.placement import place_partitions
+from quorate.cluster.commands import Bootstrap, encode_catalog_command
+from quorate.cluster.placement import catalog_voters, place_partitions
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, RecoveryRefused, Role
 
@@ -250,11 +249,3 @@ class ProcessShell:
         if checkpointer.start(time.monotonic()):
             self._items_thread.submit(lambda: None, checkpointed.set_result)
             await checkpointed
-
-
-def catalog_voters(nodes: Sequence[NodeRecord]) -> list[int]:
-    """Return the nodes that replicate the catalog: the first of each AZ by number."""
-    first_of_az: dict[str, int] = {}
-    for node in sorted(nodes, key=lambda node: node.id):
-        first_of_az.setdefault(node.az, node.id)
-    return sorted(first_of_az.values())

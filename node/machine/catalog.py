@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from typing import Final, assert_never
+from dataclasses import dataclass
+from typing import Final
 
-from node.codec import (
-    Bootstrap,
-    CatalogCommand,
-    CreateTable,
-    DeleteTable,
-    decode_catalog_command,
-)
-from quorate.cluster.catalog import Catalog, TableRecord
+from node.machine.catalog_changes import Refused, change
+from quorate.cluster.catalog import Catalog
 from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.cluster.commands import decode_catalog_command
 from quorate.v1 import catalog_pb2, log_pb2
 
 RESULTS_MAX: Final = 1_000
 """Most recent commands whose results are remembered for retries. Ours."""
-
-TABLES_MAX: Final = 2_500
-"""Most tables. Source: DynamoDB service quotas, tables per account and Region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +65,14 @@ class CatalogMachine:
         if command is None:
             # A newer version's command: applying only some commands would let replicas differ.
             raise UnknownCommand("the log holds a catalog command of a newer version")
-        refusal = self._refusal(command)
-        if not refusal:
-            self.catalog = self._changed(command)
+        refusal = ""
+        try:
+            self.catalog = change(self.catalog, command)
+        except Refused as refused:
+            refusal = refused.reason
         result = CatalogResult(self.catalog.epoch, refusal)
         self._remember(wire.request_id, result)
         return result
-
-    def _refusal(self, command: CatalogCommand) -> str:
-        catalog = self.catalog
-        match command:
-            case Bootstrap():
-                return "exists" if catalog.epoch else ""
-            case CreateTable():
-                if command.name in catalog.table_by_name:
-                    return "exists"
-                return "limit" if len(catalog.tables) >= TABLES_MAX else ""
-            case DeleteTable():
-                table = catalog.table_by_name.get(command.name)
-                return "" if table is not None and table.id == command.id else "missing"
-            case _:
-                assert_never(command)
-
-    def _changed(self, command: CatalogCommand) -> Catalog:
-        catalog = self.catalog
-        match command:
-            case Bootstrap():
-                return replace(command.catalog, epoch=1)
-            case CreateTable():
-                table = TableRecord(
-                    id=catalog.next_table_id, name=command.name, definition=command.definition
-                )
-                return replace(
-                    catalog,
-                    epoch=catalog.epoch + 1,
-                    next_table_id=catalog.next_table_id + 1,
-                    tables=(*catalog.tables, table),
-                )
-            case DeleteTable():
-                kept = tuple(table for table in catalog.tables if table.id != command.id)
-                return replace(catalog, epoch=catalog.epoch + 1, tables=kept)
-            case _:
-                assert_never(command)
 
     def _remember(self, request_id: bytes, result: CatalogResult) -> None:
         self._results[request_id] = result

@@ -1,13 +1,18 @@
 """The catalog as plain values: what nodes and routers know of the cluster.
 
 A catalog is never changed in place; every change makes a new one with the next epoch
-(`node.catalog` applies the commands). The wire form is in `quorate.cluster.codec`.
+(`node.machine.catalog` applies the commands). The wire form is in `quorate.cluster.codec`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
+
+CATALOG_GROUP: Final = 0
+"""The number of the group that replicates the catalog itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +26,18 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
-    """A storage process. `id` is its number as a Raft member, from 1."""
+    """A storage process. `id` is its number as a Raft member, from 1, and never used again.
+
+    `incarnation` is its data directory's. `replacement` is the name of the node that takes its
+    place, joined or not: its replicas are moving there. A replacement may have the same name.
+    """
 
     id: int
     name: str
     az: str
     address: str
+    incarnation: str = ""
+    replacement: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +57,8 @@ class PartitionRecord:
 class Catalog:
     """Everything the cluster agrees on about itself.
 
-    Invariant: partitions are sorted by `low_token`, start at 0 and so cover the ring.
+    Invariants: partitions are sorted by `low_token`, start at 0 and so cover the ring. No two
+    nodes have the same name or address, but for a node and its replacement.
     """
 
     epoch: int = 0
@@ -55,6 +67,8 @@ class Catalog:
     tables: tuple[TableRecord, ...] = ()
     nodes: tuple[NodeRecord, ...] = ()
     partitions: tuple[PartitionRecord, ...] = ()
+    next_node_id: int = 1
+    catalog_replicas: tuple[int, ...] = ()
 
     @cached_property
     def table_by_name(self) -> dict[str, TableRecord]:
@@ -83,3 +97,45 @@ class Catalog:
     def partition_by_id(self) -> dict[int, PartitionRecord]:
         """Partitions by id."""
         return {partition.id: partition for partition in self.partitions}
+
+    @cached_property
+    def replicas_of(self) -> dict[int, tuple[int, ...]]:
+        """The node ids that hold each group, by group: partitions, and the catalog."""
+        held = {partition.id: partition.replicas for partition in self.partitions}
+        return {CATALOG_GROUP: self.catalog_replicas, **held}
+
+    @cached_property
+    def replacements(self) -> dict[int, int]:
+        """Which node takes whose place: new id by old id, of those that have joined."""
+        pairs = {}
+        for old in self.nodes:
+            new = find_replacement(self.nodes, old)
+            if new is not None:
+                pairs[old.id] = new.id
+        return pairs
+
+    def groups_of(self, node_id: int) -> set[int]:
+        """Return the groups of which a node holds a replica, or is about to."""
+        leaving = {old for old, new in self.replacements.items() if new == node_id}
+        return {
+            group
+            for group, replicas in self.replicas_of.items()
+            if node_id in replicas or not leaving.isdisjoint(replicas)
+        }
+
+    def has_removed(self, node_id: int) -> bool:
+        """Return whether a node was removed for good, surely: ids are never used twice."""
+        return node_id < self.next_node_id and node_id not in self.node_by_id
+
+
+def find_replacement(nodes: Sequence[NodeRecord], old: NodeRecord) -> NodeRecord | None:
+    """Return the node that takes the place of `old`; None if nobody does or it has not joined.
+
+    A replacement of the same name is the one that joined later.
+    """
+    if not old.replacement:
+        return None
+    for node in nodes:
+        if node.name == old.replacement and (node.name != old.name or node.id > old.id):
+            return node
+    return None

@@ -17,7 +17,14 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
             for table in catalog.tables
         ],
         nodes=[
-            catalog_pb2.Node(id=node.id, name=node.name, az=node.az, address=node.address)
+            catalog_pb2.Node(
+                id=node.id,
+                name=node.name,
+                az=node.az,
+                address=node.address,
+                incarnation=node.incarnation,
+                replacement=node.replacement,
+            )
             for node in catalog.nodes
         ],
         partitions=[
@@ -26,6 +33,8 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
             )
             for partition in catalog.partitions
         ],
+        next_node_id=catalog.next_node_id,
+        catalog_replicas=catalog.catalog_replicas,
     )
 
 
@@ -40,7 +49,14 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
             for table in message.tables
         ),
         nodes=tuple(
-            NodeRecord(id=node.id, name=node.name, az=node.az, address=node.address)
+            NodeRecord(
+                id=node.id,
+                name=node.name,
+                az=node.az,
+                address=node.address,
+                incarnation=node.incarnation,
+                replacement=node.replacement,
+            )
             for node in message.nodes
         ),
         partitions=tuple(
@@ -51,4 +67,6 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
             )
             for partition in message.partitions
         ),
+        next_node_id=message.next_node_id,
+        catalog_replicas=tuple(message.catalog_replicas),
     )

@@ -58,3 +58,11 @@ def place_partitions(count: int, nodes: Sequence[NodeRecord]) -> tuple[Partition
         replicas = tuple(by_az[az] for az in azs[first:] + azs[:first])
         partitions.append(PartitionRecord(id=number + 1, low_token=low_token, replicas=replicas))
     return tuple(partitions)
+
+
+def catalog_voters(nodes: Sequence[NodeRecord]) -> tuple[int, ...]:
+    """Return the initial nodes that hold the catalog: the first of each AZ by number."""
+    first_of_az: dict[str, int] = {}
+    for node in sorted(nodes, key=lambda node: node.id):
+        first_of_az.setdefault(node.az, node.id)
+    return tuple(sorted(first_of_az.values()))

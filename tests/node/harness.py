@@ -12,18 +12,17 @@ from itertools import permutations
 from pathlib import Path
 from random import Random
 
-from node.catalog_replica import CATALOG_GROUP, CatalogReplica
-from node.codec import (
+from node.catalog_replica import CatalogReplica
+from node.codec import decode_raft_batch, encode_raft_batch
+from node.host import TICK_SECONDS
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, PartitionRecord
+from quorate.cluster.commands import (
     Bootstrap,
     CatalogCommand,
     CreateTable,
     DeleteTable,
-    decode_raft_batch,
     encode_catalog_command,
-    encode_raft_batch,
 )
-from node.host import TICK_SECONDS
-from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
 from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring, equal_arcs
 from quorate.v1 import node_pb2

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from node.catalog_replica import CATALOG_GROUP
-from node.codec import CreateTable
+from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.commands import CreateTable
 from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import Write, add, image, key, new_id, number, put, put_if_absent

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from node import catalog_replica, host
-from node.catalog_replica import CATALOG_GROUP
-from node.codec import Bootstrap, CreateTable, DeleteTable
+from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.commands import Bootstrap, CreateTable, DeleteTable
 from quorate.cluster.outcome import Outcome
 from raft.types import RaftConfig
 from tests.node.builders import key, new_id, put

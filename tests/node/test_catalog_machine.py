@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from node.codec import Bootstrap, CatalogCommand, CreateTable, DeleteTable, encode_catalog_command
-from node.machine import catalog
+from node.machine import catalog, catalog_changes
 from node.machine.catalog import CatalogMachine, CatalogResult, UnknownCommand
+from quorate.cluster.commands import (
+    Bootstrap,
+    CatalogCommand,
+    CreateTable,
+    DeleteTable,
+    encode_catalog_command,
+)
 from quorate.v1 import catalog_pb2
 from tests.node.builders import new_id
 from tests.node.harness import first_catalog
@@ -55,7 +61,7 @@ def test_refusal_is_remembered_as_a_result(machine: CatalogMachine) -> None:
 
 
 def test_tables_are_bounded(machine: CatalogMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "TABLES_MAX", 2)
+    monkeypatch.setattr(catalog_changes, "TABLES_MAX", 2)
     apply(machine, CreateTable(new_id(), "b", b"{}"))
 
     assert apply(machine, CreateTable(new_id(), "c", b"{}")).refusal == "limit"

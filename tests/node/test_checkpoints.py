@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from node import checkpoints
-from node.catalog_replica import CATALOG_GROUP
 from node.storage import log
+from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from tests.node.builders import add, delete, key, number, put
 from tests.node.harness import NODES, PARTITION, Cluster, outcomes

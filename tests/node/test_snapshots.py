@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from node import checkpoints, host
-from node.catalog_replica import CATALOG_GROUP
 from node.storage import log
+from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.types import Message, MessageType, RaftConfig
 from tests.node.builders import add, delete, image, key, number, put

@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from node.catalog_replica import CATALOG_GROUP
 from node.codec import decode_write_entry
 from node.replica import PartitionReplica, PendingRead, Replica
 from node.storage.log import GroupWrite
+from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.check import check_core
 from raft.types import Entry, EntryKind, Message, MessageType, Role

@@ -12,9 +12,9 @@ from model.errors import ConditionFailed, InternalServerError, ModelError
 from model.image import decode_image
 from model.keys import token_of
 from model.program import Program, encode_program
-from node.catalog_replica import CATALOG_GROUP
-from node.codec import CreateTable, encode_catalog_command
 from node.machine.catalog import CatalogResult
+from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.commands import CreateTable, encode_catalog_command
 from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from router.dispatch import is_unknown

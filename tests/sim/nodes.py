@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from node.catalog_replica import CATALOG_GROUP
-from node.codec import Bootstrap, encode_catalog_command
 from node.host import TICK_SECONDS, Host
 from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
 from node.storage.errors import StorageFull
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
+from quorate.cluster.commands import Bootstrap, encode_catalog_command
 from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
 from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
 

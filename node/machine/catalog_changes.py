@@ -1,0 +1,179 @@
+"""What each catalog command does: pure functions from a catalog and a command to the next catalog.
+
+Each raises Refused, with the reason that the wire carries, if its precondition does not hold: a
+plan made on an old catalog must never overwrite a newer one. What is so already is no refusal:
+the same catalog is returned, and nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, assert_never
+
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, TableRecord
+from quorate.cluster.commands import (
+    AddNode,
+    Bootstrap,
+    CatalogCommand,
+    CreateTable,
+    DeleteTable,
+    MoveReplica,
+    RemoveNode,
+    ReplaceNode,
+)
+from quorate.cluster.placement import catalog_voters
+
+TABLES_MAX: Final = 2_500
+"""Most tables. Source: DynamoDB service quotas, tables per account and Region."""
+
+NODES_MAX: Final = 1_000
+"""Most nodes. Ours: every node keeps a stream to every other."""
+
+EXISTS: Final = "exists"
+MISSING: Final = "missing"
+LIMIT: Final = "limit"
+NAME_IN_USE: Final = "name in use"
+ADDRESS_IN_USE: Final = "address in use"
+OTHER_AZ: Final = "another AZ"
+BEING_REPLACED: Final = "being replaced"
+HOLDS_REPLICAS: Final = "holds replicas"
+
+
+class Refused(Exception):
+    """The command's precondition does not hold; `reason` is one of the constants above."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def change(catalog: Catalog, command: CatalogCommand) -> Catalog:
+    """Return the catalog after a command, the same object if it changes nothing. Raises Refused."""
+    changed = _change(catalog, command)
+    return changed if changed is catalog else replace(changed, epoch=catalog.epoch + 1)
+
+
+def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
+    match command:
+        case Bootstrap():
+            return _bootstrap(catalog, command)
+        case CreateTable():
+            return _create_table(catalog, command)
+        case DeleteTable():
+            return _delete_table(catalog, command)
+        case AddNode():
+            return _add_node(catalog, command)
+        case ReplaceNode():
+            return _replace_node(catalog, command)
+        case MoveReplica():
+            return _move_replica(catalog, command)
+        case RemoveNode():
+            return _remove_node(catalog, command)
+        case _:
+            assert_never(command)
+
+
+def _bootstrap(catalog: Catalog, command: Bootstrap) -> Catalog:
+    if catalog.epoch:
+        raise Refused(EXISTS)
+    nodes = command.catalog.nodes
+    return replace(
+        command.catalog,
+        epoch=catalog.epoch,
+        next_node_id=1 + max((node.id for node in nodes), default=0),
+        catalog_replicas=catalog_voters(nodes),
+    )
+
+
+# Tables
+
+
+def _create_table(catalog: Catalog, command: CreateTable) -> Catalog:
+    if command.name in catalog.table_by_name:
+        raise Refused(EXISTS)
+    if len(catalog.tables) >= TABLES_MAX:
+        raise Refused(LIMIT)
+    table = TableRecord(id=catalog.next_table_id, name=command.name, definition=command.definition)
+    return replace(
+        catalog, next_table_id=catalog.next_table_id + 1, tables=(*catalog.tables, table)
+    )
+
+
+def _delete_table(catalog: Catalog, command: DeleteTable) -> Catalog:
+    table = catalog.table_by_name.get(command.name)
+    if table is None or table.id != command.id:
+        raise Refused(MISSING)
+    return replace(catalog, tables=tuple(each for each in catalog.tables if each is not table))
+
+
+# Nodes
+
+
+def _add_node(catalog: Catalog, command: AddNode) -> Catalog:
+    if any(node.incarnation == command.incarnation for node in catalog.nodes):
+        return catalog  # it asks again
+    for node in catalog.nodes:
+        awaited = node.replacement == command.name and node.id not in catalog.replacements
+        if awaited and node.az != command.az:
+            raise Refused(OTHER_AZ)
+        if node.name == command.name and not awaited:
+            raise Refused(NAME_IN_USE)
+        if node.address == command.address and not awaited:
+            raise Refused(ADDRESS_IN_USE)
+    if len(catalog.nodes) >= NODES_MAX:
+        raise Refused(LIMIT)
+    node = NodeRecord(
+        id=catalog.next_node_id,
+        name=command.name,
+        az=command.az,
+        address=command.address,
+        incarnation=command.incarnation,
+    )
+    return replace(catalog, next_node_id=catalog.next_node_id + 1, nodes=(*catalog.nodes, node))
+
+
+def _replace_node(catalog: Catalog, command: ReplaceNode) -> Catalog:
+    old = catalog.node_by_id.get(command.id)
+    if old is None:
+        raise Refused(MISSING)
+    if old.replacement == command.replacement:
+        return catalog
+    if old.id in catalog.replacements or old.id in catalog.replacements.values():
+        raise Refused(BEING_REPLACED)
+    for node in catalog.nodes:
+        if node.name == command.replacement and node is not old:
+            if node.az != old.az:
+                raise Refused(OTHER_AZ)
+            if node.replacement:
+                raise Refused(BEING_REPLACED)
+    marked = replace(old, replacement=command.replacement)
+    return replace(catalog, nodes=tuple(marked if node is old else node for node in catalog.nodes))
+
+
+def _move_replica(catalog: Catalog, command: MoveReplica) -> Catalog:
+    old, new = command.old, command.new
+    if catalog.replacements.get(old) != new:
+        raise Refused(MISSING)
+    if old not in catalog.replicas_of.get(command.group, ()):
+        return catalog  # done already
+
+    def moved(replicas: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(new if node_id == old else node_id for node_id in replicas)
+
+    if command.group == CATALOG_GROUP:
+        return replace(catalog, catalog_replicas=moved(catalog.catalog_replicas))
+    partitions = tuple(
+        replace(partition, replicas=moved(partition.replicas))
+        if partition.id == command.group
+        else partition
+        for partition in catalog.partitions
+    )
+    return replace(catalog, partitions=partitions)
+
+
+def _remove_node(catalog: Catalog, command: RemoveNode) -> Catalog:
+    if command.id not in catalog.node_by_id:
+        raise Refused(MISSING)
+    if any(command.id in replicas for replicas in catalog.replicas_of.values()):
+        raise Refused(HOLDS_REPLICAS)
+    return replace(catalog, nodes=tuple(node for node in catalog.nodes if node.id != command.id))

@@ -1,0 +1,143 @@
+"""The commands that change the catalog, and their wire form, which is also their log entry's.
+
+What each does is in `node.machine.catalog_changes`; proto/quorate/v1/catalog.proto says when it
+is refused. A command retried with the same `request_id` is applied once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quorate.cluster.catalog import Catalog
+from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.v1 import catalog_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Make the first catalog, of its nodes and partitions; refused once there is one."""
+
+    request_id: bytes
+    catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTable:
+    """Add a table; refused if one of that name exists."""
+
+    request_id: bytes
+    name: str
+    definition: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTable:
+    """Remove the table of that name if it still is the one with this id."""
+
+    request_id: bytes
+    name: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddNode:
+    """Add a node without replicas; once for each incarnation."""
+
+    request_id: bytes
+    name: str
+    az: str
+    address: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceNode:
+    """Let the node named `replacement`, joined already or not, take the place of node `id`."""
+
+    request_id: bytes
+    id: int
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReplica:
+    """Note that a group has replaced a node by another in its configuration."""
+
+    request_id: bytes
+    group: int
+    old: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Forget a node that holds no replica."""
+
+    request_id: bytes
+    id: int
+
+
+CatalogCommand = (
+    Bootstrap | CreateTable | DeleteTable | AddNode | ReplaceNode | MoveReplica | RemoveNode
+)
+
+
+def encode_catalog_command(command: CatalogCommand) -> bytes:
+    """Return the payload of the catalog's log entry."""
+    return wire_catalog_command(command).SerializeToString()
+
+
+def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
+    """Return the wire form; the pair of `decode_catalog_command`."""
+    wire = catalog_pb2.CatalogCommand(request_id=command.request_id)
+    match command:
+        case Bootstrap():
+            wire.bootstrap.CopyFrom(encode_catalog(command.catalog))
+        case CreateTable():
+            wire.create_table.name = command.name
+            wire.create_table.definition = command.definition
+        case DeleteTable():
+            wire.delete_table.name = command.name
+            wire.delete_table.id = command.id
+        case AddNode():
+            wire.add_node.name = command.name
+            wire.add_node.az = command.az
+            wire.add_node.address = command.address
+            wire.add_node.incarnation = command.incarnation
+        case ReplaceNode():
+            wire.replace_node.id = command.id
+            wire.replace_node.replacement = command.replacement
+        case MoveReplica():
+            wire.move_replica.SetInParent()  # group 0 and node 0 leave no bytes behind
+            wire.move_replica.group = command.group
+            wire.move_replica.old = command.old
+            wire.move_replica.new = command.new
+        case RemoveNode():
+            wire.remove_node.id = command.id
+    return wire
+
+
+def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
+    """Return the command, or None if it is of a kind that this version does not know."""
+    match wire.WhichOneof("change"):
+        case "bootstrap":
+            return Bootstrap(wire.request_id, decode_catalog(wire.bootstrap))
+        case "create_table":
+            create = wire.create_table
+            return CreateTable(wire.request_id, create.name, create.definition)
+        case "delete_table":
+            delete = wire.delete_table
+            return DeleteTable(wire.request_id, delete.name, delete.id)
+        case "add_node":
+            node = wire.add_node
+            return AddNode(wire.request_id, node.name, node.az, node.address, node.incarnation)
+        case "replace_node":
+            replace = wire.replace_node
+            return ReplaceNode(wire.request_id, replace.id, replace.replacement)
+        case "move_replica":
+            move = wire.move_replica
+            return MoveReplica(wire.request_id, move.group, move.old, move.new)
+        case "remove_node":
+            return RemoveNode(wire.request_id, wire.remove_node.id)
+        case _:
+            return None

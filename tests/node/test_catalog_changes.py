@@ -1,0 +1,158 @@
+"""How nodes come, are replaced and go: the catalog's part of it, as pure functions."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.machine.catalog_changes import (
+    ADDRESS_IN_USE,
+    BEING_REPLACED,
+    HOLDS_REPLICAS,
+    MISSING,
+    NAME_IN_USE,
+    OTHER_AZ,
+    Refused,
+    change,
+)
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
+from quorate.cluster.commands import (
+    AddNode,
+    Bootstrap,
+    CatalogCommand,
+    MoveReplica,
+    RemoveNode,
+    ReplaceNode,
+)
+from tests.node.builders import new_id
+from tests.node.harness import first_catalog
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    """Nodes 1, 2, 3 named node-1 ... in az-1 ...; three partitions."""
+    return change(Catalog(), Bootstrap(new_id(), first_catalog(3)))
+
+
+def add(name: str, az: str = "az-2", address: str = "new:1", incarnation: str = "i") -> AddNode:
+    return AddNode(new_id(), name, az, address, incarnation)
+
+
+def refusal(catalog: Catalog, command: CatalogCommand) -> str:
+    with pytest.raises(Refused) as refused:
+        change(catalog, command)
+    return refused.value.reason
+
+
+def replaced(catalog: Catalog, old: int, new: int) -> Catalog:
+    """Move every replica of a node, and forget it."""
+    for group in sorted(catalog.groups_of(old)):
+        catalog = change(catalog, MoveReplica(new_id(), group, old, new))
+    return change(catalog, RemoveNode(new_id(), old))
+
+
+def test_bootstrap_names_the_first_node_of_each_az_for_the_catalog(catalog: Catalog) -> None:
+    assert catalog.catalog_replicas == (1, 2, 3)
+    assert catalog.next_node_id == 4
+
+
+def test_added_node_holds_nothing(catalog: Catalog) -> None:
+    catalog = change(catalog, add("node-4"))
+
+    assert catalog.node_by_id[4].name == "node-4"
+    assert catalog.groups_of(4) == set()
+    assert catalog.epoch == 2
+
+
+def test_node_that_asks_again_is_the_same_node(catalog: Catalog) -> None:
+    once = change(catalog, add("node-4"))
+
+    assert change(once, add("node-4")) is once
+
+
+def test_name_or_address_of_a_live_node_is_refused(catalog: Catalog) -> None:
+    taken = catalog.node_by_id[2]
+
+    assert refusal(catalog, add(taken.name)) == NAME_IN_USE
+    assert refusal(catalog, add("node-4", address=taken.address)) == ADDRESS_IN_USE
+
+
+def test_replacement_takes_over_group_by_group(catalog: Catalog) -> None:
+    catalog = change(catalog, add("node-4"))
+    catalog = change(catalog, ReplaceNode(new_id(), 2, "node-4"))
+
+    assert catalog.replacements == {2: 4}
+    assert catalog.groups_of(4) == catalog.groups_of(2) == {CATALOG_GROUP, 1, 2, 3}
+    assert refusal(catalog, RemoveNode(new_id(), 2)) == HOLDS_REPLICAS
+
+    catalog = change(catalog, MoveReplica(new_id(), 1, 2, 4))
+
+    assert catalog.groups_of(2) == {CATALOG_GROUP, 2, 3}
+    assert catalog.groups_of(4) == {CATALOG_GROUP, 1, 2, 3}
+
+
+def test_replaced_node_is_forgotten_and_its_id_never_used_again(catalog: Catalog) -> None:
+    catalog = change(catalog, add("node-4"))
+    before = catalog.partition_by_id[2].replicas
+    catalog = replaced(change(catalog, ReplaceNode(new_id(), 2, "node-4")), 2, 4)
+
+    assert catalog.has_removed(2)
+    assert catalog.replacements == {}
+    assert catalog.catalog_replicas == (1, 4, 3)
+    assert catalog.partition_by_id[2].replicas == tuple(4 if id_ == 2 else id_ for id_ in before)
+    assert change(catalog, add("node-5", address="b:1", incarnation="j")).node_by_id[5]
+
+
+def test_replacement_may_be_named_before_it_joins(catalog: Catalog) -> None:
+    catalog = change(catalog, ReplaceNode(new_id(), 2, "node-9"))
+    assert catalog.replacements == {}
+
+    catalog = change(catalog, add("node-9"))
+    assert catalog.replacements == {2: 4}
+
+
+def test_lost_disk_comes_back_under_the_same_name_and_address(catalog: Catalog) -> None:
+    """As a new member: what the old id promised is forgotten with its disk."""
+    lost = catalog.node_by_id[2]
+    again = add(lost.name, address=lost.address, incarnation="fresh")
+    assert refusal(catalog, again) == NAME_IN_USE
+
+    catalog = change(change(catalog, ReplaceNode(new_id(), 2, lost.name)), again)
+    assert catalog.replacements == {2: 4}
+    assert change(catalog, again) is catalog
+
+    catalog = replaced(catalog, 2, 4)
+    assert [node.id for node in catalog.nodes] == [1, 3, 4]
+
+
+def test_replacement_stays_in_the_az(catalog: Catalog) -> None:
+    elsewhere = change(catalog, add("node-4", az="az-1"))
+    assert refusal(elsewhere, ReplaceNode(new_id(), 2, "node-4")) == OTHER_AZ
+
+    awaited = change(catalog, ReplaceNode(new_id(), 2, "node-4"))
+    assert refusal(awaited, add("node-4", az="az-1")) == OTHER_AZ
+
+
+def test_awaited_replacement_may_be_renamed_until_it_has_joined(catalog: Catalog) -> None:
+    catalog = change(catalog, ReplaceNode(new_id(), 2, "mistyped"))
+    catalog = change(catalog, ReplaceNode(new_id(), 2, "node-4"))
+    catalog = change(catalog, add("node-4"))
+
+    assert refusal(catalog, ReplaceNode(new_id(), 2, "node-5")) == BEING_REPLACED
+    assert refusal(catalog, ReplaceNode(new_id(), 4, "node-5")) == BEING_REPLACED
+
+
+def test_only_what_the_catalog_wants_moves(catalog: Catalog) -> None:
+    catalog = change(catalog, add("node-4"))
+
+    assert refusal(catalog, MoveReplica(new_id(), 1, 2, 4)) == MISSING
+    assert refusal(catalog, ReplaceNode(new_id(), 9, "node-4")) == MISSING
+    assert refusal(catalog, RemoveNode(new_id(), 9)) == MISSING
+
+
+def test_repeated_move_changes_nothing(catalog: Catalog) -> None:
+    catalog = change(catalog, add("node-4"))
+    catalog = change(catalog, ReplaceNode(new_id(), 2, "node-4"))
+    moved = change(catalog, MoveReplica(new_id(), 1, 2, 4))
+
+    assert change(moved, MoveReplica(new_id(), 1, 2, 4)) is moved
+    assert change(moved, ReplaceNode(new_id(), 2, "node-4")) is moved
