@@ -10,13 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, TableRecord
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, TableRecord, UserRecord
 from quorate.cluster.commands import (
     AddNode,
     Bootstrap,
     CatalogCommand,
+    CreateAccessKey,
     CreateTable,
+    CreateUser,
+    DeleteAccessKey,
     DeleteTable,
+    DeleteUser,
     MoveReplica,
     RemoveNode,
     ReplaceNode,
@@ -28,6 +32,12 @@ TABLES_MAX: Final = 2_500
 
 NODES_MAX: Final = 1_000
 """Most nodes. Ours: every node keeps a stream to every other."""
+
+USERS_MAX: Final = 5_000
+"""Most users. Source: AWS IAM's quota of users per account."""
+
+ACCESS_KEYS_MAX: Final = 2
+"""Most access keys of a user. Source: AWS IAM's quota; two, so that keys can be rotated."""
 
 EXISTS: Final = "exists"
 MISSING: Final = "missing"
@@ -69,6 +79,14 @@ def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
             return _move_replica(catalog, command)
         case RemoveNode():
             return _remove_node(catalog, command)
+        case CreateUser():
+            return _create_user(catalog, command)
+        case DeleteUser():
+            return _delete_user(catalog, command)
+        case CreateAccessKey():
+            return _create_access_key(catalog, command)
+        case DeleteAccessKey():
+            return _delete_access_key(catalog, command)
         case _:
             assert_never(command)
 
@@ -177,3 +195,47 @@ def _remove_node(catalog: Catalog, command: RemoveNode) -> Catalog:
     if any(command.id in replicas for replicas in catalog.replicas_of.values()):
         raise Refused(HOLDS_REPLICAS)
     return replace(catalog, nodes=tuple(node for node in catalog.nodes if node.id != command.id))
+
+
+# Users
+
+
+def _create_user(catalog: Catalog, command: CreateUser) -> Catalog:
+    if command.name in catalog.user_by_name:
+        raise Refused(EXISTS)
+    if len(catalog.users) >= USERS_MAX:
+        raise Refused(LIMIT)
+    user = UserRecord(name=command.name, access_keys=(command.access_key,))
+    return replace(catalog, users=(*catalog.users, user))
+
+
+def _delete_user(catalog: Catalog, command: DeleteUser) -> Catalog:
+    user = _user(catalog, command.name)
+    return replace(catalog, users=tuple(each for each in catalog.users if each is not user))
+
+
+def _create_access_key(catalog: Catalog, command: CreateAccessKey) -> Catalog:
+    user = _user(catalog, command.user_name)
+    if len(user.access_keys) >= ACCESS_KEYS_MAX:
+        raise Refused(LIMIT)
+    changed = replace(user, access_keys=(*user.access_keys, command.access_key))
+    return _with_user(catalog, user, changed)
+
+
+def _delete_access_key(catalog: Catalog, command: DeleteAccessKey) -> Catalog:
+    user = _user(catalog, command.user_name)
+    kept = tuple(key for key in user.access_keys if key.id != command.id)
+    if len(kept) == len(user.access_keys):
+        raise Refused(MISSING)
+    return _with_user(catalog, user, replace(user, access_keys=kept))
+
+
+def _user(catalog: Catalog, name: str) -> UserRecord:
+    user = catalog.user_by_name.get(name)
+    if user is None:
+        raise Refused(MISSING)
+    return user
+
+
+def _with_user(catalog: Catalog, old: UserRecord, new: UserRecord) -> Catalog:
+    return replace(catalog, users=tuple(new if each is old else each for each in catalog.users))

@@ -53,6 +53,22 @@ class PartitionRecord:
     replicas: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKeyRecord:
+    """A key that requests are signed with; only routers can open its secret."""
+
+    id: str
+    sealed_secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRecord:
+    """Who may use the cluster, under one key or two."""
+
+    name: str
+    access_keys: tuple[AccessKeyRecord, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
     """Everything the cluster agrees on about itself.
@@ -69,6 +85,7 @@ class Catalog:
     partitions: tuple[PartitionRecord, ...] = ()
     next_node_id: int = 1
     catalog_replicas: tuple[int, ...] = ()
+    users: tuple[UserRecord, ...] = ()
 
     @cached_property
     def table_by_name(self) -> dict[str, TableRecord]:
@@ -97,6 +114,11 @@ class Catalog:
     def partition_by_id(self) -> dict[int, PartitionRecord]:
         """Partitions by id."""
         return {partition.id: partition for partition in self.partitions}
+
+    @cached_property
+    def user_by_name(self) -> dict[str, UserRecord]:
+        """Users by name."""
+        return {user.name: user for user in self.users}
 
     @cached_property
     def replicas_of(self) -> dict[int, tuple[int, ...]]:

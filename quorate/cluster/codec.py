@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord, TableRecord
+from quorate.cluster.catalog import (
+    AccessKeyRecord,
+    Catalog,
+    NodeRecord,
+    PartitionRecord,
+    TableRecord,
+    UserRecord,
+)
 from quorate.v1 import catalog_pb2
 
 
@@ -35,6 +42,12 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
         ],
         next_node_id=catalog.next_node_id,
         catalog_replicas=catalog.catalog_replicas,
+        users=[
+            catalog_pb2.User(
+                name=user.name, access_keys=[encode_access_key(key) for key in user.access_keys]
+            )
+            for user in catalog.users
+        ],
     )
 
 
@@ -69,4 +82,21 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
         ),
         next_node_id=message.next_node_id,
         catalog_replicas=tuple(message.catalog_replicas),
+        users=tuple(
+            UserRecord(
+                name=user.name,
+                access_keys=tuple(decode_access_key(key) for key in user.access_keys),
+            )
+            for user in message.users
+        ),
     )
+
+
+def encode_access_key(key: AccessKeyRecord) -> catalog_pb2.AccessKey:
+    """Return the wire form of an access key."""
+    return catalog_pb2.AccessKey(id=key.id, sealed_secret=key.sealed_secret)
+
+
+def decode_access_key(message: catalog_pb2.AccessKey) -> AccessKeyRecord:
+    """Return the plain form of an access key; the pair of `encode_access_key`."""
+    return AccessKeyRecord(id=message.id, sealed_secret=message.sealed_secret)

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.cluster.catalog import Catalog
-from quorate.cluster.codec import decode_catalog, encode_catalog
+from quorate.cluster.catalog import AccessKeyRecord, Catalog
+from quorate.cluster.codec import (
+    decode_access_key,
+    decode_catalog,
+    encode_access_key,
+    encode_catalog,
+)
 from quorate.v1 import catalog_pb2
 
 
@@ -77,8 +82,51 @@ class RemoveNode:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Add a user with a first key; refused if one of that name exists."""
+
+    request_id: bytes
+    name: str
+    access_key: AccessKeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """Remove a user with all its keys."""
+
+    request_id: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAccessKey:
+    """Give a user a second key."""
+
+    request_id: bytes
+    user_name: str
+    access_key: AccessKeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAccessKey:
+    """Take a key from a user."""
+
+    request_id: bytes
+    user_name: str
+    id: str
+
+
+UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey
 CatalogCommand = (
-    Bootstrap | CreateTable | DeleteTable | AddNode | ReplaceNode | MoveReplica | RemoveNode
+    Bootstrap
+    | CreateTable
+    | DeleteTable
+    | AddNode
+    | ReplaceNode
+    | MoveReplica
+    | RemoveNode
+    | UserCommand
 )
 
 
@@ -114,6 +162,17 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
             wire.move_replica.new = command.new
         case RemoveNode():
             wire.remove_node.id = command.id
+        case CreateUser():
+            wire.create_user.name = command.name
+            wire.create_user.access_key.CopyFrom(encode_access_key(command.access_key))
+        case DeleteUser():
+            wire.delete_user.name = command.name
+        case CreateAccessKey():
+            wire.create_access_key.user_name = command.user_name
+            wire.create_access_key.access_key.CopyFrom(encode_access_key(command.access_key))
+        case DeleteAccessKey():
+            wire.delete_access_key.user_name = command.user_name
+            wire.delete_access_key.id = command.id
     return wire
 
 
@@ -139,5 +198,24 @@ def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand |
             return MoveReplica(wire.request_id, move.group, move.old, move.new)
         case "remove_node":
             return RemoveNode(wire.request_id, wire.remove_node.id)
+        case _:
+            return _decode_user_command(wire)
+
+
+def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None:
+    match wire.WhichOneof("change"):
+        case "create_user":
+            user = wire.create_user
+            return CreateUser(wire.request_id, user.name, decode_access_key(user.access_key))
+        case "delete_user":
+            return DeleteUser(wire.request_id, wire.delete_user.name)
+        case "create_access_key":
+            key = wire.create_access_key
+            return CreateAccessKey(
+                wire.request_id, key.user_name, decode_access_key(key.access_key)
+            )
+        case "delete_access_key":
+            key = wire.delete_access_key
+            return DeleteAccessKey(wire.request_id, key.user_name, key.id)
         case _:
             return None
