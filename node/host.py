@@ -22,11 +22,13 @@ from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
 from node.machine.dedupe import decode_generation
 from node.machine.partition import LiveTables, PartitionMachine
+from node.memberships import Memberships
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
-from quorate.cluster.catalog import CATALOG_GROUP, Catalog
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
+from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.ring import Ring
 from raft.core import RaftCore
 from raft.types import (
@@ -81,6 +83,10 @@ class Shell(Protocol):
 
     def catalog_changed(self, catalog: Catalog) -> None:
         """Take note of a new catalog."""
+        ...
+
+    def change_catalog(self, command: CatalogCommand) -> None:
+        """Have the catalog's leader apply a command, wherever it is; it may be lost."""
         ...
 
     def log(self, event: str, **facts: object) -> None:
@@ -140,23 +146,22 @@ class Host:
         self._offers: dict[int, SnapshotSource] = {}
         self._live_tables = LiveTables()
         self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
+        self._memberships = Memberships(
+            node_id, self.replicas, self._mark, self._leaderships.transfer, shell
+        )
 
     # Start
 
     def recover(self, catalog_voters: Sequence[int]) -> None:
-        """Make the replicas that the stores know; group 0 if this node is one of its voters."""
-        states = self._items.replicas()
-        for group, state in states.items():
+        """Make the catalog's replica, if this node holds one, and all that its catalog says.
+
+        `catalog_voters` are those the cluster began with, () for a node that joined later.
+        """
+        for group, state in self._items.replicas().items():
             self._reset_older_log(group, state)
-        if self.node_id in catalog_voters:
-            fresh = ReplicaState(0, 0, Configuration(tuple(sorted(catalog_voters))).encode())
-            state = states.pop(CATALOG_GROUP, fresh)
-            encoded = dict(self._items.generations(CATALOG_GROUP))
-            machine = CatalogMachine(next(iter(encoded.values()), b""))
-            core = self._make_core(CATALOG_GROUP, state)
-            replica = CatalogReplica(core, state, machine, self.adopt_catalog)
-            self._add(replica, preferred=self.node_id == min(catalog_voters))
-            self.adopt_catalog(machine.catalog)
+        held = CATALOG_GROUP in self._log.recovered() or CATALOG_GROUP in self._items.replicas()
+        if self.node_id in catalog_voters or held:
+            self.adopt_catalog(self._make_catalog_replica(catalog_voters))
 
     def adopt_catalog(self, catalog: Catalog) -> None:
         """Follow a newer catalog: make the replicas it gives this node, know its tables."""
@@ -164,25 +169,49 @@ class Host:
             return
         self.catalog = catalog
         self._live_tables.follow(catalog)
-        states = self._items.replicas()
         ring = Ring(catalog.partitions)
-        for partition in catalog.partitions:
-            if self.node_id not in partition.replicas or partition.id in self.replicas:
-                continue
-            fresh = ReplicaState(0, 0, Configuration(tuple(sorted(partition.replicas))).encode())
-            state = states.get(partition.id, fresh)
-            replica = PartitionReplica(
-                partition.id,
-                self._make_core(partition.id, state),
-                state,
-                self._make_machine(partition.id, state),
-                ring.arc_of(partition.id),
-                self._live_tables,
-            )
-            self._partitions[partition.id] = replica
-            self._add(replica, preferred=self.node_id == partition.replicas[0])
+        for group in sorted(catalog.groups_of(self.node_id) - self.replicas.keys()):
+            if group == CATALOG_GROUP:
+                self._make_catalog_replica(())  # empty: one that was there, `recover` has made
+            else:
+                self._make_partition_replica(catalog.partition_by_id[group], ring.arc_of(group))
         self.checkpointer.catalog_changed(catalog)
         self._shell.catalog_changed(catalog)
+
+    def _make_catalog_replica(self, founders: Sequence[int]) -> Catalog:
+        state = self._state_of(CATALOG_GROUP, founders)
+        encoded = dict(self._items.generations(CATALOG_GROUP))
+        machine = CatalogMachine(next(iter(encoded.values()), b""))
+        core = self._make_core(CATALOG_GROUP, state)
+        replica = CatalogReplica(core, state, machine, self.adopt_catalog)
+        self._add(replica, preferred=self.node_id == min(founders, default=0))
+        return machine.catalog
+
+    def _make_partition_replica(self, partition: PartitionRecord, arc: tuple[int, int]) -> None:
+        founders = () if partition.moved else partition.replicas
+        state = self._state_of(partition.id, founders)
+        replica = PartitionReplica(
+            partition.id,
+            self._make_core(partition.id, state),
+            state,
+            self._make_machine(partition.id, state),
+            arc,
+            self._live_tables,
+        )
+        self._partitions[partition.id] = replica
+        self._add(replica, preferred=self.node_id == partition.replicas[0])
+
+    def _state_of(self, group: int, founders: Sequence[int]) -> ReplicaState:
+        """Return what the items store has, or the beginning of the group.
+
+        A replica that was not there when its group began knows no members at first: they are in
+        the log or the snapshot that it gets, and until then it may vote but not campaign.
+        """
+        state = self._items.replicas().get(group)
+        if state is not None:
+            return state
+        members = tuple(sorted(founders)) if self.node_id in founders else ()
+        return ReplicaState(0, 0, Configuration(members).encode())
 
     def _add(self, replica: Replica, *, preferred: bool) -> None:
         self.replicas[replica.group] = replica
@@ -300,6 +329,80 @@ class Host:
         self._dirty[replica.group] = replica
         self._shell.schedule_turn()
 
+    def peer_broken(self, node_id: int) -> None:
+        """Take note that a stream to or from a node broke: it may be dead."""
+        for replica in self.replicas.values():
+            replica.core.peer_unreachable(node_id)
+            self._mark(replica)
+
+    def add_stream(self, stream: RouteStream) -> None:
+        """Serve a router; it is told at once who leads what."""
+        self._streams[stream] = None
+        stream.hint_leaders([self._hint(replica) for replica in self._partitions.values()])
+        stream.flush()
+
+    def remove_stream(self, stream: RouteStream) -> None:
+        """Forget a router that has gone; what it waited for is answered to nobody."""
+        stream.closed = True
+        self._streams.pop(stream, None)
+
+    def route(self, stream: RouteStream, batch: RoutedBatch) -> None:
+        """Take in a router's batch: reads begin at once, writes wait for the next free turn."""
+        self._unaccepted.append((stream, batch.sequence))
+        touched = take_in(
+            batch,
+            stream,
+            self._partitions,
+            now=self._shell.monotonic(),
+            stale=batch.catalog_epoch > self.catalog.epoch,
+            full=self.storage_full,
+        )
+        self._dirty.update(touched)
+        self._shell.schedule_turn()
+
+    def change_catalog(self, payload: bytes, answer: CommandAnswer) -> bool:
+        """Propose a catalog command; False if this node has no replica of the catalog."""
+        replica = self.replicas.get(CATALOG_GROUP)
+        if replica is None:
+            return False
+        assert isinstance(replica, CatalogReplica)
+        replica.change(payload, answer)
+        self._mark(replica)
+        return True
+
+    def confirm_catalog(self, answer: CommandAnswer) -> bool:
+        """Answer with the newest epoch, proved; False if there is no replica of the catalog."""
+        replica = self.replicas.get(CATALOG_GROUP)
+        if replica is None:
+            return False
+        replica.read(CatalogRead(answer))
+        self._mark(replica)
+        return True
+
+    def drain(self) -> bool:
+        """Hand every leadership over before this node stops; return whether that is done."""
+        return self._leaderships.drain()
+
+    def transfer_leadership(self, group: int, to: int) -> bool:
+        """Hand a group's leadership over; False if this node does not lead it or may not."""
+        return self._leaderships.transfer(group, to)
+
+    def _mark(self, replica: Replica) -> None:
+        self._dirty[replica.group] = replica
+        self._shell.schedule_turn()
+
+    def _take_messages(self, replica: Replica) -> None:
+        """Post what a core has to send; mark it only if it has more, or requests wait.
+
+        Most messages are heartbeats of idle groups, which need no turn.
+        """
+        core = replica.core
+        if core.dirty or replica.has_waiting:
+            self._dirty[replica.group] = replica
+        elif core.send_now:
+            for message in core.take_messages():
+                self._post(replica.group, message)
+
     # Time
 
     def tick(self, count: int) -> None:
@@ -312,6 +415,7 @@ class Host:
                 dirty[group] = replica
         now = self._shell.monotonic()
         self._leaderships.tick(count, now, self.catalog)
+        self._memberships.tick(now, self.catalog)
         writing = self._writing
         if writing is not None and now - writing.started > STALL_SECONDS and not self._stalled:
             self._stalled = True

@@ -181,7 +181,7 @@ def _move_replica(catalog: Catalog, command: MoveReplica) -> Catalog:
     if command.group == CATALOG_GROUP:
         return replace(catalog, catalog_replicas=moved(catalog.catalog_replicas))
     partitions = tuple(
-        replace(partition, replicas=moved(partition.replicas))
+        replace(partition, replicas=moved(partition.replicas), moved=True)
         if partition.id == command.group
         else partition
         for partition in catalog.partitions

@@ -45,12 +45,14 @@ class PartitionRecord:
     """One arc of the ring, from `low_token` to the next partition's, and who holds it.
 
     `id` is from 1 and also the number of the partition's Raft group.
-    `replicas` are node ids, one in each AZ; the first is the preferred leader.
+    `replicas` are node ids, one in each AZ; the first is the preferred leader. `moved`: they are
+    not those that the group began with, so a new replica must learn its members from the log.
     """
 
     id: int
     low_token: int
     replicas: tuple[int, ...]
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,10 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
         ],
         partitions=[
             catalog_pb2.Partition(
-                id=partition.id, low_token=partition.low_token, replicas=partition.replicas
+                id=partition.id,
+                low_token=partition.low_token,
+                replicas=partition.replicas,
+                moved=partition.moved,
             )
             for partition in catalog.partitions
         ],
@@ -77,6 +80,7 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
                 id=partition.id,
                 low_token=partition.low_token,
                 replicas=tuple(partition.replicas),
+                moved=partition.moved,
             )
             for partition in message.partitions
         ),

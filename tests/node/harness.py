@@ -51,11 +51,20 @@ class Cluster:
         self.held_links: set[tuple[int, int]] = set()
         self.snapshots_held = False
         self.snapshot_count = 0
+        self.catalog_commands: deque[tuple[int, CatalogCommand]] = deque()
         self.nodes = {node_id: Node(self, node_id, directory / str(node_id)) for node_id in NODES}
 
     def close(self) -> None:
         for node in self.up():
             node.crash()
+
+    def add_node(self, node_id: int, directory: Path) -> Node:
+        """Start a node that was not there at the beginning; the catalog must have it too."""
+        for other in self.nodes:
+            self.links[node_id, other] = deque()
+            self.links[other, node_id] = deque()
+        node = self.nodes[node_id] = Node(self, node_id, directory, founders=())
+        return node
 
     def up(self) -> list[Node]:
         return [node for node in self.nodes.values() if node.is_up]
@@ -83,6 +92,9 @@ class Cluster:
             for link in self.links:
                 while self.deliver(link):
                     busy = True
+            while self.catalog_commands:
+                self.deliver_command(*self.catalog_commands.popleft())
+                busy = True
         for node in self.up():
             for replica in node.host.replicas.values():
                 check_core(replica.core)
@@ -93,6 +105,7 @@ class Cluster:
             self.now += TICK_SECONDS
             for node in self.up():
                 node.host.tick(1)
+                self.watch_catalog(node)
             self.run()
 
     def tick_until(self, reached: Callable[[], bool]) -> None:
@@ -131,9 +144,24 @@ class Cluster:
             self.nodes[to].host.receive(sender, messages)
         return True
 
+    def deliver_command(self, sender: int, command: CatalogCommand) -> None:
+        """Carry a node's own catalog command to the leader it can reach; else it is lost."""
+        for node in self.up():
+            replica = node.host.replicas.get(CATALOG_GROUP)
+            reached = node.id == sender or self.connected(sender, node.id)
+            if reached and replica is not None and replica.core.role is Role.LEADER:
+                node.host.change_catalog(encode_catalog_command(command), lambda *_: None)
+
+    def watch_catalog(self, node: Node) -> None:
+        """Let a node without a replica of the catalog follow it at the others."""
+        if CATALOG_GROUP not in node.host.replicas:
+            for other in self.up():
+                if self.connected(other.id, node.id):
+                    node.host.adopt_catalog(other.host.catalog)
+
     def cut(self, *node_ids: int, broken: bool = True) -> None:
         """Cut these nodes off from the others; what is on its way is lost."""
-        for pair in permutations(NODES, 2):
+        for pair in permutations(self.nodes, 2):
             if (pair[0] in node_ids) != (pair[1] in node_ids):
                 self.cut_links.add(pair)
                 self.links[pair].clear()

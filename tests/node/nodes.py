@@ -22,6 +22,7 @@ from node.snapshots import ReceivedSnapshot, SnapshotSender
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
 from raft.types import Message
@@ -108,8 +109,11 @@ class Router:
 class Node:
     """One node's shell and its stores. What is `held` waits until the story lets it happen."""
 
-    def __init__(self, cluster: Cluster, node_id: int, directory: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, node_id: int, directory: Path, founders: Sequence[int] = NODES
+    ) -> None:
         self.id = node_id
+        self._founders = founders
         self._cluster = cluster
         self._directory = directory
         directory.mkdir(exist_ok=True)
@@ -142,7 +146,7 @@ class Node:
             shell=self,
         )
         self.sender = SnapshotSender(self.host, self.items)
-        self.host.recover(NODES)
+        self.host.recover(self._founders)
         self.router = Router(self)
 
     def crash(self) -> None:
@@ -180,6 +184,9 @@ class Node:
 
     def catalog_changed(self, catalog: Catalog) -> None:
         pass
+
+    def change_catalog(self, command: CatalogCommand) -> None:
+        self._cluster.catalog_commands.append((self.id, command))
 
     def log(self, event: str, **facts: object) -> None:
         self.events.append(event)
