@@ -11,13 +11,10 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 
-import orjson
-
 from model.errors import (
     LimitExceeded,
     ModelError,
     ResourceNotFound,
-    SerializationFailed,
     UnknownOperation,
 )
 from router.call import Call
@@ -25,6 +22,7 @@ from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
 from router.control import NodeControl
 from router.dispatch import Dispatch
+from router.json_text import decode_json
 from router.refusals import no_catalog, router_bug, router_full
 from router.table_sizes import TableSizes
 
@@ -66,10 +64,10 @@ class Service:
             call.fail(UnknownOperation())
             return
         try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            body = decode_json(raw)
+        except ModelError as error:
             call.operation = operation
-            call.fail(SerializationFailed())  # DynamoDB gives no sentence either
+            call.fail(error)
             return
         self.execute(operation, body, call)
 
