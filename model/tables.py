@@ -29,6 +29,7 @@ class Table:
     name: str
     schema: KeySchema
     definition: Mapping[str, object]
+    version: int = 0  # how often the definition was replaced
 
     @property
     def is_provisioned(self) -> bool:
@@ -65,10 +66,16 @@ def schema_of(definition: Mapping[str, object]) -> KeySchema:
     )
 
 
-def load_table(table_id: int, name: str, definition: bytes) -> Table:
+def load_table(table_id: int, name: str, definition: bytes, version: int = 0) -> Table:
     """Return the table of a catalog record."""
     document = orjson.loads(definition)
-    return Table(id=table_id, name=name, schema=schema_of(document), definition=document)
+    return Table(
+        id=table_id,
+        name=name,
+        schema=schema_of(document),
+        definition=document,
+        version=version,
+    )
 
 
 def table_arn(name: str, region: str) -> str:

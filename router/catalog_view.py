@@ -62,7 +62,8 @@ class CatalogView:
         kept = {
             record.name: table
             for record in catalog.tables
-            if (table := self._tables.get(record.name)) is not None and table.id == record.id
+            if (table := self._tables.get(record.name)) is not None
+            and (table.id, table.version) == (record.id, record.version)
         }
         self.catalog = catalog
         self.ring = ring = Ring(catalog.partitions)
@@ -98,7 +99,7 @@ class CatalogView:
             record = self.catalog.table_by_name.get(name)
             if record is None:
                 raise UnknownTable(name)
-            table = load_table(record.id, record.name, record.definition)
+            table = load_table(record.id, record.name, record.definition, record.version)
             self._tables[name] = table
         return table
 

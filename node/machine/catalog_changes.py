@@ -24,6 +24,8 @@ from quorate.cluster.commands import (
     MoveReplica,
     RemoveNode,
     ReplaceNode,
+    TableCommand,
+    UpdateTable,
 )
 from quorate.cluster.placement import catalog_voters
 
@@ -41,6 +43,7 @@ ACCESS_KEYS_MAX: Final = 2
 
 EXISTS: Final = "exists"
 MISSING: Final = "missing"
+CHANGED: Final = "changed"
 LIMIT: Final = "limit"
 NAME_IN_USE: Final = "name in use"
 ADDRESS_IN_USE: Final = "address in use"
@@ -67,10 +70,8 @@ def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
     match command:
         case Bootstrap():
             return _bootstrap(catalog, command)
-        case CreateTable():
-            return _create_table(catalog, command)
-        case DeleteTable():
-            return _delete_table(catalog, command)
+        case CreateTable() | DeleteTable() | UpdateTable():
+            return _change_tables(catalog, command)
         case AddNode():
             return _add_node(catalog, command)
         case ReplaceNode():
@@ -106,6 +107,16 @@ def _bootstrap(catalog: Catalog, command: Bootstrap) -> Catalog:
 # Tables
 
 
+def _change_tables(catalog: Catalog, command: TableCommand) -> Catalog:
+    match command:
+        case CreateTable():
+            return _create_table(catalog, command)
+        case DeleteTable():
+            return _delete_table(catalog, command)
+        case UpdateTable():
+            return _update_table(catalog, command)
+
+
 def _create_table(catalog: Catalog, command: CreateTable) -> Catalog:
     if command.name in catalog.table_by_name:
         raise Refused(EXISTS)
@@ -118,10 +129,24 @@ def _create_table(catalog: Catalog, command: CreateTable) -> Catalog:
 
 
 def _delete_table(catalog: Catalog, command: DeleteTable) -> Catalog:
+    table = _table(catalog, command)
+    return replace(catalog, tables=tuple(each for each in catalog.tables if each is not table))
+
+
+def _update_table(catalog: Catalog, command: UpdateTable) -> Catalog:
+    old = _table(catalog, command)
+    new = replace(old, definition=command.definition, version=old.version + 1)
+    return replace(catalog, tables=tuple(new if each is old else each for each in catalog.tables))
+
+
+def _table(catalog: Catalog, command: DeleteTable | UpdateTable) -> TableRecord:
+    """Return the table that a command was made for, as it was then."""
     table = catalog.table_by_name.get(command.name)
     if table is None or table.id != command.id:
         raise Refused(MISSING)
-    return replace(catalog, tables=tuple(each for each in catalog.tables if each is not table))
+    if table.version != command.version:
+        raise Refused(CHANGED)
+    return table
 
 
 # Nodes

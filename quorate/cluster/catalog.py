@@ -17,11 +17,15 @@ CATALOG_GROUP: Final = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecord:
-    """A table: its id is never used again, its name may be."""
+    """A table: its id is never used again, its name may be.
+
+    `version` is the definition's: how often it was replaced.
+    """
 
     id: int
     name: str
     definition: bytes
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

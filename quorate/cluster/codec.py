@@ -20,7 +20,9 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
         cluster_id=catalog.cluster_id,
         next_table_id=catalog.next_table_id,
         tables=[
-            catalog_pb2.Table(id=table.id, name=table.name, definition=table.definition)
+            catalog_pb2.Table(
+                id=table.id, name=table.name, definition=table.definition, version=table.version
+            )
             for table in catalog.tables
         ],
         nodes=[
@@ -61,7 +63,9 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
         cluster_id=message.cluster_id,
         next_table_id=message.next_table_id,
         tables=tuple(
-            TableRecord(id=table.id, name=table.name, definition=table.definition)
+            TableRecord(
+                id=table.id, name=table.name, definition=table.definition, version=table.version
+            )
             for table in message.tables
         ),
         nodes=tuple(

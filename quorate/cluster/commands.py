@@ -37,11 +37,23 @@ class CreateTable:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTable:
-    """Remove the table of that name if it still is the one with this id."""
+    """Remove the table of that name if it still has this id and this version of its definition."""
 
     request_id: bytes
     name: str
     id: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTable:
+    """Replace the definition of a table if it still has this id and this version of it."""
+
+    request_id: bytes
+    name: str
+    id: int
+    version: int
+    definition: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +129,10 @@ class DeleteAccessKey:
     id: str
 
 
+TableCommand = CreateTable | DeleteTable | UpdateTable
 UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey
 CatalogCommand = (
-    Bootstrap
-    | CreateTable
-    | DeleteTable
-    | AddNode
-    | ReplaceNode
-    | MoveReplica
-    | RemoveNode
-    | UserCommand
+    Bootstrap | TableCommand | AddNode | ReplaceNode | MoveReplica | RemoveNode | UserCommand
 )
 
 
@@ -141,12 +147,8 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
     match command:
         case Bootstrap():
             wire.bootstrap.CopyFrom(encode_catalog(command.catalog))
-        case CreateTable():
-            wire.create_table.name = command.name
-            wire.create_table.definition = command.definition
-        case DeleteTable():
-            wire.delete_table.name = command.name
-            wire.delete_table.id = command.id
+        case CreateTable() | DeleteTable() | UpdateTable():
+            _write_table_command(command, wire)
         case AddNode():
             wire.add_node.name = command.name
             wire.add_node.az = command.az
@@ -176,6 +178,22 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
     return wire
 
 
+def _write_table_command(command: TableCommand, wire: catalog_pb2.CatalogCommand) -> None:
+    match command:
+        case CreateTable():
+            wire.create_table.name = command.name
+            wire.create_table.definition = command.definition
+        case DeleteTable():
+            wire.delete_table.name = command.name
+            wire.delete_table.id = command.id
+            wire.delete_table.version = command.version
+        case UpdateTable():
+            wire.update_table.name = command.name
+            wire.update_table.id = command.id
+            wire.update_table.version = command.version
+            wire.update_table.definition = command.definition
+
+
 def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
     """Return the command, or None if it is of a kind that this version does not know."""
     match wire.WhichOneof("change"):
@@ -186,7 +204,12 @@ def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand |
             return CreateTable(wire.request_id, create.name, create.definition)
         case "delete_table":
             delete = wire.delete_table
-            return DeleteTable(wire.request_id, delete.name, delete.id)
+            return DeleteTable(wire.request_id, delete.name, delete.id, delete.version)
+        case "update_table":
+            update = wire.update_table
+            return UpdateTable(
+                wire.request_id, update.name, update.id, update.version, update.definition
+            )
         case "add_node":
             node = wire.add_node
             return AddNode(wire.request_id, node.name, node.az, node.address, node.incarnation)
@@ -215,7 +238,7 @@ def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None
                 wire.request_id, key.user_name, decode_access_key(key.access_key)
             )
         case "delete_access_key":
-            key = wire.delete_access_key
-            return DeleteAccessKey(wire.request_id, key.user_name, key.id)
+            gone = wire.delete_access_key
+            return DeleteAccessKey(wire.request_id, gone.user_name, gone.id)
         case _:
             return None

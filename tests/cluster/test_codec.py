@@ -38,7 +38,7 @@ def test_a_catalog_survives_the_wire(catalog: Catalog) -> None:
 
 
 def test_a_catalog_finds_its_records_by_name_and_id() -> None:
-    table = TableRecord(id=3, name="music", definition=b"{}")
+    table = TableRecord(id=3, name="music", definition=b"{}", version=2)
     node = NodeRecord(id=1, name="a1", az="az-a", address="h:1")
     partition = PartitionRecord(id=1, low_token=0, replicas=(1,))
 
