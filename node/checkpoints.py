@@ -22,6 +22,9 @@ INTERVAL_SECONDS: Final = 5.0
 MEMTABLES_BYTES_MAX: Final = 64 * MIB
 """Memtable bytes of a node at which a checkpoint starts early. Ours."""
 
+LOOK_SECONDS: Final = 0.25
+"""Between two looks at the size of all memtables: with many groups each look costs. Ours."""
+
 LOG_BYTES_MAX: Final = 128 * MIB
 """Log size at which the older half is cut off. Ours: what remains lets a follower that was away for
 some ten seconds of full load catch up without a snapshot; LMDB maps the file, so that a larger log
@@ -58,6 +61,7 @@ class Checkpointer:
         self._parts: list[PendingCheckpoint] = []
         self._running = False
         self._due_at = 0.0
+        self._look_at = 0.0
         self._hurried = False
         self._catalog = Catalog()
         self._cut_mark: dict[int, int] | None = None
@@ -77,18 +81,25 @@ class Checkpointer:
         """Start a checkpoint if one is due."""
         if self._running:
             return
-        memtable_bytes = sum(
-            replica.machine.memtable_bytes
-            for replica in self._replicas.values()
-            if isinstance(replica, PartitionReplica)
-        )
-        if not (self._hurried or now >= self._due_at or memtable_bytes > MEMTABLES_BYTES_MAX):
+        if not (self._hurried or now >= self._due_at or self._memtables_full(now)):
             if self._purge_more:
                 self._run([])
             return
         self._due_at = now + INTERVAL_SECONDS
         self._hurried = False
         self.start(now)
+
+    def _memtables_full(self, now: float) -> bool:
+        """Whether the memtables are so large that a checkpoint should not wait."""
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_SECONDS
+        memtable_bytes = sum(
+            replica.machine.memtable_bytes
+            for replica in self._replicas.values()
+            if isinstance(replica, PartitionReplica)
+        )
+        return memtable_bytes > MEMTABLES_BYTES_MAX
 
     def start(self, now: float) -> bool:
         """Start a checkpoint of all that was applied; False if one is under way."""

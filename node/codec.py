@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 from zlib import crc32
 
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import log_pb2, node_pb2
-from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
+from raft.types import (
+    Configuration,
+    Entry,
+    Message,
+    MessageType,
+    SnapshotMeta,
+    heartbeat_message,
+)
+
+# Plain module names: an attribute of the enum class costs a lookup more on every message.
+HEARTBEAT: Final = MessageType.HEARTBEAT
+HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
 
 
 def wire_outcome(outcome: Outcome) -> node_pb2.Outcome:
@@ -27,14 +38,18 @@ class CorruptMessage(Exception):
 def encode_raft_batch(outbox: Sequence[tuple[int, Message]]) -> node_pb2.RaftBatch:
     """Return one wire message with all (group, message) pairs for one peer."""
     batch = node_pb2.RaftBatch()
-    messages = batch.messages
-    for group, message in outbox:
-        if message.type == MessageType.HEARTBEAT:
-            _add_heartbeat(batch.heartbeats, group, message)
-        elif message.type == MessageType.HEARTBEAT_REPLY:
-            _add_heartbeat(batch.heartbeat_replies, group, message)
+    heartbeats: list[tuple[int, Message]] = []
+    replies: list[tuple[int, Message]] = []
+    for pair in outbox:
+        message_type = pair[1].type
+        if message_type == HEARTBEAT:
+            heartbeats.append(pair)
+        elif message_type == HEARTBEAT_REPLY:
+            replies.append(pair)
         else:
-            messages.append(_encode_message(group, message))
+            batch.messages.append(_encode_message(*pair))
+    _fill_heartbeats(batch.heartbeats, heartbeats)
+    _fill_heartbeats(batch.heartbeat_replies, replies)
     return batch
 
 
@@ -47,23 +62,26 @@ def decode_raft_batch(
     """
     outbox: list[tuple[int, Message]] = []
     for columns, kind in (
-        (batch.heartbeats, MessageType.HEARTBEAT),
-        (batch.heartbeat_replies, MessageType.HEARTBEAT_REPLY),
+        (batch.heartbeats, HEARTBEAT),
+        (batch.heartbeat_replies, HEARTBEAT_REPLY),
     ):
         for group, term, commit, sequence in zip(
             columns.groups, columns.terms, columns.commits, columns.sequences, strict=True
         ):
-            message = Message(kind, sender, receiver, term, commit=commit, sequence=sequence)
+            message = heartbeat_message(kind, sender, receiver, term, commit, sequence)
             outbox.append((group, message))
     outbox.extend((wire.group, _decode_message(wire, sender, receiver)) for wire in batch.messages)
     return outbox
 
 
-def _add_heartbeat(columns: node_pb2.HeartbeatColumns, group: int, message: Message) -> None:
-    columns.groups.append(group)
-    columns.terms.append(message.term)
-    columns.commits.append(message.commit)
-    columns.sequences.append(message.sequence)
+def _fill_heartbeats(
+    columns: node_pb2.HeartbeatColumns, pairs: Sequence[tuple[int, Message]]
+) -> None:
+    if pairs:
+        columns.groups.extend([group for group, _ in pairs])
+        columns.terms.extend([message.term for _, message in pairs])
+        columns.commits.extend([message.commit for _, message in pairs])
+        columns.sequences.extend([message.sequence for _, message in pairs])
 
 
 def _encode_message(group: int, message: Message) -> node_pb2.RaftMessage:

@@ -264,8 +264,11 @@ class Host:
         for group, message in messages:
             replica = replicas.get(group)
             if replica is not None and message.type != MessageType.SNAPSHOT:
-                replica.core.step(message)
-                self._mark(replica)
+                core = replica.core
+                core.step(message)
+                if core.dirty or core.send_now:
+                    self._take_messages(replica)
+        self._shell.schedule_turn()
 
     def peer_broken(self, node_id: int) -> None:
         """Take note that a stream to or from a node broke: it may be dead."""
@@ -329,16 +332,28 @@ class Host:
         self._dirty[replica.group] = replica
         self._shell.schedule_turn()
 
+    def _take_messages(self, replica: Replica) -> None:
+        """Post what a core has to send; mark it only if it has more, or requests wait.
+
+        Most messages are heartbeats of idle groups, which need no turn.
+        """
+        core = replica.core
+        if core.dirty or replica.has_waiting:
+            self._dirty[replica.group] = replica
+        elif core.send_now:
+            for message in core.take_messages():
+                self._post(replica.group, message)
+
     # Time
 
     def tick(self, count: int) -> None:
         """Let `count` ticks pass, at most TICKS_AT_ONCE_MAX of them."""
         count = min(count, TICKS_AT_ONCE_MAX)
-        dirty = self._dirty
-        for group, replica in self.replicas.items():
-            replica.core.tick(count)
-            if replica.core.has_ready():
-                dirty[group] = replica
+        for replica in self.replicas.values():
+            core = replica.core
+            core.tick(count)
+            if core.dirty or core.send_now:
+                self._take_messages(replica)
         now = self._shell.monotonic()
         self._leaderships.tick(count, now, self.catalog)
         self._memberships.tick(now, self.catalog)
@@ -348,7 +363,7 @@ class Host:
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
             self._leaderships.give_up()
         self.checkpointer.maybe_start(now)
-        if dirty:
+        if self._dirty or self._outboxes:
             self._shell.schedule_turn()
 
     # The turn

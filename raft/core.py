@@ -74,8 +74,9 @@ class RaftCore:
     """One replica. Invariant: applied <= handed over <= commit <= log.last_index.
 
     The host uses the methods without underscore under "Doors" and reads `role`, `term`,
-    `leader`, `commit`, `applied`, `last_index`, `may_evaluate`, `configuration`, `trace`. The
-    rest is for the sibling modules.
+    `leader`, `commit`, `applied`, `last_index`, `may_evaluate`, `configuration`, `trace`, and
+    `dirty`: whether `take_ready` has more to give than messages. The rest is for the sibling
+    modules.
     """
 
     __slots__ = (
@@ -384,7 +385,7 @@ class RaftCore:
 
     def has_ready(self) -> bool:
         """Whether `take_ready` may have something to give."""
-        return self.dirty
+        return self.dirty or bool(self.send_now)
 
     def take_ready(self, persist: bool = True) -> Ready:  # noqa: FBT001, FBT002 (the contract's)
         """Hand over the work that is due.
@@ -417,6 +418,14 @@ class RaftCore:
         self.dirty = more or (not persist and self._has_gated_work())
         return ready
 
+    def take_messages(self) -> list[Message]:
+        """Hand over what may leave now; all there is to take while `dirty` is False.
+
+        Idle groups only exchange heartbeats, and a Ready would cost more than those.
+        """
+        messages, self.send_now = self.send_now, []
+        return messages
+
     def take_news(self) -> list[Message]:
         """Hand over what tells followers of a commit index that nothing else has told them.
 
@@ -424,8 +433,7 @@ class RaftCore:
         """
         if self.leadership is not None:
             self.leadership.tell_commit()
-        news, self.send_now = self.send_now, []
-        return news
+        return self.take_messages()
 
     # Ready, piece by piece
 
@@ -650,7 +658,7 @@ class RaftCore:
             self.send_now.append(message)
         else:
             self._send_gated.append(message)
-        self.dirty = True
+            self.dirty = True
 
     def acknowledge(self, index: int, to: int) -> None:
         """Tell the leader, once it is durable, that our log agrees with its own up to `index`."""

@@ -3,7 +3,7 @@
 Every function here has been given a message of the current term from the leader of that term.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from raft.configuration import decode_entry
 from raft.election import WANTED_BY_LEADER, become_candidate
@@ -13,10 +13,13 @@ from raft.types import (
     EntryKind,
     Message,
     MessageType,
+    heartbeat_message,
 )
 
 if TYPE_CHECKING:
     from raft.core import RaftCore
+
+HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY  # as in `raft.core`
 
 
 def on_append(core: "RaftCore", message: Message) -> None:
@@ -102,12 +105,8 @@ def on_heartbeat(core: "RaftCore", message: Message) -> None:
     if not message.sequence:
         return  # news of a commit: no answer is wanted
     core.send_durable(
-        Message(
-            MessageType.HEARTBEAT_REPLY,
-            core.node_id,
-            message.sender,
-            core.term,
-            sequence=message.sequence,
+        heartbeat_message(
+            HEARTBEAT_REPLY, core.node_id, message.sender, core.term, 0, message.sequence
         )
     )
 

@@ -23,10 +23,13 @@ from raft.types import (
     ProgressStatus,
     ProposalRefused,
     Refusal,
+    heartbeat_message,
 )
 
 if TYPE_CHECKING:
     from raft.core import RaftCore
+
+HEARTBEAT: Final = MessageType.HEARTBEAT  # as in `raft.core`
 
 ALWAYS: Final = 1 << 62
 """A clock or read round later than any: what a leader has heard from itself. Ours."""
@@ -425,6 +428,7 @@ class Leadership:
         if self.transferee and self._clock - self._transfer_clock >= timeout:
             core.note("transfer_aborted", self.transferee)
             self.transferee = NO_NODE
+            core.dirty = True  # what waited for the end of the transfer can be proposed again
         for progress in self._others:
             self._send_heartbeat(progress, sequence=core.read_sequence)
 
@@ -437,16 +441,10 @@ class Leadership:
         commit = min(core.commit, progress.match)
         progress.commit_told = max(progress.commit_told, commit)
         core.send_now.append(
-            Message(
-                MessageType.HEARTBEAT,
-                core.node_id,
-                progress.node_id,
-                core.term,
-                commit=commit,
-                sequence=sequence,
+            heartbeat_message(
+                HEARTBEAT, core.node_id, progress.node_id, core.term, commit, sequence
             )
         )
-        core.dirty = True
 
     # Reads
 
@@ -515,7 +513,6 @@ class Leadership:
     def _send_timeout_now(self, to: int) -> None:
         core = self._core
         core.send_now.append(Message(MessageType.TIMEOUT_NOW, core.node_id, to, core.term))
-        core.dirty = True
 
     def describe(self) -> tuple[ProgressStatus, ...]:
         """Return what is known of every other member."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from node import checkpoints
+from node.host import TICK_SECONDS
 from node.storage import log
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
@@ -78,6 +79,7 @@ def test_large_memtable_starts_a_checkpoint_early(
     monkeypatch.setattr(checkpoints, "MEMTABLES_BYTES_MAX", 10_000)
 
     fill(cluster, 10, text="x" * 2000)
+    cluster.tick(round(checkpoints.LOOK_SECONDS / TICK_SECONDS))
 
     assert cluster.nodes[1].items.item_count() > 0
 
