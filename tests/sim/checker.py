@@ -6,26 +6,27 @@ a shadow, a dumb model that takes every committed entry once.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from node.codec import decode_write_entry
-from node.replica import PartitionReplica, PendingRead, Replica
+from node.replica import PartitionReplica, PendingRead, RangeRead, Replica
+from node.storage.layout import table_of
 from node.storage.log import GroupWrite
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.check import check_core
-from raft.types import Entry, EntryKind, Message, MessageType, Role
-from tests.sim.clients import state_of
+from raft.types import Entry, Message, MessageType, Role
 from tests.sim.history import Operation
+from tests.sim.operations import state_of
 from tests.sim.schedule import Violation
+from tests.sim.shadow import Shadow
 
 if TYPE_CHECKING:
     from tests.sim.nodes import SimulatedNode
     from tests.sim.world import World
 
-COMPARED_EVERY = 2
+COMPARED_EVERY = 4
 """Applications of a replica between two comparisons with the shadow."""
 
 CORES_EVERY = 32
@@ -38,9 +39,12 @@ IDS_COMPARED = 12
 class WatchedRead:
     """A strong read, and what was committed anywhere when it came: it must see that."""
 
-    __slots__ = ("_floor", "_node", "_read")
+    __slots__ = ("_checker", "_floor", "_node", "_read")
 
-    def __init__(self, node: SimulatedNode, read: PendingRead, floor: int) -> None:
+    def __init__(
+        self, checker: Checker, node: SimulatedNode, read: PendingRead, floor: int
+    ) -> None:
+        self._checker = checker
         self._node = node
         self._read = read
         self._floor = floor
@@ -52,42 +56,11 @@ class WatchedRead:
                 f"{replica.core.applied}, after {self._floor} was committed"
             )
         self._read.serve(replica)
+        if isinstance(self._read, RangeRead):
+            self._checker.check_page(self._node, replica, self._read)
 
     def refuse(self, outcome: Outcome) -> None:
         self._read.refuse(outcome)
-
-
-class Shadow:
-    """One partition by its committed entries: every image a key ever had, and every request id."""
-
-    def __init__(self) -> None:
-        self.applied = 0
-        self.versions: dict[bytes, tuple[list[int], list[bytes]]] = {}
-        self.ids: dict[bytes, int] = {}
-        self.id_list: list[tuple[int, bytes]] = []
-
-    def apply(self, entry: Entry) -> None:
-        self.applied = entry.index
-        if entry.kind != EntryKind.COMMAND:
-            return
-        columns = decode_write_entry(entry.payload)
-        for key, image in zip(columns.keys, columns.images, strict=True):
-            indexes, images = self.versions.setdefault(key, ([], []))
-            indexes.append(entry.index)
-            images.append(image)
-        for request_id in columns.request_ids:
-            if request_id in self.ids:
-                raise Violation(
-                    f"request {request_id.hex()[-6:]} took effect twice: "
-                    f"at {self.ids[request_id]} and {entry.index}"
-                )
-            self.ids[request_id] = entry.index
-            self.id_list.append((entry.index, request_id))
-
-    def image_at(self, key: bytes, index: int) -> bytes:
-        indexes, images = self.versions[key]
-        place = bisect_right(indexes, index)
-        return images[place - 1] if place else b""
 
 
 class Checker:
@@ -102,17 +75,12 @@ class Checker:
         self._leaders: dict[tuple[int, int], int] = {}
         self._grants: dict[tuple[int, int, int], int] = {}
         self._durable: dict[tuple[int, int, int], tuple[bytes, int]] = {}
-        self._seen: dict[tuple[int, int], tuple[int, Role, int]] = {}
+        self._seen: dict[Replica, tuple[int, Role, int]] = {}
         self._applications: dict[tuple[int, int], int] = {}
         self._hard_terms: dict[tuple[int, int], tuple[int, int]] = {}
-        self._watched: dict[int, Replica] = {}
+        self._events = 0
 
     # What nodes do
-
-    def started(self, node: SimulatedNode) -> None:
-        """Forget what a dead process believed."""
-        for group in range(self._world.options.partitions + 1):
-            self._seen.pop((node.id, group), None)
 
     def watch_replicas(self, node: SimulatedNode) -> None:
         """Look at everything that new replicas apply, and at what they have recovered."""
@@ -130,7 +98,7 @@ class Checker:
 
         def watched(entries: Sequence[Entry]) -> None:
             for entry in entries:
-                self._committed(node, replica.group, entry)
+                self._committed(node, replica, entry)
             apply(entries)
             count = self._applications.get(place, 0) + 1
             self._applications[place] = count
@@ -145,12 +113,13 @@ class Checker:
         group = replica.group
 
         def watched(pending: PendingRead) -> None:
-            read(WatchedRead(node, pending, self._commit_max.get(group, 0)))
+            read(WatchedRead(self, node, pending, self._commit_max.get(group, 0)))
 
         return watched
 
-    def _committed(self, node: SimulatedNode, group: int, entry: Entry) -> None:
+    def _committed(self, node: SimulatedNode, replica: Replica, entry: Entry) -> None:
         """What one node applies is what every node applies there, and a quorum has it on disk."""
+        group = replica.group
         facts = self._facts.setdefault(group, [])
         fact = (entry.term, entry.kind, entry.payload)
         place = entry.index - 1
@@ -160,32 +129,35 @@ class Checker:
             return
         if place > len(facts):
             raise Violation(f"{node.name} applies {entry.index} of group {group} before its time")
-        self._check_quorum(node, group, entry.index, entry.term)
+        self._check_quorum(node, replica, entry.index, entry.term)
         facts.append(fact)
         if group != CATALOG_GROUP:
             self.shadows.setdefault(group, Shadow()).apply(entry)
 
-    def _check_quorum(self, node: SimulatedNode, group: int, index: int, term: int) -> None:
-        holders = [n.id for n in self._world.nodes.values() if n.holds(group, index, term)]
-        if len(holders) * 2 <= len(self._world.nodes):
-            raise Violation(
-                f"{node.name} calls {index} of group {group} committed in term {term}, but it is "
-                f"durable only at {holders}"
-            )
+    def _check_quorum(self, node: SimulatedNode, replica: Replica, index: int, term: int) -> None:
+        """Whoever calls something committed first is its leader, and knows who has a say."""
+        nodes, configuration = self._world.nodes, replica.core.configuration
+        for voters in (configuration.voters, configuration.voters_outgoing):
+            holders = [voter for voter in voters if nodes[voter].holds(replica.group, index, term)]
+            if voters and len(holders) * 2 <= len(voters):
+                raise Violation(
+                    f"{node.name} calls {index} of group {replica.group} committed in term {term}, "
+                    f"but of {voters} it is durable only at {holders}"
+                )
 
-    def after(self, node: SimulatedNode) -> None:
-        """Check a node after an event."""
+    def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None:
+        """Check what an event may have changed at a node."""
         if not node.is_up:
             return
         seen = self._seen
-        for group, replica in node.host.replicas.items():
+        for replica in touched.values():
             core = replica.core
             now = (core.term, core.role, core.commit)
-            place = (node.id, group)
-            before = seen.get(place)
+            before = seen.get(replica)
             if now == before:
                 continue
-            seen[place] = now
+            group = replica.group
+            seen[replica] = now
             if before is not None and (now[0] < before[0] or now[2] < before[2]):
                 raise Violation(f"{node.name}: group {group} goes back from {before} to {now}")
             if not core.applied <= core.commit or core.applied > core.log.durable:
@@ -194,8 +166,9 @@ class Checker:
                 self._elected(node, replica)
             if before is None or now[2] > before[2]:
                 self._commit_advanced(node, replica, before)
-        if self._world.schedule.steps % CORES_EVERY == 0:
-            for replica in node.host.replicas.values():
+        self._events += 1
+        if self._events % CORES_EVERY == 0:
+            for replica in touched.values():
                 check_core(replica.core)
 
     def _elected(self, node: SimulatedNode, replica: Replica) -> None:
@@ -234,7 +207,7 @@ class Checker:
             )
         if index > self._commit_max.get(group, 0):
             self._commit_max[group] = index
-            self._check_quorum(node, group, index, term)
+            self._check_quorum(node, replica, index, term)
 
     # What reaches disks and the network
 
@@ -287,46 +260,74 @@ class Checker:
         if shadow is None:
             return
         machine, applied = replica.machine, replica.core.applied
+        where = f"{node.name}, group {replica.group} at {applied}"
         if applied > shadow.applied:
-            raise Violation(f"{node.name} has applied {applied} of group {replica.group} alone")
-        held = 0
+            raise Violation(f"{where} has applied that alone")
+        dropped = self._world.catalog_client.dropped_ids
+        held: Counter[int] = Counter()
         for key in shadow.versions:
+            table = table_of(key)
+            if table in dropped:
+                continue
             expected, found = shadow.image_at(key, applied), machine.image(key)
-            held += expected != b""
+            held[table] += expected != b""
             if expected != found:
                 raise Violation(
-                    f"{node.name}, group {replica.group} at {applied}: key {key.hex()} is "
-                    f"{state_of(found)}, not {state_of(expected)}"
+                    f"{where}: key {key.hex()} is {state_of(found)}, not {state_of(expected)}"
                 )
-        count = sum(size[0] for size in machine.table_sizes.values())
-        if count != held:
-            raise Violation(
-                f"{node.name}, group {replica.group} at {applied} counts {count} items, not {held}"
-            )
+        for table, count in held.items():
+            counted = machine.table_sizes.get(table, (0, 0))[0]
+            if count != counted:
+                raise Violation(f"{where} counts {counted} items of table {table}, not {count}")
+        self._compare_request_ids(where, shadow, replica)
+
+    def _compare_request_ids(self, where: str, shadow: Shadow, replica: PartitionReplica) -> None:
         compared = 0
         for index, request_id in reversed(shadow.id_list):
-            if index <= applied:
+            if index <= replica.core.applied:
                 compared += 1
-                if machine.answered(request_id) is None:
+                if replica.machine.answered(request_id) is None:
                     raise Violation(
-                        f"{node.name}, group {replica.group} at {applied} has forgotten request "
-                        f"{request_id.hex()[-6:]} of {index}"
+                        f"{where} has forgotten request {request_id.hex()[-6:]} of {index}"
                     )
                 if compared == IDS_COMPARED:
                     return
 
+    def check_page(self, node: SimulatedNode, replica: Replica, read: RangeRead) -> None:
+        """A page has what its range had at the applied index: no more, no less, in order."""
+        shadow = self.shadows.get(replica.group)
+        page, request = read._stream._pages[-1], read._request
+        items = shadow.items_at(request.low, request.high, replica.core.applied) if shadow else []
+        if request.backwards:
+            items.reverse()
+        count = request.items_max or len(items)
+        expected = items[:count], len(items) > count
+        if (list(zip(page.keys, page.images, strict=True)), page.more) != expected:
+            raise Violation(
+                f"{node.name}, group {replica.group} at {replica.core.applied}: a page has "
+                f"{len(page.keys)} items, more {page.more}; {len(items)} items in its range"
+            )
+
     def check_equal(self) -> None:
         """In the end all replicas are the same, and as large as they say."""
-        for group, shadow in self.shadows.items():
-            for node in self._world.nodes.values():
+        world = self._world
+        for group in self.shadows:
+            for node in world.members_of(group):
                 replica = node.host.replicas[group]
-                assert isinstance(replica, PartitionReplica)
-                if replica.core.applied != shadow.applied:
+                if replica.core.applied != self.shadows[group].applied:
                     raise Violation(f"{node.name} lags behind in group {group}")
                 self.compare(node, replica)
-        catalogs = [node.host.catalog for node in self._world.nodes.values()]
+        catalogs = [node.host.catalog for node in world.nodes.values() if node.is_up]
         if any(catalog != catalogs[0] for catalog in catalogs):
             raise Violation("the catalogs differ")
+
+    def order_of_writes(self) -> dict[bytes, int]:
+        """Return where each request id stands in its partition's log."""
+        return {
+            request_id: place
+            for shadow in self.shadows.values()
+            for place, (_, request_id) in enumerate(shadow.id_list)
+        }
 
     # What clients are told
 
@@ -352,7 +353,7 @@ class SilentChecker(Checker):
 
     def watch_replicas(self, node: SimulatedNode) -> None: ...
 
-    def after(self, node: SimulatedNode) -> None: ...
+    def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None: ...
 
     def log_written(self, node: SimulatedNode, write: GroupWrite) -> None: ...
 

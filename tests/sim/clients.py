@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
-from model.errors import ConditionFailed, InternalServerError, ModelError
-from model.image import decode_image
-from model.keys import token_of
-from model.program import Program, encode_program
-from node.machine.catalog import CatalogResult
-from quorate.cluster.catalog import CATALOG_GROUP
-from quorate.cluster.commands import CreateTable, encode_catalog_command
-from quorate.cluster.outcome import Outcome
-from raft.types import Role
+from model.errors import ConditionFailed, InternalServerError, ModelError, ResourceNotFound
 from router.dispatch import is_unknown
-from router.routed import Routed, RoutedGet, RoutedWrite
-from tests.node.builders import Write, add, delete, image, key, put, put_if_absent
-from tests.sim.history import FAILED, Operation, State
+from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Span
+from tests.sim.history import FAILED, Operation
+from tests.sim.operations import image_of, key_of, program_of, state_of, table_of_name
 from tests.sim.schedule import Violation
 
 if TYPE_CHECKING:
@@ -31,257 +22,294 @@ RETRY_SECONDS = 0.05
 GIVE_UP = 0.25
 """Probability that a client gives up after a failure: what was "not done" must stay so."""
 
+READS = ("get", "get_eventual")
+MAIN_TABLE = 1
+PAGE_BYTES_MAX = 1 << 20
 
-class Attempt:
-    """One request of an operation; the owner of what it routes."""
 
-    __slots__ = ("client", "life", "operation", "router")
+class Call:
+    """One operation under way; the owner of its newest request."""
 
-    def __init__(self, client: Client, operation: Operation, router: SimulatedRouter) -> None:
+    __slots__ = ("attempts", "client", "operation", "routed", "router", "router_life")
+
+    def __init__(self, client: Client, operation: Operation) -> None:
         self.client = client
         self.operation = operation
-        self.router = router
-        self.life = router.life
+        self.routed: Routed | None = None
+        self.router: SimulatedRouter | None = None
+        self.router_life = 0
+        self.attempts = 0
+
+    def send(self) -> None:
+        """Send the operation to some router."""
+        world, operation = self.client.world, self.operation
+        router = world.rng.choice(world.routers)
+        routed = self._routed(router) if router.is_up and router.ring is not None else None
+        self.routed = routed
+        if routed is None:
+            self._again_or_end()
+            return
+        self.router, self.router_life = router, router.life
+        self.attempts += 1
+        if world.schedule.recording:
+            world.tell(self.client.name, f"try {self.attempts} at {router.name}:", operation)
+        router.dispatch.submit(routed)
+
+    def _routed(self, router: SimulatedRouter) -> Routed | None:
+        """Return the request as this router would make it; None if it knows no such table."""
+        world, operation = self.client.world, self.operation
+        table_id = MAIN_TABLE
+        if table_name := table_of_name(operation.name):
+            table = router.catalog.table_by_name.get(table_name)
+            if table is None:
+                return None
+            table_id = table.id
+        key, token = key_of(operation.name, table_id)
+        assert router.ring is not None
+        partition = router.ring.partition_of(token).id
+        deadline = world.schedule.now + world.options.request_timeout
+        if operation.kind in READS:
+            consistent = operation.kind == "get"
+            return RoutedGet(self, partition, deadline, key, consistent=consistent)
+        image, program = image_of(operation), program_of(operation)
+        return RoutedWrite(self, partition, deadline, operation.request_id, key, image, program)
+
+    def router_died(self, router: SimulatedRouter) -> None:
+        """The connection broke: nobody knows what became of the request."""
+        if self.routed is not None and self.router is router and self.router_life != router.life:
+            self.operation.maybe = True
+            self.routed = None
+            self._again_or_end()
+
+    # router.routed.Owner
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         """Take the answer. The dispatcher survives what its owners raise; the run must not."""
+        if routed is not self.routed:
+            return
+        operation, world = self.operation, self.client.world
         try:
-            self.client.answered(self, payload)
+            if operation.kind in READS:
+                operation.result = state = state_of(payload)
+                if state and state[0]:
+                    world.last_seen[operation.name] = state[0]
+            elif operation.kind == "add":
+                operation.result = int(orjson.loads(payload)["n"]["N"]) if payload else 0
+            world.checker.acknowledged(operation)
         except Exception as error:
-            self.client.world.schedule.fail(error)
+            world.schedule.fail(error)
             raise
+        self._end(known=True)
 
     def failed(self, routed: Routed, error: ModelError) -> None:
-        self.client.failed(self, error, unknown=is_unknown(routed))
+        if routed is not self.routed:
+            return
+        operation, world = self.operation, self.client.world
+        if isinstance(error, ConditionFailed):
+            operation.result = FAILED
+            self._end(known=True)
+            return
+        self.routed = None
+        if is_unknown(routed):
+            operation.maybe = True
+        elif isinstance(error, InternalServerError):
+            world.schedule.fail(Violation(f"{operation}: {error}"))
+        if isinstance(error, ResourceNotFound):
+            if table_of_name(operation.name) not in world.catalog_client.dropped_at:
+                world.schedule.fail(Violation(f"a live table is not found: {operation}"))
+            self._end(known=False)
+        elif world.clients_give_up and world.rng.random() < GIVE_UP:
+            self._end(known=False)
+        else:
+            self._again_or_end()
 
     def page_arrived(
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
     ) -> None:
-        raise AssertionError("no ranges are asked for")
+        raise AssertionError("a call asks for no ranges")
+
+    def _again_or_end(self) -> None:
+        world = self.client.world
+        late = world.schedule.now - self.operation.called >= world.options.patience
+        dropped = table_of_name(self.operation.name) in world.catalog_client.dropped_at
+        if dropped or (late and world.clients_give_up):
+            self._end(known=False)
+        else:
+            pause = RETRY_SECONDS * (0.5 + world.rng.random())
+            world.schedule.after(pause, self.send)
+
+    def _end(self, *, known: bool) -> None:
+        world, operation = self.client.world, self.operation
+        self.routed = None
+        if known:
+            operation.returned = world.schedule.now
+            world.counts["known"] += 1
+        elif operation.maybe and operation.kind not in READS:
+            world.counts["unknown"] += 1
+        else:
+            # Surely not done: whatever it would have written must never be seen.
+            world.history[operation.name].remove(operation)
+            world.counts["not done"] += 1
+        world.tell(self.client.name, "ends" if known else "gives up", operation)
+        self.client.ended(self)
+
+
+class Scan:
+    """A read of the main table, partition by partition and page by page.
+
+    What a page says, and what it does not have, is what its names were at one moment.
+    """
+
+    __slots__ = (
+        "_backwards", "_called", "_client", "_consistent", "_high", "_items_max", "_low",
+        "_partitions", "_routed", "_router", "_router_life",
+    )  # fmt: skip
+
+    def __init__(self, client: Client, router: SimulatedRouter) -> None:
+        rng = client.world.rng
+        self._client = client
+        self._router, self._router_life = router, router.life
+        assert router.ring is not None
+        self._partitions = [partition.id for partition in router.ring.partitions]
+        self._backwards = rng.random() < 0.5
+        self._consistent = rng.random() < 0.8
+        self._items_max = rng.choice((0, 1, 3))
+        self._routed: Routed | None = None
+        self._called = 0.0
+        self._begin_partition()
+
+    def _begin_partition(self) -> None:
+        self._low = MAIN_TABLE.to_bytes(4, "big")
+        self._high = (MAIN_TABLE + 1).to_bytes(4, "big")
+
+    def send(self) -> None:
+        """Ask for the next page."""
+        world = self._client.world
+        self._called = world.schedule.now
+        span = Span(
+            low=self._low,
+            high=self._high,
+            backwards=self._backwards,
+            items_max=self._items_max,
+            size_bytes_max=PAGE_BYTES_MAX,
+        )
+        deadline = self._called + world.options.request_timeout
+        partition = self._partitions[0]
+        self._routed = RoutedRange(self, partition, deadline, span, consistent=self._consistent)
+        self._router.dispatch.submit(self._routed)
+
+    def router_died(self, router: SimulatedRouter) -> None:
+        if self._router is router and self._router_life != router.life:
+            self._client.ended(self)
+
+    def answered(self, routed: Routed, units: int, payload: bytes) -> None:
+        raise AssertionError("a scan asks for ranges only")
+
+    def failed(self, routed: Routed, error: ModelError) -> None:
+        if routed is self._routed:
+            self._client.ended(self)
+
+    def page_arrived(
+        self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
+    ) -> None:
+        if routed is not self._routed:
+            return
+        low, high = self._low, self._high
+        if more and self._backwards:
+            low = self._high = keys[-1]
+        elif more:
+            high = self._low = keys[-1] + b"\0"
+        else:
+            del self._partitions[:1]
+            self._begin_partition()
+        if self._consistent:
+            self._note(routed.partition, low, high, dict(zip(keys, images, strict=True)))
+        world = self._client.world
+        world.counts["pages"] += 1
+        if self._partitions and world.clients_begin:
+            self.send()
+        else:
+            self._client.ended(self)
+
+    def _note(self, partition: int, low: bytes, high: bytes, found: dict[bytes, bytes]) -> None:
+        """Remember each name that the page covers as read."""
+        world, ring = self._client.world, self._router.ring
+        assert ring is not None
+        for name in world.names:
+            key, token = key_of(name, MAIN_TABLE)
+            if low <= key < high and ring.partition_of(token).id == partition:
+                read = Operation(self._client.number, "get", name, b"", self._called)
+                read.returned = world.schedule.now
+                read.result = state_of(found.get(key, b""))
+                world.history[name].append(read)
 
 
 class Client:
-    """One operation at a time."""
+    """One operation at a time, or a batch of some, or a scan."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.number = number
         self.name = f"client {number}"
-        self.current: Operation | None = None
-        self._attempt: Attempt | None = None
-        self._write: Write | None = None
+        self.calls: list[Call | Scan] = []
 
     def start(self) -> None:
         world = self.world
-        world.schedule.after(world.rng.expovariate(1 / world.options.think), self.begin)
+        world.schedule.after(world.rng.expovariate(1 / world.options.think), self._begin)
 
-    def begin(self, forced: Operation | None = None) -> None:
-        """Begin an operation, if clients still do."""
-        if forced is None and not self.world.clients_begin:
-            return
-        operation = forced or self._draw()
-        self.current = operation
-        self._write = _write_of(operation)
-        self.world.history.append(operation)
-        self._try()
-
-    def _draw(self) -> Operation:
+    def _begin(self) -> None:
+        """Begin a batch, if clients still do."""
         world = self.world
-        rng, mix = world.rng, world.options.mix
-        (kind,) = rng.choices(list(mix), list(mix.values()))
-        name = rng.choice(world.names)
-        world.operation_count += 1
-        number = world.operation_count
-        request_id = number.to_bytes(16, "big")
-        operation = Operation(self.number, kind, name, request_id, world.schedule.now)
+        if not world.clients_begin:
+            return
+        rng, options = world.rng, world.options
+        if rng.random() < options.scans:
+            self._begin_scan()
+            return
+        names = [*world.names, *world.catalog_client.names]
+        count = min(len(names), 1 + rng.randrange(options.batch))
+        self.begin([self._draw(name) for name in rng.sample(names, count)])
+
+    def _begin_scan(self) -> None:
+        router = self.world.rng.choice(self.world.routers)
+        if router.is_up and router.ring is not None:
+            scan = Scan(self, router)
+            self.calls = [scan]
+            scan.send()
+        else:
+            self.start()
+
+    def begin(self, operations: Sequence[Operation]) -> None:
+        """Begin these operations, all at once."""
+        self.calls = [Call(self, operation) for operation in operations]
+        for call in list(self.calls):
+            assert isinstance(call, Call)
+            self.world.history.setdefault(call.operation.name, []).append(call.operation)
+            call.send()
+
+    def _draw(self, name: str) -> Operation:
+        world = self.world
+        kind = world.rng.choice(world.options.kinds)
+        operation = self.new_operation(kind, name)
         if kind in ("put", "put_if_absent", "put_if"):
-            operation.value = f"v{number}"
+            operation.value = f"v{world.operation_count}"
         if kind == "put_if":
             operation.expected = world.last_seen.get(name, "v0")
         return operation
 
-    # Requests
-
-    def _try(self) -> None:
-        """Send the current operation to some router."""
-        world, operation = self.world, self.current
-        assert operation is not None
-        router = world.rng.choice(world.routers)
-        if not router.is_up or router.ring is None:
-            self._attempt = None
-            self._again_or_end()
-            return
-        operation.attempts += 1
-        self._attempt = attempt = Attempt(self, operation, router)
-        world.tell(self.name, f"try {operation.attempts} at {router.name}:", operation)
-        write = self._write
-        storage_key = write.key if write is not None else key(operation.name)
-        partition = router.ring.partition_of(token_of(storage_key)).id
-        deadline = world.schedule.now + world.options.request_timeout
-        routed: Routed
-        if write is None:
-            consistent = operation.kind == "get"
-            routed = RoutedGet(attempt, partition, deadline, storage_key, consistent=consistent)
-        else:
-            routed = RoutedWrite(
-                attempt,
-                partition,
-                deadline,
-                operation.request_id,
-                storage_key,
-                write.image,
-                write.program,
-            )
-        router.dispatch.submit(routed)
+    def new_operation(self, kind: str, name: str) -> Operation:
+        """Return an operation under a request id of its own."""
+        world = self.world
+        world.operation_count += 1
+        request_id = world.operation_count.to_bytes(16, "big")
+        return Operation(self.number, kind, name, request_id, world.schedule.now)
 
     def router_died(self, router: SimulatedRouter) -> None:
-        """The connection broke: nobody knows what became of the request."""
-        attempt = self._attempt
-        if attempt is not None and attempt.router is router and attempt.life != router.life:
-            assert self.current is not None
-            self.current.maybe = True
-            self._attempt = None
-            self._again_or_end()
+        for call in list(self.calls):
+            call.router_died(router)
 
-    def answered(self, attempt: Attempt, payload: bytes) -> None:
-        if attempt is not self._attempt:
-            return
-        operation = attempt.operation
-        if self._write is None:
-            operation.result = state_of(payload)
-            if operation.result and operation.result[0]:
-                self.world.last_seen[operation.name] = operation.result[0]
-        elif operation.kind == "add":
-            operation.result = int(orjson.loads(payload)["n"]["N"]) if payload else 0
-        self.world.checker.acknowledged(operation)
-        self._end(known=True)
-
-    def failed(self, attempt: Attempt, error: ModelError, *, unknown: bool) -> None:
-        if attempt is not self._attempt:
-            return
-        operation = attempt.operation
-        if isinstance(error, ConditionFailed):
-            operation.result = FAILED
-            self._end(known=True)
-            return
-        if unknown:
-            operation.maybe = True
-        elif isinstance(error, InternalServerError):
-            self.world.schedule.fail(Violation(f"{operation}: {error}"))
-        self._attempt = None
-        if self.world.clients_give_up and self.world.rng.random() < GIVE_UP:
-            self._end(known=False)
-        else:
-            self._again_or_end()
-
-    def _again_or_end(self) -> None:
-        world, operation = self.world, self.current
-        assert operation is not None
-        if (
-            world.schedule.now - operation.called < world.options.patience
-            or not world.clients_give_up
-        ):
-            pause = RETRY_SECONDS * (0.5 + world.rng.random())
-            world.schedule.after(pause, self._try)
-        else:
-            self._end(known=False)
-
-    def _end(self, *, known: bool) -> None:
-        world, operation = self.world, self.current
-        assert operation is not None
-        self.current = self._attempt = None
-        if known:
-            operation.returned = world.schedule.now
-            world.counts["known"] += 1
-        elif operation.maybe and self._write is not None:
-            world.counts["unknown"] += 1
-        else:
-            # Surely not done: whatever it would have written must never be seen.
-            world.history.remove(operation)
-            world.counts["not done"] += 1
-        world.tell(self.name, "ends" if known else "gives up", operation)
-        self.start()
-
-
-class CatalogClient:
-    """Creates tables, each until it is known to exist."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.wanted: list[str] = []
-        self.made: dict[str, int] = {}
-        self._count = 0
-
-    def create(self, name: str) -> None:
-        self._count += 1
-        self.wanted.append(name)
-        command = CreateTable(b"catalog!" + self._count.to_bytes(8, "big"), name, b"{}")
-        self._try(name, encode_catalog_command(command), [False])
-
-    def _try(self, name: str, payload: bytes, ended: list[bool]) -> None:
-        """Ask whoever leads, or anybody; again later, under the same id."""
-        world = self.world
-        if ended[0]:
-            return
-        up = [node for node in world.nodes.values() if node.is_up and not node.paused]
-        leaders = [
-            node for node in up if node.host.replicas[CATALOG_GROUP].core.role is Role.LEADER
-        ]
-        chosen = leaders if leaders and world.rng.random() < 0.9 else up
-        world.schedule.after(0.2, self._try, name, payload, ended)
-        if chosen:
-            node = world.rng.choice(chosen)
-            node.call(node.host.change_catalog, payload, self._answer_to(name, ended))
-
-    def _answer_to(self, name: str, ended: list[bool]) -> CatalogAnswer:
-        return CatalogAnswer(self, name, ended)
-
-
-@dataclass(slots=True)
-class CatalogAnswer:
-    """Takes the answer to one request."""
-
-    client: CatalogClient
-    name: str
-    ended: list[bool]
-
-    def __call__(self, outcome: Outcome, result: CatalogResult) -> None:
-        if outcome is Outcome.OK and not self.ended[0]:
-            self.ended[0] = True
-            if result.refusal:
-                raise Violation(f"table {self.name} was refused: {result.refusal}")
-            self.client.made[self.name] = result.epoch
-
-
-def _write_of(operation: Operation) -> Write | None:
-    name = operation.name
-    match operation.kind:
-        case "add":
-            return add(name)
-        case "put":
-            return put(name, v=operation.value)
-        case "put_if_absent":
-            return put_if_absent(name, v=operation.value)
-        case "put_if":
-            program = Program(
-                kind="put",
-                condition="v = :expected",
-                values={":expected": {"S": operation.expected}},
-            )
-            return Write(key(name), image(name, v=operation.value), encode_program(program))
-        case "delete":
-            return delete(name)
-        case _:
-            return None
-
-
-def state_of(encoded: bytes) -> State:
-    """Return what an image says, as the oracle's state."""
-    if not encoded:
-        return None
-    item = decode_image(encoded)
-    value, number = item.get("v"), item.get("n")
-    return (
-        str(value["S"]) if isinstance(value, dict) else "",
-        int(str(number["N"])) if isinstance(number, dict) else 0,
-    )
+    def ended(self, call: Call | Scan) -> None:
+        """Go on once all of the batch has ended."""
+        self.calls.remove(call)
+        if not self.calls:
+            self.start()

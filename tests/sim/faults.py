@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raft.types import Role
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 QUORUM_LOST_SECONDS = 4.0
 """A leader that has heard nobody for so long must have stepped down: twice an election timeout."""
+
+
+DRIFT = 0.05
+"""How much a clock may run fast or slow at least, if its speed changes at all."""
+
+TABLES_MAX = 4
 
 
 class Faults:
@@ -60,6 +66,11 @@ class Faults:
             return world.rng.choice(leaders)
         return self._some()
 
+    def _pairs_between(self, some: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]]:
+        """Return all pairs of one of each, in both directions."""
+        pairs = [(one, other) for one in some for other in others]
+        return pairs + [(to, sender) for sender, to in pairs]
+
     def _seconds(self) -> float:
         """How long a fault lasts: mostly short, sometimes beyond an election."""
         rng = self._world.rng
@@ -74,11 +85,25 @@ class Faults:
 
     def crash_node(self, node: SimulatedNode, *, why: str) -> None:
         world = self._world
+        self._kill(node, why=why)
+        world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
+
+    def _kill(self, node: SimulatedNode, *, why: str) -> None:
+        world = self._world
         world.tell(node.name, "is killed:", why)
         node.crash(world.options.kept)
         world.network.node_died(node.id, noticed=world.rng.random() < 0.7)
         world.break_router_streams(node)
-        world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
+
+    def empty_disk(self) -> None:
+        """A node comes back with an empty directory: it must be kept out, for it has forgotten."""
+        world = self._world
+        node = self._some_leader()
+        if node is not None and not world.lost:
+            self._kill(node, why="its directory is lost")
+            world.lost.append(node.id)
+            node.use_new_disk()
+            world.schedule.after(world.rng.choice((0.02, 0.3)), world.start_node, node)
 
     def power_cut(self) -> None:
         """All nodes at once."""
@@ -98,38 +123,57 @@ class Faults:
             self._world.tell(node.name, "goes on")
             node.go_on()
 
+    def change_drift(self) -> None:
+        """A clock that was slow is fast, or the other way round."""
+        node = self._some()
+        if node is not None:
+            drift = 1.0 + self._world.rng.uniform(-1, 1) * max(
+                DRIFT, self._world.options.clock_drift
+            )
+            self._world.tell(node.name, "has a clock of speed", drift)
+            node.change_drift(drift)
+
     # Network
 
     def cut_one_way(self) -> None:
         world = self._world
-        sender, to = world.rng.sample(world.node_ids, 2)
+        sender, to = world.rng.sample(list(world.nodes), 2)
         self._cut([(sender, to)])
 
     def split(self) -> None:
-        """One node and some routers on one side, the others on the other."""
+        """Some nodes, mostly one, and some routers on one side, the others on the other."""
         world = self._world
         node = self._some_leader()
         if node is None:
             return
-        others = [other for other in world.node_ids if other != node.id]
-        pairs = [(node.id, other) for other in others]
+        others = [other for other in world.nodes if other != node.id]
+        side = [node.id]
+        if len(others) > 2 and world.rng.random() < 0.5:
+            side.append(others.pop(world.rng.randrange(len(others))))
+        pairs = self._pairs_between(side, others)
         for router in world.routers:
-            beyond = others if world.rng.random() < 0.5 else [node.id]
-            pairs += [(router.id, node_id) for node_id in beyond]
-        pairs += [(to, sender) for sender, to in pairs]
+            pairs += self._pairs_between([router.id], others if world.rng.random() < 0.5 else side)
         self._cut(pairs, seconds=world.rng.choice((0.4, 0.8, 2.5, 6.0)))
         terms = {group: r.core.term for group, r in node.host.replicas.items()}
         since = world.schedule.now
         world.schedule.after(QUORUM_LOST_SECONDS, self._check_alone, node, node.life, since, terms)
+
+    def bridge(self) -> None:
+        """Two sides that do not see each other, and one node that sees both."""
+        world = self._world
+        nodes = list(world.nodes)
+        world.rng.shuffle(nodes)
+        world.tell("network", "bridge:", nodes.pop())
+        middle = len(nodes) // 2
+        self._cut(self._pairs_between(nodes[:middle], nodes[middle:]))
 
     def _check_alone(
         self, node: SimulatedNode, life: int, since: float, terms: dict[int, int]
     ) -> None:
         """Who hears nobody leads nobody, and does not count up its term."""
         network = self._world.network
-        others = [other for other in self._world.node_ids if other != node.id]
-        pairs = [(node.id, other) for other in others]
-        pairs += [pair[::-1] for pair in pairs]
+        others = [other for other in self._world.nodes if other != node.id]
+        pairs = self._pairs_between([node.id], others)
         alone = all(
             network.cuts.get(pair) == "drop" and network.mended_at.get(pair, 0.0) <= since
             for pair in pairs
@@ -139,6 +183,8 @@ class Faults:
         self._world.counts["alone"] += 1
         for group, term in terms.items():
             core = node.host.replicas[group].core
+            if len(core.configuration.voters) == 1:
+                continue
             if core.role is Role.LEADER:
                 raise Violation(f"{node.name} still leads group {group}, though it hears nobody")
             if core.term > term + 1:
@@ -171,8 +217,8 @@ class Faults:
     def cut_router(self) -> None:
         world = self._world
         router = world.rng.choice(world.routers)
-        node_id = world.rng.choice(world.node_ids)
-        pairs = [(router.id, node_id), (node_id, router.id)]
+        node_id = world.rng.choice(list(world.nodes))
+        pairs = self._pairs_between([router.id], [node_id])
         self._cut([pair for pair in pairs if world.rng.random() < 0.7] or pairs)
 
     def break_peer_stream(self) -> None:
@@ -242,15 +288,21 @@ class Faults:
     def transfer(self) -> None:
         world = self._world
         group = world.rng.randrange(world.options.partitions + 1)
-        to = world.rng.choice(world.node_ids)
+        to = world.rng.choice(list(world.nodes))
         for node in world.nodes.values():
             if node.is_up:
                 node.call(node.host.transfer_leadership, group, to)
 
     def create_table(self) -> None:
-        if len(self._world.catalog_client.wanted) < 5:
+        if self._tables < TABLES_MAX:
             self._tables += 1
             self._world.catalog_client.create(f"extra-{self._tables}")
+
+    def drop_table(self) -> None:
+        client = self._world.catalog_client
+        extra = [name for name in client.tables if name.startswith("extra")]
+        if extra:
+            client.drop(self._world.rng.choice(extra))
 
     # The end
 
@@ -263,10 +315,11 @@ class Faults:
         for node in world.nodes.values():
             node.eio_due = False
             self._mend_disk(node)
-            if not node.is_up:
-                world.start_node(node)
-            elif node.paused:
+            if node.paused:
                 node.go_on()
+            world.start_node(node)
+            if node.is_up:
+                node.call(node.host.checkpointer.hurry)  # what was dropped must go
         for router in world.routers:
             if not router.is_up:
                 router.start()

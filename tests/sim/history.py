@@ -8,7 +8,7 @@ or never. The search is Wing and Gong's, with the states that were tried remembe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 State = tuple[str, int] | None
 """An item: what was put, and what was added since; None = there is none."""
@@ -39,7 +39,6 @@ class Operation:
     expected: str = ""
     returned: float = ENDLESS
     result: object = None
-    attempts: int = 0
     maybe: bool = False
 
     def __str__(self) -> str:
@@ -76,10 +75,31 @@ def is_linearizable(operations: Sequence[Operation], start: State = None) -> boo
         while done >> low & 1:
             low += 1
         for place in _candidates(ordered, done, low):
-            fits, after = _effect(ordered[place], state)
+            fits, after = effect(ordered[place], state)
             if fits:
                 stack.append((done | 1 << place, low, after))
     return False
+
+
+def beginning_of(operations: Sequence[Operation], until: float) -> list[Operation]:
+    """Return what had happened by a moment: what had not returned by then is unknown."""
+    begun = [
+        operation
+        if operation.returned <= until
+        else replace(operation, returned=ENDLESS, result=None)
+        for operation in operations
+        if operation.called <= until
+    ]
+    return [each for each in begun if each.kind != "get" or each.returned != ENDLESS]
+
+
+def shortest_wrong(operations: list[Operation]) -> list[Operation]:
+    """Return the shortest beginning of a history that no order explains."""
+    for until in sorted(operation.returned for operation in operations):
+        part = beginning_of(operations, until)
+        if not is_linearizable(part):
+            return part
+    return operations
 
 
 def _candidates(ordered: Sequence[Operation], done: int, low: int) -> list[int]:
@@ -108,7 +128,7 @@ def _candidates(ordered: Sequence[Operation], done: int, low: int) -> list[int]:
     return [place for _, place in candidates if ordered[place].called <= first_return]
 
 
-def _effect(operation: Operation, state: State) -> tuple[bool, State]:
+def effect(operation: Operation, state: State) -> tuple[bool, State]:
     """Return whether an operation at this state gives its result, and the state afterwards."""
     kind, result = operation.kind, operation.result
     known = operation.returned != ENDLESS

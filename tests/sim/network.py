@@ -6,7 +6,6 @@ what TCP can do, messages come twice and old ones are replayed.
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from node.codec import decode_raft_batch, encode_raft_batch
@@ -46,17 +45,25 @@ class Network:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.streams = {pair: PeerStream(*pair) for pair in permutations(world.node_ids, 2)}
+        self.streams: dict[tuple[int, int], PeerStream] = {}
         self.cuts: dict[tuple[int, int], str] = {}
         self.mended_at: dict[tuple[int, int], float] = {}
         self._archive: list[tuple[int, int, Outbox]] = []
 
-    def start(self) -> None:
-        for stream in self.streams.values():
-            self._try_open(stream)
+    def add_node(self, node_id: int) -> None:
+        """Let streams be opened between a node and all that came before it."""
+        for other in self._world.nodes:
+            for pair in ((node_id, other), (other, node_id)):
+                if other != node_id and pair not in self.streams:
+                    stream = self.streams[pair] = PeerStream(*pair)
+                    self._world.schedule.after(0.0, self._try_open, stream)
 
     def may_pass(self, sender: int, to: int) -> bool:
         return (sender, to) not in self.cuts
+
+    def is_whole(self, one: int, other: int) -> bool:
+        """Whether nothing is cut between the two, in either direction."""
+        return (one, other) not in self.cuts and (other, one) not in self.cuts
 
     def send(self, sender: int, to: int, outbox: Outbox) -> None:
         stream = self.streams[sender, to]
@@ -105,9 +112,11 @@ class Network:
         self._deliver(stream.sender, stream.to, outbox)
 
     def _deliver(self, sender: int, to: int, outbox: Outbox) -> None:
-        node = self._world.nodes[to]
+        world = self._world
+        node = world.nodes[to]
         if node.is_up and self.cuts.get((sender, to)) != "drop":
-            self._world.tell_messages(sender, to, outbox)
+            if world.schedule.recording:
+                world.tell_messages(sender, to, outbox)
             node.call(node.host.receive, sender, outbox)
 
     def replay(self) -> None:
@@ -150,9 +159,10 @@ class Network:
 
     def _try_open(self, stream: PeerStream) -> None:
         nodes = self._world.nodes
-        pair = (stream.sender, stream.to)
-        whole = pair not in self.cuts and pair[::-1] not in self.cuts
-        if whole and nodes[stream.sender].is_up and nodes[stream.to].is_up:
+        pair = stream.sender, stream.to
+        sender, to = nodes[stream.sender], nodes[stream.to]
+        up = sender.is_up and to.is_up and self.is_whole(*pair)
+        if up and to.admits(sender):
             stream.is_open = True
             stream.life += 1
         else:

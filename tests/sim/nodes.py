@@ -6,37 +6,48 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from node import join
 from node.host import TICK_SECONDS, Host
 from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
 from node.storage.errors import StorageFull
-from quorate.cluster.catalog import CATALOG_GROUP, Catalog
-from quorate.cluster.commands import Bootstrap, encode_catalog_command
+from node.storage.identity import Identity
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
+from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
+from quorate.v1 import node_pb2
 from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
+from tests.sim.catalogs import ask_for_catalog
 from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
 
 if TYPE_CHECKING:
     from node.storage.items import ItemStore
-    from node.storage.log import LogRecord, LogStore
+    from node.storage.log import GroupWrite, LogRecord, LogStore
     from tests.sim.world import World
 
 FULL_RETRY_SECONDS = 0.5
+JOIN_RETRY_SECONDS = 0.1
+FOLLOW_SECONDS = 0.2
 SENDING_MAX = 2
 
 Job = tuple[Callable[[], None], Callable[[bool], None]]
 
 
 class SimulatedNode:
-    """One node. Its disks outlive its host. `life` counts its starts."""
+    """One node. Its disks outlive its host. `life` counts its starts.
 
-    def __init__(self, world: World, node_id: int) -> None:
-        self.id = node_id
-        self.name = f"node {node_id}"
+    `is_running`: there is a process, which says who it is; `is_up`: it takes part, too. `is_lost`:
+    its disk was lost, and nothing can make it take part again.
+    """
+
+    def __init__(self, world: World, record: NodeRecord) -> None:
+        self.id = record.id
+        self.record = record
+        self.name = f"node {record.id}"
         self.world = world
-        self.log_disk = LogDisk(lambda write: world.checker.log_written(self, write))
-        self.items_disk = ItemsDisk()
         self.life = 0
+        self.is_running = False
         self.is_up = False
+        self.is_lost = False
         self.paused = False
         self.disk_hung = False
         self.disk_full = False
@@ -45,15 +56,89 @@ class SimulatedNode:
         self.resumed_at = 0.0
         self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
         self.offset = world.rng.random() * 1000
+        self._disks: list[tuple[LogDisk, ItemsDisk]] = []  # all it ever had
+        self.use_new_disk()
+
+    def use_new_disk(self) -> None:
+        """Begin with a directory that nobody has seen before."""
+        self.log_disk = LogDisk(self._log_written_on_disk)
+        self.items_disk = ItemsDisk()
+        self._disks.append((self.log_disk, self.items_disk))
+        self.identity = Identity(
+            cluster_id="sim",
+            node_id=self.id,
+            name=self.record.name,
+            az=self.record.az,
+            incarnation=f"{self.record.name}/{len(self._disks)}",
+        )
+
+    def _log_written_on_disk(self, write: GroupWrite) -> None:
+        self.world.checker.log_written(self, write)
+
+    # Start
 
     def start(self) -> None:
+        """Start the process, if there is none: it takes part as soon as it may."""
+        if not self.is_running and not self.is_lost:
+            self.is_running = True
+            self.paused = False
+            self.life += 1
+            self._deferred: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+            self._join(self.life)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes part and is not paused."""
+        return self.is_up and not self.paused
+
+    def admits(self, other: SimulatedNode) -> bool:
+        """Whether it takes streams of another node with its present directory."""
+        known = self.identity.peers.get(other.id)
+        return known == other.identity.incarnation
+
+    def _join(self, life: int) -> None:
+        """Do what `node.join.join` does: ask the initial nodes, until enough have agreed."""
+        if life != self.life:
+            return
+        world, identity = self.world, self.identity
+        missing = 0
+        for record in world.first_catalog.nodes:
+            peer = world.nodes[record.id]
+            if peer is self:
+                continue
+            if not peer.is_running or peer.paused or not world.network.is_whole(self.id, peer.id):
+                missing += record.id not in identity.peers
+                continue
+            try:
+                join._check(identity, record, peer.identify(self.id))
+            except join.JoinRefused:
+                world.tell(self.name, "is refused by", peer.name)
+                world.counts["refused"] += 1
+                self.is_running = False
+                self.is_lost = True
+                return
+            identity.peers.setdefault(peer.id, peer.identity.incarnation)
+        if identity.joined or not missing:
+            identity.joined = True
+            self._take_part()
+        else:
+            world.schedule.after(JOIN_RETRY_SECONDS, self._join, life)
+
+    def identify(self, asking: int) -> node_pb2.IdentifyResponse:
+        """Answer as `NodeServicer.Identify` does."""
+        identity = self.identity
+        return node_pb2.IdentifyResponse(
+            cluster_id=identity.cluster_id,
+            node_id=identity.node_id,
+            incarnation=identity.incarnation,
+            joined=identity.joined,
+            incarnation_known=identity.peers.get(asking, ""),
+        )
+
+    def _take_part(self) -> None:
         """Start a host from what the disks hold."""
-        assert not self.is_up
         world = self.world
         self.is_up = True
-        self.paused = False
-        self.life += 1
-        self._deferred: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._turn_due = False
         self._bootstrapping = False
         self._sending = 0
@@ -69,15 +154,27 @@ class SimulatedNode:
             rng=world.rng,
             shell=self,
         )
-        world.checker.started(self)
-        self.host.recover(world.node_ids)
+        self.host.recover(world.catalog_voters)
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
         self._later(world.rng.random() * TICK_SECONDS, self._tick)
+        if CATALOG_GROUP not in self.host.replicas:
+            self._later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
+
+    def _follow_catalog(self) -> None:
+        ask_for_catalog(self)
+        self._later(FOLLOW_SECONDS, self._follow_catalog)
 
     def crash(self, kept: float) -> None:
         """Lose all that is not durable; what is in flight is kept with probability `kept`."""
-        assert self.is_up
+        if self.is_up:
+            self._lose_what_is_in_flight(kept)
+        self.is_running = self.is_up = False
+        self.life += 1
+        self._log_job = None
+        self._items_jobs = []
+
+    def _lose_what_is_in_flight(self, kept: float) -> None:
         rng = self.world.rng
         if self._log_job is not None and not self.disk_full and rng.random() < kept:
             self.world.tell(self.name, "crashes, its log commit is kept")
@@ -86,10 +183,6 @@ class SimulatedNode:
             self.world.tell(self.name, "crashes")
         if self._items_jobs and not self.disk_full and rng.random() < kept:
             self._items_jobs[0][0]()
-        self.is_up = False
-        self.life += 1
-        self._log_job = None
-        self._items_jobs = []
 
     # Time
 
@@ -99,14 +192,19 @@ class SimulatedNode:
             self._deferred.append((act, arguments))
             return
         act(*arguments)
-        self.world.checker.after(self)
+        self.world.checker.after(self, self.host._dirty)
 
     def _later(self, seconds: float, act: Callable[..., object], *arguments: Any) -> None:
         self.world.schedule.after(seconds, self._if_alive, self.life, act, arguments)
 
     def _if_alive(self, life: int, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        if life == self.life:
-            self.call(act, *arguments)
+        if life != self.life:
+            return
+        if self.paused:
+            self._deferred.append((act, arguments))
+            return
+        act(*arguments)
+        self.world.checker.after(self, self.host._dirty)
 
     def pause(self) -> None:
         self.paused = True
@@ -121,6 +219,11 @@ class SimulatedNode:
             if life == self.life:
                 self.call(act, *arguments)
 
+    def change_drift(self, drift: float) -> None:
+        """Let the clock run at another speed from now on."""
+        self.offset += self.world.schedule.now * (self.drift - drift)
+        self.drift = drift
+
     def _tick(self) -> None:
         now = self.monotonic()
         count = int((now - self._ticked) / TICK_SECONDS + 1e-6)
@@ -128,7 +231,7 @@ class SimulatedNode:
         self._later(TICK_SECONDS * self.world.options.ticks_at_once / self.drift, self._tick)
         if count:
             self.host.tick(count)
-            if not self.host.catalog.epoch:
+            if not self.host.catalog.epoch and CATALOG_GROUP in self.host.replicas:
                 self._maybe_bootstrap()
 
     def _maybe_bootstrap(self) -> None:
@@ -156,13 +259,18 @@ class SimulatedNode:
 
     def _turn(self) -> None:
         self._turn_due = False
+        touched = self.host._dirty
         self.host.turn()
+        self.world.checker.after(self, touched)
 
     def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
         self.world.network.send(self.id, node_id, outbox)
 
     def catalog_changed(self, catalog: Catalog) -> None:
         self.world.checker.watch_replicas(self)
+
+    def change_catalog(self, command: CatalogCommand) -> None:
+        self.world.catalog_client.pass_on(command)
 
     def log(self, event: str, **facts: object) -> None:
         self.world.tell(self.name, event, facts)
@@ -270,8 +378,11 @@ class SimulatedNode:
         self.host.snapshot_sent(group, to, ok=ok)
 
     def holds(self, group: int, index: int, term: int) -> bool:
-        """Whether the disks hold the entry committed at an index, or its effect."""
-        log = self.log_disk.groups.get(group)
-        if log is not None and log.holds(index, term):
-            return True
-        return index <= self.items_disk.applied(group)
+        """Whether a disk holds, or held when it was lost, an entry committed at an index."""
+        for log_disk, items_disk in self._disks:
+            log = log_disk.groups.get(group)
+            if log is not None and log.holds(index, term):
+                return True
+            if index <= items_disk.applied(group):
+                return True
+        return False

@@ -9,8 +9,10 @@ FAULTS = (
     "crash",
     "power_cut",
     "pause",
+    "change_drift",
     "cut_one_way",
     "split",
+    "bridge",
     "break_peer_stream",
     "break_router_stream",
     "cut_router",
@@ -18,29 +20,38 @@ FAULTS = (
     "slow_disk",
     "fill_disk",
     "fail_disk",
+    "empty_disk",
     "checkpoint",
     "transfer",
     "restart_router",
     "replay",
     "create_table",
+    "drop_table",
 )
 
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
+
+CLUSTERS = ((1, 1, 1), (1, 1, 1), (2, 2, 1), (1, 1, 1, 1, 1))
+"""Nodes in each AZ: three nodes; five, with groups of three; five, with groups of five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that was drawn; rates are probabilities per message, times are seconds."""
 
+    cluster: tuple[int, ...]
     partitions: int
     routers: int
     clients: int
     keys: int
+    collections: int
     think: float
+    batch: int
     patience: float
     request_timeout: float
-    mix: dict[str, int]
+    kinds: tuple[str, ...]
+    scans: float
     ticks_at_once: int
     delay: float
     slow_message: float
@@ -69,22 +80,18 @@ def draw_options(rng: Random) -> Options:
     kinds = rng.sample(FAULTS, rng.randrange(3, len(FAULTS) + 1))
     calm = rng.random() < 0.1
     return Options(
-        partitions=choice((1, 1, 2, 3)),
+        cluster=choice(CLUSTERS),
+        partitions=choice((1, 1, 2, 3, 8)),
         routers=choice((1, 2)),
         clients=choice((3, 6, 10)),
-        keys=choice((2, 5, 12)),
+        keys=choice((2, 6, 16)),
+        collections=choice((1, 2)),
         think=choice((0.01, 0.04, 0.2)),
+        batch=choice((1, 4, 12)),
         patience=choice((2.0, 6.0, 10.0)),
         request_timeout=choice((0.8, 2.0, 4.0)),
-        mix={
-            "put": choice((0, 2, 4)),
-            "add": choice((2, 4, 8)),
-            "put_if_absent": choice((0, 1, 3)),
-            "put_if": choice((0, 1, 3)),
-            "delete": choice((0, 1, 2)),
-            "get": choice((2, 4)),
-            "get_eventual": choice((0, 0, 1)),
-        },
+        kinds=_draw_kinds(rng),
+        scans=choice((0.0, 0.0, 0.1)),
         ticks_at_once=choice((1, 2, 2)),
         delay=choice((0.0003, 0.001, 0.01, 0.03)),
         slow_message=choice((0.0, 0.0, 0.01, 0.05)),
@@ -109,3 +116,17 @@ def draw_options(rng: Random) -> Options:
         fault_every=NEVER if calm else choice((0.2, 0.5, 1.5)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
     )
+
+
+def _draw_kinds(rng: Random) -> tuple[str, ...]:
+    """Return kinds of operations, each as often as it is to be done."""
+    shares = {
+        "put": (0, 2, 4),
+        "add": (2, 4, 8),
+        "put_if_absent": (0, 1, 3),
+        "put_if": (0, 1, 3),
+        "delete": (0, 1, 2),
+        "get": (2, 4),
+        "get_eventual": (0, 0, 1),
+    }
+    return tuple(kind for kind, share in shares.items() for _ in range(rng.choice(share)))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.05
 FETCH_SECONDS = 0.005
+WATCH_SECONDS = 0.5
 
 
 class SimulatedUpstream(Upstream):
@@ -38,6 +39,8 @@ class SimulatedUpstream(Upstream):
         )
         self.router = router
         self.world = world
+        self.peer: SimulatedNode = world.nodes[record.id]
+        self.pair = (router.id, record.id)  # how cuts name this direction
         self.life = 0
         self.is_open = False
         self.lossy = False  # something was dropped: the stream breaks when that comes out
@@ -49,25 +52,15 @@ class SimulatedUpstream(Upstream):
         self.node_stream = RouteStream(lambda: None)
         world.schedule.after(0.001, self._try_open)
 
-    @property
-    def peer(self) -> SimulatedNode:
-        return self.world.nodes[self.node.id]
-
-    @property
-    def pair(self) -> tuple[int, int]:
-        """How cuts name this direction: routers are numbered below zero."""
-        return (self.router.id, self.node.id)
-
     def send(self, routed: Routed) -> None:
         super().send(routed)
         self._maybe_write()
 
     def _try_open(self) -> None:
         world, peer = self.world, self.peer
-        if self.is_open or not self.router.is_up:
+        if self.is_open or not self.router.is_up or self.router.upstreams.get(peer.id) is not self:
             return
-        whole = self.pair not in world.network.cuts and self.pair[::-1] not in world.network.cuts
-        if not whole or not peer.is_up or peer.paused:
+        if not peer.answers or not world.network.is_whole(*self.pair):
             world.schedule.after(0.05 + 0.2 * world.rng.random(), self._try_open)
             return
         self.is_open = True
@@ -126,7 +119,8 @@ class SimulatedUpstream(Upstream):
             return
         if life != self.life and self.world.rng.random() < 0.5:
             return  # lost with its stream; else it had got through before
-        self.world.tell(self.router.name, "batch at", peer.name, batch.sequence)
+        if self.world.schedule.recording:
+            self.world.tell(self.router.name, "batch at", peer.name, batch.sequence)
         peer.call(peer.host.route, stream, decode_route_batch(batch))
 
     # From the node
@@ -187,7 +181,7 @@ class SimulatedUpstream(Upstream):
 
 
 class SimulatedRouter:
-    """One router. A restart loses everything it knew."""
+    """One router, numbered below zero. A restart loses everything it knew."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
@@ -208,11 +202,11 @@ class SimulatedRouter:
         self.upstreams: dict[int, SimulatedUpstream] = {}
         self._fetching = False
         self.dispatch = Dispatch(
-            az=f"az-{-self.id}",
+            az=self.world.first_catalog.nodes[-self.id].az,
             clock=lambda: world.schedule.now,
             on_stale_catalog=self._fetch,
         )
-        self._fetch()
+        self._watch(self.life)
         world.schedule.after(TICK_SECONDS * world.rng.random(), self._tick, self.life)
 
     def stop(self) -> None:
@@ -234,6 +228,11 @@ class SimulatedRouter:
 
     # The catalog, as router.catalog_watch would bring it
 
+    def _watch(self, life: int) -> None:
+        if life == self.life:
+            self._fetch()
+            self.world.schedule.after(WATCH_SECONDS, self._watch, life)
+
     def noticed_epoch(self, epoch: int) -> None:
         if epoch > self.catalog.epoch:
             self._fetch()
@@ -250,12 +249,14 @@ class SimulatedRouter:
         reachable = [
             node
             for node in self.world.nodes.values()
-            if node.is_up and not node.paused and (self.id, node.id) not in self.world.network.cuts
+            if node.answers and self.world.network.may_pass(self.id, node.id)
         ]
         catalog = self.world.rng.choice(reachable).host.catalog if reachable else Catalog()
         if catalog.epoch > self.catalog.epoch and catalog.partitions:
             self.catalog = catalog
             self.ring = Ring(catalog.partitions)
+            for node_id in [each for each in self.upstreams if each not in catalog.node_by_id]:
+                self.upstreams.pop(node_id).break_stream()
             for record in catalog.nodes:
                 if record.id not in self.upstreams:
                     self.upstreams[record.id] = SimulatedUpstream(self, record)

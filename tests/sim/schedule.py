@@ -18,13 +18,17 @@ class Violation(AssertionError):
 
 
 class Schedule:
-    """A clock that jumps from event to event. Ties are broken by order of arrival."""
+    """A clock that jumps from event to event. Ties are broken by order of arrival.
 
-    __slots__ = ("_heap", "_serial", "failure", "now", "steps", "story")
+    The story is kept only where it will be read: a run that fails is run again, for its story.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_heap", "_serial", "failure", "now", "recording", "steps", "story")
+
+    def __init__(self, *, recording: bool = False) -> None:
         self.now = 0.0
         self.steps = 0
+        self.recording = recording
         self.failure: Exception | None = None  # found where an exception would be caught
         self._heap: list[tuple[float, int, Act, tuple[Any, ...]]] = []
         self._serial = 0
@@ -32,16 +36,19 @@ class Schedule:
 
     def after(self, seconds: float, act: Act, *arguments: Any) -> None:
         """Let `act` happen so many seconds from now."""
-        self._serial += 1
-        heappush(self._heap, (self.now + seconds, self._serial, act, arguments))
+        self._serial = serial = self._serial + 1
+        heappush(self._heap, (self.now + seconds, serial, act, arguments))
 
-    def step(self) -> None:
-        """Let the next event happen."""
-        self.now, _, act, arguments = heappop(self._heap)
-        self.steps += 1
-        act(*arguments)
-        if self.failure is not None:
-            raise self.failure
+    def run(self, *, steps: int, seconds: float = float("inf")) -> None:
+        """Let events happen: at most so many, for at most so long."""
+        heap = self._heap
+        last, until = self.steps + steps, self.now + seconds
+        while self.steps < last and self.now < until:
+            self.now, _, act, arguments = heappop(heap)
+            self.steps += 1
+            act(*arguments)
+            if self.failure is not None:
+                raise self.failure
 
     def fail(self, error: Exception) -> None:
         """Let the run end with what was found first."""
@@ -49,7 +56,8 @@ class Schedule:
 
     def tell(self, who: str, what: str, *facts: Any) -> None:
         """Add a line to the story; formatted only if somebody reads it."""
-        self.story.append((self.now, who, what, facts))
+        if self.recording:
+            self.story.append((self.now, who, what, facts))
 
     def read_story(self) -> str:
         """Return the last lines of the story."""

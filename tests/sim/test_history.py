@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import permutations
+from random import Random
+
 import pytest
 
-from tests.sim.history import ENDLESS, FAILED, Operation, is_linearizable
+from tests.sim.history import ENDLESS, FAILED, Operation, State, effect, is_linearizable
+from tests.sim.witness import is_explained
 
 
 def did(
@@ -81,3 +86,63 @@ def test_oracle_accepts(name: str) -> None:
 @pytest.mark.parametrize("name", ILLEGAL)
 def test_oracle_refuses(name: str) -> None:
     assert not is_linearizable(ILLEGAL[name])
+
+
+@pytest.mark.parametrize("name", ["in turn", "adds count", "condition failed", "deleted"])
+def test_order_of_the_log_is_proof_enough(name: str) -> None:
+    operations = [replace(each, request_id=bytes([at])) for at, each in enumerate(LEGAL[name])]
+    orders = [
+        dict(zip([each.request_id for each in operations], places, strict=True))
+        for places in permutations(range(len(operations)))
+    ]
+
+    assert any(is_explained(operations, order) for order in orders)
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_no_order_of_the_log_explains_what_cannot_be(name: str) -> None:
+    operations = [replace(each, request_id=bytes([at])) for at, each in enumerate(ILLEGAL[name])]
+    writes = [each.request_id for each in operations if each.kind != "get"]
+
+    for count in range(len(writes) + 1):
+        for taken in permutations(writes, count):
+            order = {request_id: place for place, request_id in enumerate(taken)}
+            assert not is_explained(operations, order)
+
+
+def test_search_and_log_agree_on_random_histories() -> None:
+    """What an order explains, the search must find possible, too."""
+    rng = Random(7)
+    explained = 0
+    for _ in range(300):
+        operations = random_history(rng)
+        order = {each.request_id: place for place, each in enumerate(operations)}
+        if is_explained(operations, order):
+            explained += 1
+            assert is_linearizable(operations)
+    assert explained > 50
+
+
+def random_history(rng: Random) -> list[Operation]:
+    """Operations that took effect one after the other, one result perhaps made up."""
+    operations: list[Operation] = []
+    state: State = None
+    for place in range(8):
+        kind = rng.choice(("put", "add", "delete", "get", "put_if_absent"))
+        operation = Operation(1, kind, "k", bytes([place]), place - rng.random() * 3)
+        operation.value = f"v{place}" if kind.startswith("put") else ""
+        holds = state is None
+        _, after = effect(operation, state)
+        operation.returned = place + rng.random() * 3
+        if kind == "get":
+            operation.result = state
+        elif kind == "add":
+            assert after is not None
+            operation.result = after[1]
+        elif kind == "put_if_absent" and not holds:
+            operation.result = FAILED
+        operations.append(operation)
+        state = after
+    if rng.random() < 0.5:
+        rng.choice(operations).result = ("made up", 0)
+    return operations

