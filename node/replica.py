@@ -120,8 +120,13 @@ class Replica(ABC):
     # Checkpoints
 
     def checkpoint(self, now: float) -> PendingCheckpoint | None:
-        """Begin a checkpoint; None if nothing was applied since the last one."""
+        """Begin a checkpoint; None if nothing was applied since the last one.
+
+        A replica that does not know its members yet has none to store: its log keeps all it has.
+        """
         if self.installing or self.core.applied == self.durable_applied:
+            return None
+        if not self.configuration.voters:
             return None
         meta = SnapshotMeta(self.core.applied, self.applied_term, self.configuration)
         return PendingCheckpoint(self, meta, self.set_aside(now), self.drop_set_aside())

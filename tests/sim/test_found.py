@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from node.codec import WriteColumns
 from node.machine.partition import LiveTables, PartitionMachine
+from node.replica import PartitionReplica
+from node.storage.items import ReplicaState
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.ring import RING_SIZE
+from raft.core import RaftConfig, RaftCore
+from raft.types import Configuration, Entry, EntryKind, HardState
 from tests.node.builders import image, key, new_id
-from tests.sim.disk import ItemsDisk, MemoryItemStore
+from tests.sim.disk import GroupLog, ItemsDisk, MemoryItemStore
 
 
 def test_size_of_a_table_that_this_node_has_not_heard_of_is_kept() -> None:
@@ -25,3 +32,29 @@ def test_size_of_a_table_that_this_node_has_not_heard_of_is_kept() -> None:
     live.follow(Catalog(next_table_id=2))
     machine.forget_tables(live)
     assert machine.table_sizes == {}
+
+
+def test_new_replica_that_does_not_know_its_members_yet_makes_no_checkpoint() -> None:
+    """Its entries come page by page, the one that makes it a member last.
+
+    Found by seed 0; the checkpoint failed an assertion, and the new node ended at every start.
+    """
+    log = GroupLog()
+    log.entries_held = [Entry(1, 1, EntryKind.NOOP, b"")]
+    log.hard_state = HardState(term=1, commit=1)
+    state = ReplicaState(0, 0, Configuration(()).encode())
+    core = RaftCore(
+        RaftConfig(node_id=4),
+        hard_state=log.hard_state,
+        configuration=Configuration(()),
+        log=log,
+        applied=0,
+        rng=Random(1),
+    )
+    machine = PartitionMachine(MemoryItemStore(ItemsDisk(), lambda: False), {}, [])
+    replica = PartitionReplica(1, core, state, machine, (0, RING_SIZE), LiveTables())
+
+    replica.apply(core.take_ready().committed)
+
+    assert core.applied == 1
+    assert replica.checkpoint(0.0) is None
