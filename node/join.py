@@ -1,79 +1,194 @@
-"""Before a node takes part: is it who it says it is, and do its peers agree?
+"""Before a node takes part: is it who it says it is, do its peers agree, has it a place?
 
-A data directory is drawn a random incarnation when it is made. Nodes remember each other's, so
-a node that comes back with an empty directory under its old name is refused: it could have
-forgotten votes and acknowledged writes.
+A data directory is drawn a random incarnation when it is made, and the nodes remember each
+other's. The initial nodes of a cluster wait for each other, so that all of them remember all.
+Any other new directory asks the catalog's leader for a place, as a new node: one that comes back
+with an empty directory under its old name could have forgotten votes and acknowledged writes, so
+it must be named as its own replacement first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, unique
 from typing import Final
 
 import grpc
 import grpc.aio
 
+from node.acquaintances import others_in
 from node.logs import log
+from node.machine import catalog_changes
 from node.storage.identity import Identity
-from quorate.cluster.catalog import NodeRecord
+from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
 from quorate.cluster.channels import open_channel
+from quorate.cluster.commands import AddNode, wire_catalog_command
 from quorate.v1 import node_pb2, node_pb2_grpc
 
 ASK_SECONDS: Final = 2.0
 """Deadline of one question. Ours."""
 
+ADD_SECONDS: Final = 5.0
+"""Longest wait for the catalog's leader before all are asked again. Ours."""
+
 RETRY_SECONDS: Final = 0.1
 """Pause before peers that did not answer are asked again. Ours."""
+
+Answers = Mapping[str, node_pb2.IdentifyResponse]
+"""Who answered, by address."""
 
 
 class JoinRefused(Exception):
     """This node may not take part under this identity; the text says why and what to do."""
 
 
+class NodeRemoved(JoinRefused):
+    """Another node has taken this one's place, for good."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__(
+            f"node {identity.name} (id {identity.node_id}) was replaced: another node has taken "
+            "its place in the cluster. Its directory may be deleted"
+        )
+
+
+@unique
+class Step(Enum):
+    """What a starting node does next."""
+
+    TAKE_PART = "take part"
+    ASK_FOR_PLACE = "ask for a place"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """What a starting node was told: the initial nodes, other nodes' addresses, and its own."""
+
+    initial: Sequence[NodeRecord] = ()
+    addresses: Sequence[str] = ()
+    own_address: str = ""
+
+    def to_ask(self, identity: Identity) -> list[str]:
+        """Return whom to ask: those it knew last first."""
+        told = (*(node.address for node in self.initial), *self.addresses)
+        known = (*identity.addresses.values(), *told)
+        return [address for address in dict.fromkeys(known) if address != self.own_address]
+
+
 async def join(
-    identity: Identity,
-    peers: Sequence[NodeRecord],
-    save: Callable[[Identity], None],
-    stop: asyncio.Event,
+    identity: Identity, seeds: Seeds, save: Callable[[Identity], None], stop: asyncio.Event
 ) -> bool:
     """Return True once this node may take part, False if `stop` was set. Raises JoinRefused.
 
-    A directory used before asks once and goes on whatever does not answer; a new one waits until
-    it has seen every initial node, so that all of them remember one another.
+    A directory used before asks once and goes on whatever does not answer.
     """
-    waiting = {peer.id: peer for peer in peers}
     told = False
     while True:
-        answers = await asyncio.gather(*(_ask(identity, peer) for peer in waiting.values()))
-        for peer, answer in zip(list(waiting.values()), answers, strict=True):
-            if answer is not None:
-                _check(identity, peer, answer)
-                identity.peers.setdefault(peer.id, answer.incarnation)
-                del waiting[peer.id]
-        if identity.joined:
-            return True
-        if not waiting:
-            identity.joined = True
-            save(identity)
-            log("joined", peers=len(peers))
-            return True
-        if not told:
-            told = True
-            log("waiting_for_peers", missing=",".join(peer.name for peer in waiting.values()))
+        answers = await _ask_all(identity, seeds.to_ask(identity))
+        meet_initial(identity, seeds.initial, answers)
+        match decide(identity, seeds.initial, answers):
+            case Step.TAKE_PART if identity.joined:
+                return True
+            case Step.TAKE_PART:
+                identity.initial = identity.joined = True
+                save(identity)
+                log("joined", peers=len(identity.peers))
+                return True
+            case Step.ASK_FOR_PLACE:
+                if await _ask_for_place(identity, seeds, list(answers), save):
+                    return True
+            case Step.WAIT:
+                if not told:
+                    log("waiting_for_peers", answering=",".join(answers) or "none")
+                told = True
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
             return False
 
 
-async def _ask(identity: Identity, peer: NodeRecord) -> node_pb2.IdentifyResponse | None:
+def meet_initial(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) -> None:
+    """Remember the initial nodes that answered, once for each. Before there is a catalog."""
+    if identity.joined:
+        return
+    for peer in initial:
+        answer = answers.get(peer.address)
+        if peer.id != identity.node_id and answer is not None and answer.node_id == peer.id:
+            identity.peers.setdefault(peer.id, answer.incarnation)
+            identity.addresses[peer.id] = peer.address
+
+
+def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) -> Step:
+    """Return the next step. Raises JoinRefused.
+
+    Once one of those asked has a catalog, that one decides: a node that is in it as it is takes
+    part, any other one needs a place in it.
+    """
+    for address, answer in answers.items():
+        check_answer(identity, address, answer)
+    if identity.joined:
+        return Step.TAKE_PART
+    running = [answer for answer in answers.values() if answer.catalog_epoch]
+    if any(answer.incarnation_known == identity.incarnation for answer in running):
+        return Step.TAKE_PART
+    if running:
+        return Step.ASK_FOR_PLACE
+    for peer in initial:
+        found = answers.get(peer.address)
+        if found is not None and found.node_id != peer.id:
+            raise JoinRefused(
+                f"{peer.address} is node {found.node_id}, not node {peer.id}: check the members"
+            )
+    is_initial = any(node.id == identity.node_id for node in initial)
+    missing = [
+        node
+        for node in initial
+        if node.id != identity.node_id and identity.peers.get(node.id) is None
+    ]
+    return Step.TAKE_PART if is_initial and not missing else Step.WAIT
+
+
+def check_answer(identity: Identity, address: str, answer: node_pb2.IdentifyResponse) -> None:
+    """Raise JoinRefused if a node that answered does not want this one as it is."""
+    if answer.cluster_id != identity.cluster_id:
+        raise JoinRefused(
+            f"{address} is a node of cluster {answer.cluster_id}, not of {identity.cluster_id}: "
+            "check the addresses and the cluster id"
+        )
+    if not identity.joined:
+        return
+    if answer.removed:
+        raise NodeRemoved(identity)
+    if answer.outdated:
+        raise JoinRefused(
+            f"the node at {address} has seen a later start of this directory: this is an old "
+            "copy, which has forgotten votes and acknowledged writes. Bring the newest one back; "
+            f"or, if that is lost, {_how_to_begin_anew(identity.name)}"
+        )
+    if answer.incarnation_known not in ("", identity.incarnation):
+        raise JoinRefused(
+            f"the node at {address} remembers this node ({identity.name}) with another data "
+            "directory. Bring that one back; or, if it is lost, "
+            f"{_how_to_begin_anew(identity.name)}"
+        )
+
+
+async def ask(identity: Identity, address: str) -> node_pb2.IdentifyResponse | None:
+    """Ask a node who it is and whom it takes this one for; None if it does not answer."""
     request = node_pb2.IdentifyRequest(
         cluster_id=identity.cluster_id,
         node_id=identity.node_id,
         incarnation=identity.incarnation,
+        starts=identity.start.number,
+        start_token=identity.start.token,
     )
-    async with open_channel(peer.address) as channel:
+    async with open_channel(address) as channel:
         stub = node_pb2_grpc.NodeServiceStub(channel)
         try:
             answer: node_pb2.IdentifyResponse = await stub.Identify(request, timeout=ASK_SECONDS)
@@ -82,16 +197,93 @@ async def _ask(identity: Identity, peer: NodeRecord) -> node_pb2.IdentifyRespons
         return answer
 
 
-def _check(identity: Identity, peer: NodeRecord, answer: node_pb2.IdentifyResponse) -> None:
-    if answer.cluster_id != identity.cluster_id or answer.node_id != peer.id:
-        raise JoinRefused(
-            f"{peer.address} is node {answer.node_id} of cluster {answer.cluster_id}, not node "
-            f"{peer.id} of cluster {identity.cluster_id}: check the member addresses"
+async def _ask_all(identity: Identity, addresses: Sequence[str]) -> Answers:
+    answers = await asyncio.gather(*(ask(identity, address) for address in addresses))
+    return {
+        address: answer
+        for address, answer in zip(addresses, answers, strict=True)
+        if answer is not None and answer.incarnation != identity.incarnation
+    }
+
+
+async def _ask_for_place(
+    identity: Identity, seeds: Seeds, addresses: Sequence[str], save: Callable[[Identity], None]
+) -> bool:
+    """Have the catalog's leader add this node; return False if there is none just now.
+
+    Raises JoinRefused. Asked again under the same incarnation, it gets the same id.
+    """
+    catalog = Catalog()
+    async with NodeChannels() as channels:
+        for address in addresses:
+            newer = await channels.fetch_catalog(address, ASK_SECONDS)
+            if newer is not None and newer.epoch > catalog.epoch:
+                catalog = newer
+        known = [node.address for node in catalog.nodes if node.id in catalog.catalog_replicas]
+        leader = CatalogLeader(
+            channels,
+            addresses=lambda: list(dict.fromkeys((*known, *addresses))),
+            catalog=lambda: catalog,
+            clock=time.monotonic,
         )
-    if answer.incarnation_known not in ("", identity.incarnation):
-        raise JoinRefused(
-            f"node {peer.name} remembers this node ({identity.name}) with another data directory: "
-            "the old one was lost, emptied or replaced. An empty directory must not vote under "
-            "the old name, for it has forgotten votes and acknowledged writes. Bring the old "
-            "directory back, or replace the node by a new one"
+        # A new request each time: a refusal would be remembered, and its reason may be gone.
+        command = AddNode(
+            secrets.token_bytes(16),
+            identity.name,
+            identity.az,
+            seeds.own_address,
+            identity.incarnation,
         )
+        try:
+            answer = await leader.change(
+                wire_catalog_command(command), time.monotonic() + ADD_SECONDS
+            )
+        except NotChanged:
+            return False
+        if answer.outcome != node_pb2.OUTCOME_OK:
+            raise JoinRefused(_refusal(identity, seeds, answer.reason))
+        newest = await channels.fetch_catalog(leader.address, ASK_SECONDS)
+    if newest is None or not take_place(identity, newest, seeds.initial):
+        return False
+    save(identity)
+    log("joined", node=identity.node_id, initial=identity.initial)
+    return True
+
+
+def take_place(identity: Identity, catalog: Catalog, initial: Sequence[NodeRecord]) -> bool:
+    """Become the node that a catalog says this one is; False if it does not know this one."""
+    for node in catalog.nodes:
+        if node.incarnation == identity.incarnation:
+            identity.node_id = node.id
+            identity.initial = any((one.id, one.name) == (node.id, node.name) for one in initial)
+            identity.joined = True
+            identity.peers, identity.addresses = others_in(catalog, node.id)
+            return True
+    return False
+
+
+def _refusal(identity: Identity, seeds: Seeds, reason: str) -> str:
+    match reason:
+        case catalog_changes.NAME_IN_USE:
+            return (
+                f"the cluster has a node {identity.name} with another data directory. An empty "
+                "directory must not vote under the old name, for it has forgotten votes and "
+                "acknowledged writes. Bring the old directory back; or, if it is lost, run "
+                f"`quorate node replace {identity.name} {identity.name}` and start this node again"
+            )
+        case catalog_changes.ADDRESS_IN_USE:
+            return f"the cluster has a node at {seeds.own_address} already: choose another address"
+        case catalog_changes.OTHER_AZ:
+            return (
+                f"the cluster waits for {identity.name} in another AZ than {identity.az}: a node "
+                "is replaced by one in its own AZ"
+            )
+        case _:
+            return f"the cluster does not take node {identity.name}: {reason}"
+
+
+def _how_to_begin_anew(name: str) -> str:
+    return (
+        f"move this one away, run `quorate node replace {name} {name}` and start the node again, "
+        "with an empty one"
+    )

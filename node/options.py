@@ -22,14 +22,20 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
-    """The options of `quorate node`. `members` are all initial nodes, this one included."""
+    """The options of `quorate node`.
+
+    `members` are all initial nodes, this one included; `join` are addresses of any nodes of a
+    cluster that exists already. `advertise` is where the others reach this node, "" for `listen`.
+    """
 
     name: str
     az: str
     listen: str
     data_dir: Path
     cluster_id: str
-    members: tuple[Member, ...]
+    members: tuple[Member, ...] = ()
+    join: tuple[str, ...] = ()
+    advertise: str = ""
     partitions: int = 12
     map_size_bytes: int = 64 * GIB
     log_level: str = "info"
@@ -42,15 +48,22 @@ class NodeOptions:
             for number, member in enumerate(ordered, start=1)
         )
 
+    def address(self) -> str:
+        """Return where the others reach this node."""
+        own = [member.address for member in self.members if member.name == self.name]
+        return self.advertise or (own[0] if own else self.listen)
+
     def problem(self) -> str | None:
         """Return a sentence on what is wrong with these options, or None."""
         names = [member.name for member in self.members]
+        if not names and not self.join:
+            return "a node needs the members of a new cluster, or an address of a cluster to join"
         if len(set(names)) != len(names):
             return "two members have the same name"
         own = [member for member in self.members if member.name == self.name]
-        if not own:
+        if names and not own:
             return f"node {self.name} is not among the members given ({', '.join(names)})"
-        if own[0].az != self.az:
+        if own and own[0].az != self.az:
             return f"node {self.name} is in {self.az}, but the member list says {own[0].az}"
         if self.partitions < 1:
             return "a cluster has at least one partition"

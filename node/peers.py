@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import grpc
 import grpc.aio
 
+from node.acquaintances import Introduction
 from node.codec import encode_raft_batch
 from node.logs import log
-from node.storage.identity import Identity
-from quorate.cluster.catalog import NodeRecord
-from quorate.cluster.channels import open_channel
+from node.storage.identity import Identity, Start
+from quorate.cluster.channels import RECEIVER_KEY, open_channel
 from quorate.v1 import node_pb2_grpc
 from raft.types import Message
 
@@ -29,22 +30,55 @@ OUTBOX_MAX: Final = 8_192
 CLUSTER_ID: Final = "x-quorate-cluster-id"
 NODE_ID: Final = "x-quorate-node-id"
 INCARNATION: Final = "x-quorate-incarnation"
+STARTS: Final = "x-quorate-starts"
+START_TOKEN: Final = "x-quorate-start-token"  # noqa: S105 - no password
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+def introduce(identity: Identity, receiver: int) -> Metadata:
+    """Return the metadata of a stream to node `receiver`; the pair of `read_introduction`."""
+    return (
+        (CLUSTER_ID, identity.cluster_id),
+        (NODE_ID, str(identity.node_id)),
+        (INCARNATION, identity.incarnation),
+        (STARTS, str(identity.start.number)),
+        (START_TOKEN, identity.start.token),
+        (RECEIVER_KEY, str(receiver)),
+    )
+
+
+def read_introduction(metadata: Mapping[str, str | bytes]) -> Introduction:
+    """Return who opened a stream. Raises KeyError or ValueError if it does not say."""
+    return Introduction(
+        cluster_id=str(metadata[CLUSTER_ID]),
+        node_id=int(metadata[NODE_ID]),
+        incarnation=str(metadata[INCARNATION]),
+        start=Start(int(metadata[STARTS]), str(metadata[START_TOKEN])),
+    )
+
+
+class PeerEvents(Protocol):
+    """Who is told what becomes of the streams."""
+
+    def peer_broken(self, node_id: int) -> None:
+        """Take note that an open stream to a node ended."""
+        ...
+
+    def peer_refused(self, node_id: int, address: str) -> None:
+        """Take note that a node does not let this one in: it knows something about it."""
+        ...
 
 
 class PeerLink:
-    """The stream to one peer. `on_broken` is called when an open stream ends."""
+    """The stream to one peer."""
 
-    def __init__(
-        self, identity: Identity, peer: NodeRecord, on_broken: Callable[[int], None]
-    ) -> None:
+    def __init__(self, identity: Identity, node_id: int, address: str, events: PeerEvents) -> None:
         """Nothing is opened before `run`."""
-        self._peer = peer
-        self._metadata = (
-            (CLUSTER_ID, identity.cluster_id),
-            (NODE_ID, str(identity.node_id)),
-            (INCARNATION, identity.incarnation),
-        )
-        self._on_broken = on_broken
+        self.node_id = node_id
+        self.address = address
+        self._metadata = introduce(identity, node_id)
+        self._events = events
         self._outbox: list[tuple[int, Message]] = []
         self._wake = asyncio.Event()
         self._open = False
@@ -58,15 +92,15 @@ class PeerLink:
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
         while True:
-            async with open_channel(self._peer.address) as channel:
+            async with open_channel(self.address) as channel:
                 try:
                     await self._stream(node_pb2_grpc.NodeServiceStub(channel))
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
                     self._note_failure(error)
             if self._open:
                 self._open = False
-                log("peer_stream_broken", peer=self._peer.name)
-                self._on_broken(self._peer.id)
+                log("peer_stream_broken", peer=self.node_id)
+                self._events.peer_broken(self.node_id)
             self._outbox.clear()
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -74,9 +108,11 @@ class PeerLink:
         call = stub.Replicate(metadata=self._metadata)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await call.wait_for_connection()
+                await call.initial_metadata()  # which the peer sends once it has let us in
+            if call.done():
+                await call  # raises why it has not
             self._open = True
-            log("peer_stream_open", peer=self._peer.name)
+            log("peer_stream_open", peer=self.node_id, address=self.address)
             call.add_done_callback(lambda _: self._wake.set())
             while not call.done():
                 await self._wake.wait()
@@ -88,9 +124,48 @@ class PeerLink:
             call.cancel()
 
     def _note_failure(self, error: Exception) -> None:
-        refused = (
+        if (
             isinstance(error, grpc.aio.AioRpcError)
-            and error.code() is grpc.StatusCode.FAILED_PRECONDITION
-        )
-        if refused:
-            log("peer_refused", peer=self._peer.name, reason=error)
+            and error.code() is grpc.StatusCode.PERMISSION_DENIED
+        ):
+            log("refused_by_peer", peer=self.node_id, reason=error.details())
+            self._events.peer_refused(self.node_id, self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    link: PeerLink
+    task: asyncio.Task[None]
+
+
+class PeerLinks:
+    """The streams to all other nodes, opened and ended as nodes come and go."""
+
+    def __init__(self, identity: Identity, events: PeerEvents, tasks: asyncio.TaskGroup) -> None:
+        """Links run as tasks of the group. `follow` opens the first ones."""
+        self._identity = identity
+        self._events = events
+        self._tasks = tasks
+        self._running: dict[int, _Running] = {}
+
+    def follow(self, addresses: Mapping[int, str]) -> None:
+        """Keep a stream to each of these node ids, at its address, and to no other."""
+        for node_id, running in list(self._running.items()):
+            if addresses.get(node_id) != running.link.address:
+                running.task.cancel()
+                del self._running[node_id]
+        for node_id, address in addresses.items():
+            if node_id not in self._running:
+                link = PeerLink(self._identity, node_id, address, self._events)
+                task = self._tasks.create_task(link.run(), name=f"stream to node {node_id}")
+                self._running[node_id] = _Running(link, task)
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        """Send to a node; lost if there is no stream to it."""
+        running = self._running.get(node_id)
+        if running is not None:
+            running.link.send(outbox)
+
+    def stop(self) -> None:
+        """End all streams."""
+        self.follow({})

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import sys
-from random import SystemRandom
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import grpc.aio
 import uvloop
 
-from node.join import JoinRefused, join
-from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, configure, die, log
+from node.acquaintances import Acquaintances
+from node.join import JoinRefused, NodeRemoved, Seeds, join
+from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, configure, die, log, warn
 from node.options import NodeOptions
 from node.server import NodeServicer
 from node.shell import ProcessShell
@@ -23,10 +26,12 @@ from node.storage.errors import (
     ForeignDirectory,
     IdentityLost,
     StorageError,
+    StorageFull,
 )
 from node.storage.identity import (
     DirectoryLock,
     Identity,
+    Start,
     check_identity,
     load_identity,
     save_identity,
@@ -74,7 +79,7 @@ def run_process(options: NodeOptions) -> int:
             options.data_dir / "log", map_size_bytes=options.map_size_bytes, create=new
         )
         items = ItemStore.open(options.data_dir / "items", create=new)
-    except (ForeignDirectory, IdentityLost, CorruptIdentity) as error:
+    except (ForeignDirectory, IdentityLost, CorruptIdentity, JoinRefused) as error:
         return _refuse(str(error), IDENTITY_EXIT)
     except StorageError as error:
         return _refuse(str(error), STORAGE_ERROR_EXIT)
@@ -94,7 +99,8 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    servicer = NodeServicer(identity, options.data_dir)
+    acquaintances = Acquaintances(identity, partial(_remember, options.data_dir))
+    servicer = NodeServicer(acquaintances, options.data_dir)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)
     try:
@@ -105,29 +111,31 @@ async def _serve(
         return _refuse(f"cannot listen on {options.listen}: the address is in use or not ours")
     await server.start()
 
-    nodes = options.node_records()
-    peers = [node for node in nodes if node.id != identity.node_id]
-    try:
-        joined = await join(
-            identity, peers, lambda changed: save_identity(options.data_dir, changed), stop
-        )
-    except JoinRefused as refusal:
-        await server.stop(None)
-        return _refuse(str(refusal), IDENTITY_EXIT)
+    seeds = Seeds(
+        initial=options.node_records(), addresses=options.join, own_address=options.address()
+    )
     shell = None
-    if joined:
-        shell = ProcessShell(
-            identity=identity,
-            nodes=nodes,
-            partitions=options.partitions,
-            log_store=log_store,
-            items=items,
-            lock=lock,
-            servicer=servicer,
-        )
-        servicer.shell = shell
-        log("serving", listen=options.listen, az=options.az)
-        await shell.run(stop)
+    refusal: JoinRefused | None = None
+    try:
+        if await join(identity, seeds, partial(save_identity, options.data_dir), stop):
+            shell = ProcessShell(
+                acquaintances=acquaintances,
+                seeds=seeds,
+                partitions=options.partitions,
+                log_store=log_store,
+                items=items,
+                lock=lock,
+                servicer=servicer,
+            )
+            servicer.shell = shell
+            log("serving", node=identity.node_id, listen=options.listen, az=options.az)
+            await shell.run(stop)
+            refusal = shell.refusal
+    except JoinRefused as refused:
+        refusal = refused
+    if isinstance(refusal, NodeRemoved):
+        identity.removed = True
+        save_identity(options.data_dir, identity)
     servicer.end_streams()
     await server.stop(STOP_SECONDS)
     if shell is not None:
@@ -135,31 +143,54 @@ async def _serve(
     log_store.close()
     items.close()
     lock.release()
+    if refusal is not None:
+        return _refuse(str(refusal), IDENTITY_EXIT)
     log("stopped")
     return 0
 
 
 def _identity(options: NodeOptions) -> Identity:
-    """Return the directory's identity, drawn anew for a directory that was never used."""
-    (own,) = (node for node in options.node_records() if node.name == options.name)
+    """Return the directory's identity, drawn anew for one that was never used; count the start.
+
+    Raises JoinRefused if it must not take part.
+    """
+    number = next((node.id for node in options.node_records() if node.name == options.name), 0)
     identity = load_identity(options.data_dir)
     if identity is None:
         identity = Identity(
             cluster_id=options.cluster_id,
-            node_id=own.id,
-            name=own.name,
-            az=own.az,
-            incarnation=f"{SystemRandom().getrandbits(128):032x}",
+            node_id=number,
+            name=options.name,
+            az=options.az,
+            incarnation=secrets.token_hex(16),
         )
-        save_identity(options.data_dir, identity)
     check_identity(
         options.data_dir,
         identity,
         cluster_id=options.cluster_id,
-        node_id=own.id,
-        name=own.name,
+        name=options.name,
+        az=options.az,
     )
+    if identity.removed:
+        raise NodeRemoved(identity)
+    if identity.initial and identity.node_id != number:
+        raise JoinRefused(
+            f"{options.data_dir} is initial node {identity.node_id}'s, and the members given make "
+            f"it node {number}: give the members that the cluster began with"
+        )
+    identity.start = Start(identity.start.number + 1, secrets.token_hex(8))
+    save_identity(options.data_dir, identity)
     return identity
+
+
+def _remember(directory: Path, identity: Identity) -> None:
+    """Save what was learned of other nodes; a full disk may forget some of it."""
+    try:
+        save_identity(directory, identity)
+    except StorageFull as error:
+        warn("identity_not_saved", error=error)
+    except StorageError as error:
+        die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
 
 
 def _die_of_bug(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

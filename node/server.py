@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from os import getpid
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.logs import warn
 from node.machine.catalog import CatalogResult
-from node.peers import CLUSTER_ID, INCARNATION, NODE_ID
+from node.peers import read_introduction
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.snapshots import (
@@ -26,8 +26,9 @@ from node.snapshots import (
     discard_leftovers,
     receive_snapshot,
 )
-from node.storage.identity import Identity
+from node.storage.identity import Start
 from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2, node_pb2_grpc
@@ -38,21 +39,13 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[object, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Peer:
-    """Who opened a stream, as its metadata says."""
-
-    cluster_id: str
-    node_id: int
-    incarnation: str
-
-
 class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     """One node's service. `shell` is None until the node takes part in the cluster."""
 
-    def __init__(self, identity: Identity, data_dir: Path) -> None:
+    def __init__(self, acquaintances: Acquaintances, data_dir: Path) -> None:
         """Answer only Identify until `shell` is set."""
-        self._identity = identity
+        self._acquaintances = acquaintances
+        self._identity = acquaintances.identity
         self._snapshots = data_dir / "snapshots"
         discard_leftovers(self._snapshots)
         self._started = time.monotonic()
@@ -65,15 +58,26 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     async def Identify(  # noqa: N802 - the name is the protocol's
         self, request: node_pb2.IdentifyRequest, context: Context
     ) -> node_pb2.IdentifyResponse:
-        """Say who this node is, and which incarnation of the asking node it remembers."""
+        """Say who this node is, and what it makes of the asking one."""
         del context
         identity = self._identity
+        verdict = self._acquaintances.meet(
+            Introduction(
+                cluster_id=request.cluster_id,
+                node_id=request.node_id,
+                incarnation=request.incarnation,
+                start=Start(request.starts, request.start_token),
+            )
+        )
         return node_pb2.IdentifyResponse(
             cluster_id=identity.cluster_id,
             node_id=identity.node_id,
             incarnation=identity.incarnation,
             joined=identity.joined,
             incarnation_known=identity.peers.get(request.node_id, ""),
+            catalog_epoch=self.shell.host.catalog.epoch if self.shell is not None else 0,
+            removed=verdict is Verdict.REMOVED,
+            outdated=verdict is Verdict.OUTDATED,
         )
 
     async def Replicate(  # noqa: N802
@@ -81,8 +85,8 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     ) -> node_pb2.ReplicateResponse:
         """Step what a peer sends, until its stream ends."""
         shell = await self._ready(context)
-        peer = await self._admit(context)
-        sender, receiver = peer.node_id, self._identity.node_id
+        sender, receiver = await self._admit(context), self._identity.node_id
+        await context.send_initial_metadata(())  # tells the peer that it is let in
         self._streams_of[sender] = self._streams_of.get(sender, 0) + 1
         try:
             async for batch in request_iterator:
@@ -103,6 +107,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     ) -> None:
         """Serve one router until its stream ends."""
         shell = await self._ready(context)
+        await self._check_receiver(context)
         host = shell.host
         wake = asyncio.Event()
         stream = RouteStream(wake.set)
@@ -253,27 +258,38 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         assert self.shell is not None
         return self.shell
 
-    async def _admit(self, context: Context) -> _Peer:
-        """Return who the peer is; end the call if it is not who this node remembers."""
+    async def _admit(self, context: Context) -> int:
+        """Return which node the peer is; end the call if it is not who this node remembers."""
+        await self._check_receiver(context)
         metadata = dict(context.invocation_metadata() or ())
         try:
-            peer = _Peer(
-                str(metadata[CLUSTER_ID]), int(metadata[NODE_ID]), str(metadata[INCARNATION])
-            )
+            introduction = read_introduction(metadata)
         except (KeyError, ValueError):
             await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "a node names its cluster, id and incarnation"
+                grpc.StatusCode.INVALID_ARGUMENT, "a node says who it is and which start this is"
             )
             raise AssertionError("abort raises") from None
-        known = self._identity.peers.get(peer.node_id)
-        if peer.cluster_id != self._identity.cluster_id or known != peer.incarnation:
-            warn("peer_refused", peer=peer.node_id, cluster=peer.cluster_id)
+        verdict = self._acquaintances.meet(introduction)
+        if verdict is not Verdict.WELCOME:
+            warn("peer_refused", peer=introduction.node_id, because=verdict.value)
+            # One that is not known yet comes again; any other one had better find out why.
+            unknown = verdict is Verdict.UNKNOWN
             await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"node {peer.node_id} of cluster {peer.cluster_id} is not known here with this "
-                "data directory",
+                grpc.StatusCode.FAILED_PRECONDITION
+                if unknown
+                else grpc.StatusCode.PERMISSION_DENIED,
+                f"node {introduction.node_id} of cluster {introduction.cluster_id} {verdict.value}",
             )
-        return peer
+        return introduction.node_id
+
+    async def _check_receiver(self, context: Context) -> None:
+        """End a call that is meant for another node, which this one's address was before."""
+        meant = dict(context.invocation_metadata() or ()).get(RECEIVER_KEY)
+        own = self._identity.node_id
+        if meant is not None and meant != str(own):
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, f"this is node {own}, not node {meant!r}"
+            )
 
 
 def _group_status(replica: Replica, *, table_sizes: bool) -> node_pb2.GroupStatus:
@@ -296,9 +312,11 @@ def _group_status(replica: Replica, *, table_sizes: bool) -> node_pb2.GroupStatu
                 match=progress.match,
                 flow=progress.flow,
                 active=progress.active,
+                learner=progress.learner,
             )
             for progress in status.progress
         ],
+        learners=status.configuration.learners,
         table_sizes=[
             node_pb2.TableSize(table=table, item_count=item_count, size_bytes=size_bytes)
             for table, (item_count, size_bytes) in sizes

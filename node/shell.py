@@ -5,28 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from itertools import cycle
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from typing import Final, ParamSpec, TypeVar
 
 import grpc.aio
 
+from node.acquaintances import Acquaintances
 from node.host import TICK_SECONDS, Host
+from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
 from node.machine.catalog import CatalogResult
-from node.peers import PeerLink
+from node.peers import PeerLinks
 from node.server import NodeServicer
 from node.snapshots import SnapshotSender
 from node.storage.errors import StorageFailed
-from node.storage.identity import DirectoryLock, Identity
+from node.storage.identity import DirectoryLock
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
-from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
+from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
 from quorate.cluster.channels import open_channel
 from quorate.cluster.codec import decode_catalog
-from quorate.cluster.commands import Bootstrap, encode_catalog_command
+from quorate.cluster.commands import (
+    Bootstrap,
+    CatalogCommand,
+    encode_catalog_command,
+    wire_catalog_command,
+)
 from quorate.cluster.placement import catalog_voters, place_partitions
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, RecoveryRefused, Role
@@ -43,6 +51,12 @@ IN_PLACE_SECONDS: Final = 5.0
 WATCH_RETRY_SECONDS: Final = 0.2
 """Pause before the catalog is watched at another node. Ours."""
 
+CHANGE_SECONDS: Final = 2.0
+"""Longest time a change of the catalog is tried; whoever wants it asks again. Ours."""
+
+CHANGES_MAX: Final = 64
+"""Most changes of the catalog under way at a time; further ones are dropped. Ours."""
+
 DRAIN_SECONDS: Final = 3.0
 """Longest time a stopping node hands leaderships over. Ours."""
 
@@ -53,19 +67,21 @@ class ProcessShell:
     def __init__(
         self,
         *,
-        identity: Identity,
-        nodes: Sequence[NodeRecord],
+        acquaintances: Acquaintances,
+        seeds: Seeds,
         partitions: int,
         log_store: LogStore,
         items: ItemStore,
         lock: DirectoryLock,
         servicer: NodeServicer,
     ) -> None:
-        """Take over open stores. `nodes` are the initial nodes, `partitions` the wanted count."""
+        """Take over open stores. `partitions` is the count of them in a new cluster."""
         self.log_store = log_store
         self.items = items
-        self._identity = identity
-        self._nodes = {node.id: node for node in nodes}
+        self.refusal: JoinRefused | None = None  # why this node may not take part any more
+        self._acquaintances = acquaintances
+        self._identity = identity = acquaintances.identity
+        self._seeds = seeds
         self._partitions = partitions
         self._lock = lock
         self._servicer = servicer
@@ -82,12 +98,19 @@ class ProcessShell:
             shell=self,
         )
         self._sender = SnapshotSender(self.host, items)
-        self._links = {
-            node.id: PeerLink(identity, node, self.host.peer_broken)
-            for node in nodes
-            if node.id != identity.node_id
-        }
+        self._channels = NodeChannels()
+        self._catalog_leader = CatalogLeader(
+            self._channels,
+            addresses=self._catalog_addresses,
+            catalog=lambda: self.host.catalog,
+            clock=time.monotonic,
+        )
+        self._changes = 0  # of the catalog, under way
+        self._asking_why = False
+        self._links: PeerLinks | None = None
+        self._stop: asyncio.Event | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._errands: set[asyncio.Task[None]] = set()
 
     def call(self, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Let the host do something; an exception out of it is a bug, and ends the process.
@@ -116,7 +139,8 @@ class ProcessShell:
 
     def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
         """Send to a peer; lost if there is no stream to it."""
-        self._links[node_id].send(outbox)
+        if self._links is not None:
+            self._links.send(node_id, outbox)
 
     def write_log(self, record: LogRecord) -> None:
         """Commit on the log's thread."""
@@ -128,17 +152,40 @@ class ProcessShell:
 
     def send_snapshot(self, group: int, message: Message) -> None:
         """Stream a snapshot in a task of its own, a few at a time."""
-        address = self._nodes[message.to].address
-        if self._tasks is None or not self._sender.has_room:
+        address = self._identity.addresses.get(message.to)
+        if address is None or self._tasks is None or not self._sender.has_room:
             self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
             return
-        self._tasks.create_task(self._sender.send(group, message, address))
+        self._start_errand(self._sender.send(group, message, address))
 
     def catalog_changed(self, catalog: Catalog) -> None:
-        """Wake those who watch the catalog."""
-        del catalog
+        """Follow the nodes that come and go; wake those who watch the catalog."""
+        self._acquaintances.follow(catalog)
+        if self._acquaintances.has_been_removed:
+            self._leave(NodeRemoved(self._identity))
+        elif self._links is not None:
+            self._links.follow(self._identity.addresses)
         for changed in self._servicer.catalog_waiters:
             changed.set()
+
+    def change_catalog(self, command: CatalogCommand) -> None:
+        """Have the catalog's leader apply a command; lost if that takes too long."""
+        replica = self.host.replicas.get(CATALOG_GROUP)
+        if replica is not None and replica.core.role is Role.LEADER:
+            self.host.change_catalog(encode_catalog_command(command), lambda *_: None)
+        elif self._tasks is not None and self._changes < CHANGES_MAX:
+            self._changes += 1
+            self._start_errand(self._change_catalog(command))
+
+    async def _change_catalog(self, command: CatalogCommand) -> None:
+        try:
+            await self._catalog_leader.change(
+                wire_catalog_command(command), time.monotonic() + CHANGE_SECONDS
+            )
+        except NotChanged as failure:
+            log("catalog_not_changed", command=type(command).__name__, reason=failure)
+        finally:
+            self._changes -= 1
 
     def log(self, event: str, **facts: object) -> None:
         """Log one fact."""
@@ -147,22 +194,64 @@ class ProcessShell:
     # Its own life
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take part in the cluster until `stop` is set; then hand leaderships over."""
-        voters = catalog_voters(list(self._nodes.values()))
-        self.call(self.host.recover, voters)
-        async with asyncio.TaskGroup() as tasks:
+        """Take part in the cluster until `stop` is set; then hand leaderships over.
+
+        This node sets it itself, with `refusal`, when it learns that it must not take part.
+        """
+        self._stop = stop
+        voters = catalog_voters(self._seeds.initial) if self._identity.initial else ()
+        async with self._channels, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            running = [tasks.create_task(link.run()) for link in self._links.values()]
-            running.append(tasks.create_task(self._tick()))
-            running.append(tasks.create_task(self._check_in_place()))
-            if self._identity.node_id not in voters:
-                addresses = [self._nodes[voter].address for voter in voters]
-                running.append(tasks.create_task(self._follow_catalog(addresses)))
+            self._links = PeerLinks(self._identity, self, tasks)
+            self._links.follow(self._identity.addresses)
+            self.call(self.host.recover, voters)
+            running = [
+                tasks.create_task(self._tick()),
+                tasks.create_task(self._check_in_place()),
+                tasks.create_task(self._follow_catalog()),
+            ]
             await stop.wait()
-            await self._drain()
+            if self.refusal is None:
+                await self._drain()
             self._tasks = None
-            for task in running:
+            self._links.stop()
+            for task in (*running, *self._errands):
                 task.cancel()
+
+    def _start_errand(self, work: Coroutine[object, object, None]) -> None:
+        """Run something that ends by itself, at the latest when this node stops."""
+        assert self._tasks is not None
+        task = self._tasks.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _leave(self, refusal: JoinRefused) -> None:
+        """Stop for good: nothing that this node does may count any more."""
+        if self.refusal is None:
+            self.refusal = refusal
+            assert self._stop is not None
+            self._stop.set()
+
+    def peer_broken(self, node_id: int) -> None:
+        """Tell the host that a peer may be dead."""
+        self.call(self.host.peer_broken, node_id)
+
+    def peer_refused(self, node_id: int, address: str) -> None:
+        """Find out why a peer does not let this node in."""
+        del node_id
+        if self._tasks is not None and not self._asking_why:
+            self._asking_why = True
+            self._start_errand(self._ask_why(address))
+
+    async def _ask_why(self, address: str) -> None:
+        try:
+            answer = await ask(self._identity, address)
+            if answer is not None:
+                check_answer(self._identity, address, answer)
+        except JoinRefused as refusal:
+            self._leave(refusal)
+        finally:
+            self._asking_why = False
 
     async def close(self) -> None:
         """Checkpoint and end the writer threads, once the service has stopped."""
@@ -199,9 +288,13 @@ class ProcessShell:
             return
         if host.replicas[CATALOG_GROUP].core.role is not Role.LEADER:
             return
-        nodes = tuple(self._nodes.values())
+        identity = self._identity
+        incarnations = {identity.node_id: identity.incarnation, **identity.peers}
+        nodes = tuple(
+            replace(node, incarnation=incarnations[node.id]) for node in self._seeds.initial
+        )
         catalog = Catalog(
-            cluster_id=self._identity.cluster_id,
+            cluster_id=identity.cluster_id,
             nodes=nodes,
             partitions=place_partitions(self._partitions, nodes),
         )
@@ -225,17 +318,35 @@ class ProcessShell:
             except StorageFailed as error:
                 die(STORAGE_ERROR_EXIT, "data_directory_gone", error=error)
 
-    async def _follow_catalog(self, addresses: Sequence[str]) -> None:
-        """Watch the catalog at the nodes that replicate it, one after the other."""
-        for address in cycle(addresses):
-            async with open_channel(address) as channel:
-                stub = node_pb2_grpc.NodeServiceStub(channel)
-                try:
-                    async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
-                        self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
-                except grpc.aio.AioRpcError as error:
-                    log("catalog_watch_ended", address=address, code=error.code())
+    async def _follow_catalog(self) -> None:
+        """Watch the catalog at the nodes that replicate it, one after the other.
+
+        Those do so, too: one that was replaced hears nothing from its group any more.
+        """
+        turn = self._identity.node_id  # so that not all watch the same one
+        while True:
+            addresses = self._catalog_addresses()
+            if addresses:
+                await self._watch_catalog(addresses[turn % len(addresses)])
+            turn += 1
             await asyncio.sleep(WATCH_RETRY_SECONDS)
+
+    async def _watch_catalog(self, address: str) -> None:
+        async with open_channel(address) as channel:
+            stub = node_pb2_grpc.NodeServiceStub(channel)
+            try:
+                async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
+                    self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
+            except grpc.aio.AioRpcError as error:
+                log("catalog_watch_ended", address=address, code=error.code())
+
+    def _catalog_addresses(self) -> Sequence[str]:
+        """Return where the catalog is; before that is known, every address that this node knows."""
+        known = self._identity.addresses
+        replicas = [
+            known[node_id] for node_id in self.host.catalog.catalog_replicas if node_id in known
+        ]
+        return list(dict.fromkeys(replicas)) or self._seeds.to_ask(self._identity)
 
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS

@@ -37,7 +37,8 @@ class Streams:
     def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
         """Start, replace and end streams; then let the dispatcher see the new map."""
         for node_id, running in list(self._running.items()):
-            if catalog.node_by_id.get(node_id) != running.upstream.node:
+            node = catalog.node_by_id.get(node_id)
+            if node is None or node.address != running.upstream.node.address:
                 running.task.cancel()
                 del self._running[node_id]
                 del self._by_node[node_id]

@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 
 from quorate.cluster.catalog import NodeRecord
-from quorate.cluster.channels import open_channel
+from quorate.cluster.channels import RECEIVER_KEY, open_channel
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
@@ -103,13 +103,14 @@ class Upstream:
     async def run(self) -> None:
         """Keep a stream to the node until cancelled."""
         pause = RECONNECT_SECONDS_MIN
+        metadata = ((RECEIVER_KEY, str(self.node.id)),)
         async with open_channel(self.node.address) as channel:
             stub = NodeServiceStub(channel)
             while True:
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS_MAX):
                         await channel.channel_ready()
-                    await self._use(stub.Route())
+                    await self._use(stub.Route(metadata=metadata))
                 except TimeoutError:
                     pass
                 except StreamEnded as end:

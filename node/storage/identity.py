@@ -1,8 +1,9 @@
 """Whose data directory this is: one process at a time, one node for ever.
 
 A data directory holds `lock`, `identity.json`, `log/` and `items/`. Its incarnation is drawn when
-it is first used; peers remember it, so a wiped or an old copy is told from the directory that
-gave their votes. What follows from that is decided elsewhere: nothing here talks to peers.
+it is first used, and its starts are counted; peers remember both, so a wiped directory or an old
+copy is told from the one that gave its votes. What follows from that is decided elsewhere
+(`node.join`, `node.acquaintances`): nothing here talks to peers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import fcntl
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import orjson
@@ -26,13 +27,17 @@ from node.storage.errors import (
     IdentityLost,
 )
 
-IDENTITY_VERSION: Final = 1
-"""Version of identity.json. A reader refuses what it does not know."""
+IDENTITY_VERSION: Final = 2
+"""Version of identity.json. A reader refuses what it does not know; version 1 has no starts, and
+all its nodes are initial ones."""
 
 LOCK_FILE: Final = "lock"
 IDENTITY_FILE: Final = "identity.json"
 LOG_DIRECTORY: Final = "log"
 ITEMS_DIRECTORY: Final = "items"
+
+_BY_NODE_ID: Final = ("peers", "addresses", "starts_seen")
+"""The members of identity.json whose keys are node ids."""
 
 _WHAT_TO_DO: Final = (
     "Restore identity.json from the same copy as the rest of the directory; or move the whole "
@@ -40,21 +45,45 @@ _WHAT_TO_DO: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start of a process on a directory.
+
+    `number` counts them; `token` is drawn anew, for of two copies that are started both come to
+    the same number.
+    """
+
+    number: int = 0
+    token: str = ""
+
+    def is_outdated(self, latest: Start) -> bool:
+        """Return whether this one is of another copy than the latest seen, or of an older one."""
+        return self.number < latest.number or (
+            self.number == latest.number and self.token != latest.token
+        )
+
+
 @dataclass(slots=True)
 class Identity:
     """What identity.json says. Compare `incarnation` with what peers remember of this node.
 
     `joined`: both stores exist and the peers have accepted this incarnation. Save it as true
-    before the first vote: from then on a missing store is never made anew.
+    before the first vote: from then on a missing store is never made anew. `initial`: one of the
+    nodes that the cluster began with. `removed`: another node has taken its place for good.
     """
 
     cluster_id: str
-    node_id: int
+    node_id: int  # 0: the cluster has not given it one yet
     name: str
     az: str
     incarnation: str  # drawn anew whenever a directory is first used
     joined: bool = False
     peers: dict[int, str] = field(default_factory=dict)  # node id -> incarnation last seen
+    addresses: dict[int, str] = field(default_factory=dict)  # node id -> host:port last known
+    initial: bool = False
+    removed: bool = False
+    start: Start = Start()  # the newest
+    starts_seen: dict[int, Start] = field(default_factory=dict)  # node id -> its newest
 
 
 class DirectoryLock:
@@ -98,6 +127,7 @@ class DirectoryLock:
 
     def release(self) -> None:
         """Let the directory go. Harmless when done already."""
+        self._watch.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -144,44 +174,53 @@ def save_identity(directory: Path, identity: Identity) -> None:
 
 
 def check_identity(
-    directory: Path, identity: Identity, *, cluster_id: str, node_id: int, name: str
+    directory: Path, identity: Identity, *, cluster_id: str, name: str, az: str
 ) -> None:
     """Raise ForeignDirectory unless the identity is the expected one."""
-    found = (identity.cluster_id, identity.node_id, identity.name)
-    expected = (cluster_id, node_id, name)
+    found = (identity.cluster_id, identity.name, identity.az)
+    expected = (cluster_id, name, az)
     if found != expected:
         raise ForeignDirectory(directory, _describe(*found), _describe(*expected))
 
 
-def _describe(cluster_id: str, node_id: int, name: str) -> str:
-    return f"node {name!r} (id {node_id}) of cluster {cluster_id!r}"
+def _describe(cluster_id: str, name: str, az: str) -> str:
+    return f"node {name!r} in {az} of cluster {cluster_id!r}"
 
 
 def _encode(identity: Identity) -> bytes:
     """Encode as JSON for people to read, with a checksum over its own canonical form."""
     fields = asdict(identity)
-    fields["peers"] = {str(node_id): seen for node_id, seen in sorted(identity.peers.items())}
+    for name in _BY_NODE_ID:
+        fields[name] = {str(node_id): known for node_id, known in sorted(fields[name].items())}
     document = {"version": IDENTITY_VERSION, **fields}
     return orjson.dumps({**document, "crc32": _checksum(document)}, option=orjson.OPT_INDENT_2)
 
 
 def _decode(raw: bytes) -> Identity:
-    """Decode what `_encode` made. Raises ValueError, KeyError or TypeError."""
+    """Decode what `_encode` made. Raises ValueError, KeyError, TypeError or AttributeError."""
     document = orjson.loads(raw)
     checksum = document.pop("crc32")
     if checksum != _checksum(document):
         raise ValueError("its checksum does not match; it must not be edited")
-    if document["version"] != IDENTITY_VERSION:
-        raise ValueError(f"version {document['version']}; this release reads {IDENTITY_VERSION}")
-    return Identity(
-        document["cluster_id"],
-        document["node_id"],
-        document["name"],
-        document["az"],
-        document["incarnation"],
-        document["joined"],
-        {int(node_id): seen for node_id, seen in document["peers"].items()},
-    )
+    version = document.pop("version")
+    if version == 1:
+        return Identity(**_with_ids(document), initial=document["joined"])
+    if version != IDENTITY_VERSION:
+        raise ValueError(f"version {version}; this release reads {IDENTITY_VERSION}")
+    document["start"] = Start(**document["start"])
+    starts_seen = document["starts_seen"].items()
+    document["starts_seen"] = {node_id: Start(**start) for node_id, start in starts_seen}
+    return Identity(**_with_ids(document))
+
+
+def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with node ids as numbers, which JSON's keys cannot be."""
+    return {
+        name: {int(node_id): known for node_id, known in value.items()}
+        if name in _BY_NODE_ID
+        else value
+        for name, value in document.items()
+    }
 
 
 def _checksum(document: dict[str, object]) -> int:

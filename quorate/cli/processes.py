@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROCESS_EPILOG: Final = (
     "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong options or refused; 3 storage failed;"
-    " 4 the data directory is wiped or another node's; 5 the data directory is in use."
+    " 4 the data directory is empty, old, replaced or another node's; 5 the data directory is in use."
 )
 
 node_app = typer.Typer(
@@ -59,6 +59,16 @@ def node(
         list[str] | None,
         typer.Option(help="NAME=AZ@HOST:PORT of an initial node; one for each, itself included."),
     ] = None,
+    join: Annotated[
+        list[str] | None,
+        typer.Option(help="host:port of any node of a cluster that this new node is to join."),
+    ] = None,
+    advertise: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port where the others reach it. [default: as in --member, --listen]"
+        ),
+    ] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a new cluster.")] = 12,
     log_level: LogLevelOption = "info",
     parent_pid: ParentPidOption = None,
@@ -73,7 +83,7 @@ def node(
         "--listen": listen,
         "--data-dir": data_dir,
         "--cluster-id": cluster_id,
-        "--member": member,
+        "--member or --join": member or join,
     }
     missing = [option for option, value in required.items() if not value]
     if missing:
@@ -83,7 +93,6 @@ def node(
     assert listen is not None
     assert data_dir is not None
     assert cluster_id is not None
-    assert member is not None
     from node.main import run
     from node.options import NodeOptions
 
@@ -95,7 +104,9 @@ def node(
                 listen=listen,
                 data_dir=data_dir,
                 cluster_id=cluster_id,
-                members=tuple(parse_member(text) for text in member),
+                members=tuple(parse_member(text) for text in member or ()),
+                join=tuple(join or ()),
+                advertise=advertise or "",
                 partitions=partitions,
                 log_level=log_level,
             )

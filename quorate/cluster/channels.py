@@ -9,6 +9,10 @@ import grpc.aio
 MESSAGE_BYTES_MAX: Final = 32 << 20
 """Largest message between processes of the cluster. Ours."""
 
+RECEIVER_KEY: Final = "x-quorate-receiver"
+"""Metadata of a stream: the id of the node that it is meant for. One that takes another's place may
+have its address, too, and must not answer for it."""
+
 SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node import snapshots
+from node.acquaintances import Acquaintances
 from node.server import NodeServicer
 from node.snapshots import BrokenSnapshot, ReceivedSnapshot, receive_snapshot
 from node.storage.identity import Identity
@@ -123,7 +124,7 @@ def test_what_a_killed_process_had_received_is_deleted_at_the_next_start(
     half._file.close()
     identity = Identity("cluster", 3, "n3", "az-3", "incarnation")
 
-    NodeServicer(identity, tmp_path)
+    NodeServicer(Acquaintances(identity, lambda _: None), tmp_path)
 
     assert list((tmp_path / "snapshots").iterdir()) == []
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from node import join
 from node.host import TICK_SECONDS, Host
 from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
@@ -109,9 +108,8 @@ class SimulatedNode:
             if not peer.is_running or peer.paused or not world.network.is_whole(self.id, peer.id):
                 missing += record.id not in identity.peers
                 continue
-            try:
-                join._check(identity, record, peer.identify(self.id))
-            except join.JoinRefused:
+            known = peer.identify(self.id).incarnation_known
+            if known not in ("", identity.incarnation):  # it would ask for a place of its own
                 world.tell(self.name, "is refused by", peer.name)
                 world.counts["refused"] += 1
                 self.is_running = False

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from zlib import crc32
 
+import orjson
 import pytest
 
 from node.storage.errors import (
@@ -22,6 +24,7 @@ from node.storage.errors import (
 from node.storage.identity import (
     DirectoryLock,
     Identity,
+    Start,
     check_identity,
     load_identity,
     save_identity,
@@ -34,11 +37,30 @@ def identity() -> Identity:
     return Identity("c1", 2, "b1", "az-b", "f00d", joined=False, peers={1: "aaaa", 3: "cccc"})
 
 
-def test_identity_comes_back_as_saved(tmp_path: Path) -> None:
-    save_identity(tmp_path, identity())
+def full_identity() -> Identity:
+    return Identity(
+        "c1",
+        4,
+        "b1",
+        "az-b",
+        "f00d",
+        joined=True,
+        peers={1: "aaaa"},
+        addresses={1: "h:1", 3: "h:3"},
+        initial=True,
+        removed=True,
+        start=Start(7, "t0k3n"),
+        starts_seen={3: Start(2, "x")},
+    )
 
-    assert load_identity(tmp_path) == identity()
-    assert [path.name for path in tmp_path.iterdir()] == ["identity.json"]
+
+def test_identity_comes_back_as_saved(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "items").mkdir()
+    save_identity(tmp_path, full_identity())
+
+    assert load_identity(tmp_path) == full_identity()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["identity.json", "items", "log"]
 
 
 def test_unused_directory_has_no_identity(tmp_path: Path) -> None:
@@ -103,14 +125,54 @@ def test_joined_identity_without_its_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_directory_of_another_cluster_or_node_is_refused(tmp_path: Path) -> None:
-    check_identity(tmp_path, identity(), cluster_id="c1", node_id=2, name="b1")
+    check_identity(tmp_path, identity(), cluster_id="c1", name="b1", az="az-b")
 
     with pytest.raises(ForeignDirectory, match=r"of cluster 'c1', not to .* 'c2'"):
-        check_identity(tmp_path, identity(), cluster_id="c2", node_id=2, name="b1")
+        check_identity(tmp_path, identity(), cluster_id="c2", name="b1", az="az-b")
     with pytest.raises(ForeignDirectory):
-        check_identity(tmp_path, identity(), cluster_id="c1", node_id=3, name="b1")
+        check_identity(tmp_path, identity(), cluster_id="c1", name="b2", az="az-b")
     with pytest.raises(ForeignDirectory):
-        check_identity(tmp_path, identity(), cluster_id="c1", node_id=2, name="c1")
+        check_identity(tmp_path, identity(), cluster_id="c1", name="b1", az="az-c")
+
+
+def test_identity_of_version_one_is_an_initial_nodes_without_starts(tmp_path: Path) -> None:
+    document = {
+        "version": 1,
+        "cluster_id": "c1",
+        "node_id": 2,
+        "name": "b1",
+        "az": "az-b",
+        "incarnation": "f00d",
+        "joined": False,
+        "peers": {"1": "aaaa", "3": "cccc"},
+    }
+    checksum = crc32(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    (tmp_path / "identity.json").write_bytes(orjson.dumps({**document, "crc32": checksum}))
+
+    assert load_identity(tmp_path) == identity()
+
+
+def test_identity_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    document = {"version": 3, "cluster_id": "c1"}
+    checksum = crc32(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    (tmp_path / "identity.json").write_bytes(orjson.dumps({**document, "crc32": checksum}))
+
+    with pytest.raises(CorruptIdentity, match="version 3; this release reads 2"):
+        load_identity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "outdated"),
+    [
+        (Start(4, "d"), False),  # the next one
+        (Start(9, "x"), False),  # some were missed
+        (Start(3, "c"), False),  # the same process again
+        (Start(3, "x"), True),  # a copy of the directory as it was at start 2, started again
+        (Start(2, "b"), True),
+    ],
+)
+def test_start_of_an_old_copy_is_told_from_the_next_start(start: Start, outdated: bool) -> None:
+    assert start.is_outdated(Start(3, "c")) is outdated
 
 
 HOLD = """

@@ -1,0 +1,102 @@
+"""The other nodes as this one remembers them, durably, and whom of them it lets in.
+
+Before there is a catalog they are the initial nodes as they were met at the first start. From
+then on the catalog says who is a node; what it cannot know is how often each was started, which
+tells an old copy of a directory. Nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from node.storage.identity import Identity, Start
+from quorate.cluster.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """Who a process says it is."""
+
+    cluster_id: str
+    node_id: int
+    incarnation: str
+    start: Start
+
+
+@unique
+class Verdict(Enum):
+    """What this node makes of an introduction. Only WELCOME may have any effect."""
+
+    WELCOME = "is known"
+    UNKNOWN = "is not known here (yet)"
+    FOREIGN = "is of another cluster"
+    REMOVED = "was removed from the cluster"
+    OTHER_DIRECTORY = "is known with another data directory"
+    OUTDATED = "runs on an old copy of its data directory"
+
+
+def others_in(catalog: Catalog, node_id: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Return the incarnations and the addresses of a catalog's other nodes, by node id."""
+    others = [node for node in catalog.nodes if node.id != node_id]
+    return (
+        {node.id: node.incarnation for node in others},
+        {node.id: node.address for node in others},
+    )
+
+
+class Acquaintances:
+    """Keeps an identity in step with the catalog and with who introduces itself.
+
+    Invariant: with a catalog, `identity.peers` has exactly its other nodes.
+    """
+
+    def __init__(self, identity: Identity, save: Callable[[Identity], None]) -> None:
+        """`save` makes a changed identity durable."""
+        self.identity = identity
+        self._save = save
+        self._catalog = Catalog()
+
+    def follow(self, catalog: Catalog) -> None:
+        """Take over the catalog's nodes, and forget those that are gone."""
+        self._catalog = catalog
+        identity = self.identity
+        peers, addresses = others_in(catalog, identity.node_id)
+        if peers != identity.peers or addresses != identity.addresses:
+            identity.peers, identity.addresses = peers, addresses
+            identity.starts_seen = {
+                node_id: start
+                for node_id, start in identity.starts_seen.items()
+                if node_id in peers
+            }
+            self._save(identity)
+
+    @property
+    def has_been_removed(self) -> bool:
+        """Whether this node itself was removed from the cluster for good."""
+        return self.has_removed(self.identity.node_id)
+
+    def has_removed(self, node_id: int) -> bool:
+        """Return whether a node was removed for good; 0 is nobody's id."""
+        return node_id != 0 and self._catalog.has_removed(node_id)
+
+    def meet(self, introduction: Introduction) -> Verdict:
+        """Return what to make of a node; the newest start of one that is welcome is remembered."""
+        identity, node_id = self.identity, introduction.node_id
+        if introduction.cluster_id != identity.cluster_id:
+            return Verdict.FOREIGN
+        if self.has_removed(node_id):
+            return Verdict.REMOVED
+        known = identity.peers.get(node_id)
+        if known is None:
+            return Verdict.UNKNOWN
+        if known != introduction.incarnation:
+            return Verdict.OTHER_DIRECTORY
+        latest = identity.starts_seen.get(node_id, Start())
+        if introduction.start.is_outdated(latest):
+            return Verdict.OUTDATED
+        if introduction.start != latest:
+            identity.starts_seen[node_id] = introduction.start
+            self._save(identity)
+        return Verdict.WELCOME
