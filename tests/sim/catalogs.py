@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from node.catalog_replica import CatalogReplica
+from node.machine import catalog_changes
 from node.machine.catalog import CatalogResult
-from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import (
+    AddNode,
     CatalogCommand,
     CreateTable,
     DeleteTable,
+    ReplaceNode,
     encode_catalog_command,
 )
 from quorate.cluster.outcome import Outcome
@@ -58,9 +61,7 @@ class CatalogClient:
         def made(node: SimulatedNode, result: CatalogResult) -> None:
             if result.refusal:
                 raise Violation(f"table {name} was refused: {result.refusal}")
-            replica = node.host.replicas[CATALOG_GROUP]
-            assert isinstance(replica, CatalogReplica)
-            self.tables[name] = replica.machine.catalog.table_by_name[name].id
+            self.tables[name] = _applied_catalog(node).table_by_name[name].id
 
         self.submit(CreateTable(self.new_request_id(), name, b"{}"), made)
 
@@ -74,6 +75,31 @@ class CatalogClient:
                 raise Violation(f"dropping {name} was refused: {result.refusal}")
 
         self.submit(DeleteTable(self.new_request_id(), name, table_id), dropped)
+
+    def replace_node(self, old: NodeRecord, *, name: str, incarnation: str) -> None:
+        """Let a new node, which may have the old one's name, take a node's place."""
+
+        def accepted(node: SimulatedNode, result: CatalogResult) -> None:
+            if not result.refusal:
+                self._add_node(old, name, incarnation)
+            elif result.refusal not in (catalog_changes.BEING_REPLACED, catalog_changes.MISSING):
+                raise Violation(f"replacing node {old.id} was refused: {result.refusal}")
+
+        self.submit(ReplaceNode(self.new_request_id(), old.id, name), accepted)
+
+    def _add_node(self, old: NodeRecord, name: str, incarnation: str) -> None:
+        """Do what the new node's `node.join` does: ask for a place, and take part in it."""
+        address = f"{name}:1"
+
+        def added(node: SimulatedNode, result: CatalogResult) -> None:
+            if result.refusal:
+                raise Violation(f"node {name} was refused: {result.refusal}")
+            catalog = _applied_catalog(node)
+            (record,) = (each for each in catalog.nodes if each.incarnation == incarnation)
+            self.world.meet(catalog)
+            self.world.start_node(self.world.nodes[record.id])
+
+        self.submit(AddNode(self.new_request_id(), name, old.az, address, incarnation), added)
 
     def submit(self, command: CatalogCommand, done: Done) -> None:
         """Have a command carried out."""
@@ -119,6 +145,12 @@ class CatalogClient:
                     done(node, result)
 
             node.call(node.host.change_catalog, payload, answer)
+
+
+def _applied_catalog(node: SimulatedNode) -> Catalog:
+    replica = node.host.replicas[CATALOG_GROUP]
+    assert isinstance(replica, CatalogReplica)
+    return replica.machine.catalog
 
 
 def ask_for_catalog(node: SimulatedNode) -> None:

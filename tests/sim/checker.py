@@ -16,7 +16,7 @@ from node.storage.log import GroupWrite
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.check import check_core
-from raft.types import Entry, Message, MessageType, Role
+from raft.types import Configuration, Entry, EntryKind, Message, MessageType, Role
 from tests.sim.history import Operation
 from tests.sim.operations import state_of
 from tests.sim.schedule import Violation
@@ -170,12 +170,32 @@ class Checker:
         if self._events % CORES_EVERY == 0:
             for replica in touched.values():
                 check_core(replica.core)
+                self._check_configuration(node, replica)
+
+    def _check_configuration(self, node: SimulatedNode, replica: Replica) -> None:
+        """In effect is the newest configuration in the log, or that of the state below it."""
+        core = replica.core
+        log = core.log
+        wanted = replica.configuration
+        low = core.applied + 1
+        while low <= log.last_index and core.installing is None:
+            entries = log.entries(low, log.last_index + 1, 1 << 62)
+            low += len(entries)
+            for entry in entries:
+                if entry.kind == EntryKind.CONFIGURATION:
+                    wanted = Configuration.decode(entry.payload)
+        if core.configuration != wanted and core.installing is None and not replica.installing:
+            raise Violation(
+                f"{node.name}, group {replica.group}: {core.configuration} is in effect, though "
+                f"the log says {wanted}"
+            )
 
     def _elected(self, node: SimulatedNode, replica: Replica) -> None:
         core, group = replica.core, replica.group
         if self._leaders.setdefault((group, core.term), node.id) != node.id:
             raise Violation(f"two leaders of group {group} in term {core.term}")
         self._world.counts["elected"] += 1
+        self._check_votes(node, replica)
         index = self._commit_max.get(group, 0)
         term = self._commit_terms[group][index] if index else 0
         if core.term < term or index < core.log.first_index():
@@ -185,6 +205,22 @@ class Checker:
                 f"{node.name} leads group {group} in term {core.term} without the committed "
                 f"entry {index} of term {term}"
             )
+
+    def _check_votes(self, node: SimulatedNode, replica: Replica) -> None:
+        """Whoever leads has the votes of a majority of all that have a say."""
+        group, term = replica.group, replica.core.term
+        configuration = replica.core.configuration
+        for voters in (configuration.voters, configuration.voters_outgoing):
+            granted = [
+                voter
+                for voter in voters
+                if voter == node.id or self._grants.get((voter, group, term)) == node.id
+            ]
+            if voters and len(granted) * 2 <= len(voters):
+                raise Violation(
+                    f"{node.name} leads group {group} in term {term} with the votes of {granted} "
+                    f"of {voters}"
+                )
 
     def _commit_advanced(
         self, node: SimulatedNode, replica: Replica, before: tuple[int, Role, int] | None

@@ -11,7 +11,7 @@ from model.errors import ConditionFailed, InternalServerError, ModelError, Resou
 from router.dispatch import is_unknown
 from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Span
 from tests.sim.history import FAILED, Operation
-from tests.sim.operations import image_of, key_of, program_of, state_of, table_of_name
+from tests.sim.operations import TABLE, image_of, key_of, program_of, state_of, table_of_name
 from tests.sim.schedule import Violation
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Call:
         """Send the operation to some router."""
         world, operation = self.client.world, self.operation
         router = world.rng.choice(world.routers)
-        routed = self._routed(router) if router.is_up and router.ring is not None else None
+        routed = self._routed(router) if router.is_up else None
         self.routed = routed
         if routed is None:
             self._again_or_end()
@@ -58,13 +58,10 @@ class Call:
     def _routed(self, router: SimulatedRouter) -> Routed | None:
         """Return the request as this router would make it; None if it knows no such table."""
         world, operation = self.client.world, self.operation
-        table_id = MAIN_TABLE
-        if table_name := table_of_name(operation.name):
-            table = router.catalog.table_by_name.get(table_name)
-            if table is None:
-                return None
-            table_id = table.id
-        key, token = key_of(operation.name, table_id)
+        table = router.catalog.table_by_name.get(table_of_name(operation.name))
+        if table is None:
+            return None
+        key, token = key_of(operation.name, table.id)
         assert router.ring is not None
         partition = router.ring.partition_of(token).id
         deadline = world.schedule.now + world.options.request_timeout
@@ -272,7 +269,7 @@ class Client:
 
     def _begin_scan(self) -> None:
         router = self.world.rng.choice(self.world.routers)
-        if router.is_up and router.ring is not None:
+        if router.is_up and TABLE in router.catalog.table_by_name:
             scan = Scan(self, router)
             self.calls = [scan]
             scan.send()

@@ -29,6 +29,7 @@ class Faults:
         self._world = world
         self.active = True
         self._tables = 0
+        self._directories = 0
 
     def start(self) -> None:
         self._schedule_next()
@@ -99,11 +100,39 @@ class Faults:
         """A node comes back with an empty directory: it must be kept out, for it has forgotten."""
         world = self._world
         node = self._some_leader()
-        if node is not None and not world.lost:
-            self._kill(node, why="its directory is lost")
-            world.lost.append(node.id)
-            node.use_new_disk()
-            world.schedule.after(world.rng.choice((0.02, 0.3)), world.start_node, node)
+        if node is None or self._some_are_lost():
+            return
+        self._kill(node, why="its directory is lost")
+        world.lost.append(node.id)
+        node.use_new_disk(self._new_incarnation())
+        world.schedule.after(world.rng.choice((0.02, 0.3)), world.start_node, node)
+        if world.rng.random() < 0.7:
+            world.schedule.after(3 * world.rng.random(), self._replace, node)
+
+    def replace_node(self) -> None:
+        """A new node takes the place of one that is well."""
+        node = self._some_leader()
+        if node is not None and not self._some_are_lost():
+            self._replace(node)
+
+    def _replace(self, node: SimulatedNode) -> None:
+        world = self._world
+        record = world.newest_catalog.node_by_id.get(node.id)
+        if record is None or any(each.replacement for each in world.newest_catalog.nodes):
+            return
+        incarnation = self._new_incarnation()
+        name = record.name if world.rng.random() < 0.3 else incarnation
+        world.tell(node.name, "is to be replaced by", name)
+        world.catalog_client.replace_node(record, name=name, incarnation=incarnation)
+
+    def _some_are_lost(self) -> bool:
+        """Whether a node of the cluster has lost its disk: a second one may be one too many."""
+        world = self._world
+        return any(node_id in world.newest_catalog.node_by_id for node_id in world.lost)
+
+    def _new_incarnation(self) -> str:
+        self._directories += 1
+        return f"new{self._directories}"
 
     def power_cut(self) -> None:
         """All nodes at once."""
@@ -182,7 +211,10 @@ class Faults:
             return
         self._world.counts["alone"] += 1
         for group, term in terms.items():
-            core = node.host.replicas[group].core
+            replica = node.host.replicas.get(group)
+            if replica is None:
+                continue
+            core = replica.core
             if len(core.configuration.voters) == 1:
                 continue
             if core.role is Role.LEADER:

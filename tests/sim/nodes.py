@@ -34,8 +34,8 @@ Job = tuple[Callable[[], None], Callable[[bool], None]]
 class SimulatedNode:
     """One node. Its disks outlive its host. `life` counts its starts.
 
-    `is_running`: there is a process, which says who it is; `is_up`: it takes part, too. `is_lost`:
-    its disk was lost, and nothing can make it take part again.
+    `is_running`: there is a process, which says who it is; `is_up`: it takes part, too. `is_over`:
+    its disk was lost, or another node has its place, and nothing can make it take part again.
     """
 
     def __init__(self, world: World, record: NodeRecord) -> None:
@@ -46,7 +46,7 @@ class SimulatedNode:
         self.life = 0
         self.is_running = False
         self.is_up = False
-        self.is_lost = False
+        self.is_over = False
         self.paused = False
         self.disk_hung = False
         self.disk_full = False
@@ -56,9 +56,9 @@ class SimulatedNode:
         self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
         self.offset = world.rng.random() * 1000
         self._disks: list[tuple[LogDisk, ItemsDisk]] = []  # all it ever had
-        self.use_new_disk()
+        self.use_new_disk(record.incarnation)
 
-    def use_new_disk(self) -> None:
+    def use_new_disk(self, incarnation: str) -> None:
         """Begin with a directory that nobody has seen before."""
         self.log_disk = LogDisk(self._log_written_on_disk)
         self.items_disk = ItemsDisk()
@@ -68,7 +68,7 @@ class SimulatedNode:
             node_id=self.id,
             name=self.record.name,
             az=self.record.az,
-            incarnation=f"{self.record.name}/{len(self._disks)}",
+            incarnation=incarnation,
         )
 
     def _log_written_on_disk(self, write: GroupWrite) -> None:
@@ -78,7 +78,7 @@ class SimulatedNode:
 
     def start(self) -> None:
         """Start the process, if there is none: it takes part as soon as it may."""
-        if not self.is_running and not self.is_lost:
+        if not self.is_running and not self.is_over:
             self.is_running = True
             self.paused = False
             self.life += 1
@@ -92,8 +92,11 @@ class SimulatedNode:
 
     def admits(self, other: SimulatedNode) -> bool:
         """Whether it takes streams of another node with its present directory."""
+        record = self.host.catalog.node_by_id.get(other.id)
+        if record is not None:
+            return record.incarnation == other.identity.incarnation
         known = self.identity.peers.get(other.id)
-        return known == other.identity.incarnation
+        return not self.host.catalog.epoch and known == other.identity.incarnation
 
     def _join(self, life: int) -> None:
         """Do what `node.join.join` does: ask the initial nodes, until enough have agreed."""
@@ -113,7 +116,7 @@ class SimulatedNode:
                 world.tell(self.name, "is refused by", peer.name)
                 world.counts["refused"] += 1
                 self.is_running = False
-                self.is_lost = True
+                self.is_over = True
                 return
             identity.peers.setdefault(peer.id, peer.identity.incarnation)
         if identity.joined or not missing:
@@ -125,12 +128,13 @@ class SimulatedNode:
     def identify(self, asking: int) -> node_pb2.IdentifyResponse:
         """Answer as `NodeServicer.Identify` does."""
         identity = self.identity
+        known = self.host.catalog.node_by_id.get(asking) if self.is_up else None
         return node_pb2.IdentifyResponse(
             cluster_id=identity.cluster_id,
             node_id=identity.node_id,
             incarnation=identity.incarnation,
             joined=identity.joined,
-            incarnation_known=identity.peers.get(asking, ""),
+            incarnation_known=known.incarnation if known else identity.peers.get(asking, ""),
         )
 
     def _take_part(self) -> None:
@@ -152,16 +156,24 @@ class SimulatedNode:
             rng=world.rng,
             shell=self,
         )
-        self.host.recover(world.catalog_voters)
+        self.host.recover(world.catalog_voters if self.record in world.first_catalog.nodes else ())
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
         self._later(world.rng.random() * TICK_SECONDS, self._tick)
-        if CATALOG_GROUP not in self.host.replicas:
-            self._later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
+        self._later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
 
     def _follow_catalog(self) -> None:
+        """Watch the catalog; those that replicate it do so, too, for they may be replaced."""
         ask_for_catalog(self)
         self._later(FOLLOW_SECONDS, self._follow_catalog)
+
+    def _leave(self) -> None:
+        """Stop for good: another node has this one's place."""
+        self.world.tell(self.name, "leaves")
+        self.is_over = True
+        self.crash(kept=1.0)
+        self.world.network.node_died(self.id, noticed=True)
+        self.world.break_router_streams(self)
 
     def crash(self, kept: float) -> None:
         """Lose all that is not durable; what is in flight is kept with probability `kept`."""
@@ -265,7 +277,10 @@ class SimulatedNode:
         self.world.network.send(self.id, node_id, outbox)
 
     def catalog_changed(self, catalog: Catalog) -> None:
+        self.world.meet(catalog)
         self.world.checker.watch_replicas(self)
+        if catalog.has_removed(self.id):
+            self._later(0.05 * self.world.rng.random(), self._leave)
 
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(command)

@@ -17,12 +17,15 @@ from tests.sim.history import Operation, State
 PLAIN = KeySchema(partition_name="id", partition_type="S")
 SORTED = KeySchema(partition_name="id", partition_type="S", sort_name="at", sort_type="S")
 
+TABLE = "main"
+"""The table that is always there; others come and go."""
+
 Item = dict[str, object]
 
 
 def table_of_name(name: str) -> str:
-    """Return the other table that an item lives in, "" for the main one."""
-    return name.rpartition("/")[0]
+    """Return the table that an item lives in."""
+    return name.rpartition("/")[0] or TABLE
 
 
 @lru_cache(maxsize=4096)

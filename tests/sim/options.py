@@ -21,6 +21,7 @@ FAULTS = (
     "fill_disk",
     "fail_disk",
     "empty_disk",
+    "replace_node",
     "checkpoint",
     "transfer",
     "restart_router",

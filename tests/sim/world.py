@@ -11,9 +11,9 @@ from random import Random
 
 from node import checkpoints, host
 from node.storage.layout import table_of
-from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.placement import catalog_voters
-from raft.types import Message, RaftConfig, Role
+from raft.types import Configuration, Message, RaftConfig, Role
 from tests.sim.catalogs import CatalogClient
 from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
@@ -21,7 +21,7 @@ from tests.sim.faults import Faults
 from tests.sim.history import Operation, Undecided, beginning_of, is_linearizable, shortest_wrong
 from tests.sim.network import Network
 from tests.sim.nodes import SimulatedNode
-from tests.sim.operations import table_of_name
+from tests.sim.operations import TABLE, table_of_name
 from tests.sim.options import Options, draw_options
 from tests.sim.routers import SimulatedRouter
 from tests.sim.schedule import Schedule, Violation
@@ -31,7 +31,6 @@ from tests.sim.witness import is_explained
 STEPS = 5_000
 """Events of a seed before everything is healed."""
 
-TABLE = "table-1"
 READY_SECONDS = 30.0
 SECONDS_MAX = 25.0
 """Longest first phase: request ids are forgotten after a minute."""
@@ -64,6 +63,7 @@ class World:
         self.checker = SilentChecker(self) if clients_only else Checker(self)
         self.faults = Faults(self)
         self.first_catalog = first_catalog(self.options)
+        self.newest_catalog = Catalog()
         self.catalog_voters = catalog_voters(self.first_catalog.nodes)
         self.nodes = {record.id: SimulatedNode(self, record) for record in self.first_catalog.nodes}
         self.lost: list[int] = []  # nodes whose directory is gone
@@ -91,6 +91,17 @@ class World:
                 self.network.break_stream(stream)
         node.start()
 
+    def meet(self, catalog: Catalog) -> None:
+        """Know the nodes that a catalog has: those that joined later begin with it."""
+        if catalog.epoch > self.newest_catalog.epoch:
+            self.newest_catalog = catalog
+        for record in catalog.nodes:
+            if record.id not in self.nodes:
+                node = self.nodes[record.id] = SimulatedNode(self, record)
+                node.identity.joined = True
+                self.counts["joined"] += 1
+                self.network.add_node(record.id)
+
     def break_router_streams(self, node: SimulatedNode) -> None:
         for router in self.routers:
             upstream = router.upstreams.get(node.id) if router.is_up else None
@@ -102,12 +113,10 @@ class World:
 
     def members_of(self, group: int) -> list[SimulatedNode]:
         """Return the nodes that hold a group, but for those whose directory is gone."""
-        newest = max(
-            (node.host.catalog for node in self.nodes.values() if node.is_up),
-            key=lambda catalog: catalog.epoch,
-        )
         return [
-            self.nodes[node_id] for node_id in newest.replicas_of[group] if node_id not in self.lost
+            self.nodes[node_id]
+            for node_id in self.newest_catalog.replicas_of[group]
+            if node_id not in self.lost
         ]
 
     # The run
@@ -154,11 +163,11 @@ class World:
         self.faults.heal()
         self.clients_begin = False
         self.clients_give_up = False
-        self._run_until(self._has_converged, CONVERGED_SECONDS, "the cluster does not converge")
+        self._converge()
         known = self.counts["known"]
         self._read_everything()
         assert self.counts["known"] >= known + len(self.names)
-        self._run_until(self._has_converged, CONVERGED_SECONDS, "the cluster does not converge")
+        self._converge()
         for node_id in self.lost:
             if self.nodes[node_id].is_up:
                 raise Violation(f"node {node_id} takes part with an empty directory")
@@ -176,20 +185,46 @@ class World:
             "clients get no answers",
         )
 
-    def _has_converged(self) -> bool:
+    def _converge(self) -> None:
+        until = self.schedule.now + CONVERGED_SECONDS
+        while missing := self._what_is_missing():
+            self.schedule.run(steps=10)
+            if self.schedule.now > until:
+                raise Violation(f"the cluster does not converge: {missing}")
+
+    def _what_is_missing(self) -> str:
+        """Return why the cluster is not at rest yet, "" if it is."""
         if any(client.calls for client in self.clients) or self.catalog_client.pending:
-            return False
+            return "requests are under way"
         if any(router.dispatch.pending_count for router in self.routers):
-            return False
+            return "routers hold requests"
+        catalog = self.newest_catalog
+        if any(node.replacement for node in catalog.nodes):
+            return "a node is being replaced"
         for group in range(self.options.partitions + 1):
-            cores = [node.host.replicas[group].core for node in self.members_of(group)]
-            if sum(core.role is Role.LEADER for core in cores) != 1:
-                return False
-            ends = {(core.applied, core.last_index, core.term) for core in cores}
-            if len(ends) != 1 or cores[0].applied != cores[0].last_index:
-                return False
-        epochs = {node.host.catalog.epoch for node in self.nodes.values() if node.is_up}
-        return len(epochs) == 1 and not self._holds_dropped_items()
+            missing = self._what_is_missing_in(group, catalog)
+            if missing:
+                return f"group {group}: {missing}"
+        for node in self.nodes.values():
+            if node.is_up and node.host.catalog.epoch != catalog.epoch:
+                return f"{node.name} has an older catalog"
+        return "items of dropped tables are left" if self._holds_dropped_items() else ""
+
+    def _what_is_missing_in(self, group: int, catalog: Catalog) -> str:
+        members = self.members_of(group)
+        for node in members:
+            if not node.is_up or group not in node.host.replicas:
+                return f"{node.name} has no replica"
+        cores = [node.host.replicas[group].core for node in members]
+        if sum(core.role is Role.LEADER for core in cores) != 1:
+            return "there is not one leader"
+        wanted = Configuration(tuple(sorted(catalog.replicas_of[group])))
+        if any(core.configuration != wanted for core in cores):
+            return f"{[core.configuration for core in cores]} instead of {wanted}"
+        ends = {(core.applied, core.last_index, core.term) for core in cores}
+        if len(ends) != 1 or cores[0].applied != cores[0].last_index:
+            return f"(applied, last, term) are {ends}"
+        return ""
 
     def _holds_dropped_items(self) -> bool:
         dropped = self.catalog_client.dropped_ids
@@ -279,6 +314,7 @@ def run_seed(
         if (again.schedule.steps, str(same)) != (world.schedule.steps, str(found)):
             finding += f"\nIT DOES NOT REPLAY: the second time it was {same!r}"
         raise SimulationFailed(again, steps, finding) from found
+    world.counts["removed"] = sum(map(world.newest_catalog.has_removed, world.nodes))
     world.counts["operations"] = sum(map(len, world.history.values()))
     world.counts["events"] = world.schedule.steps
     world.counts["seconds"] = round(world.schedule.now)
