@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from quorate.client import (
         Client,
         ConditionalCheckFailed,
+        Credentials,
         DeadlineExceeded,
         OutcomeUnknown,
         Page,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "ConditionalCheckFailed",
+    "Credentials",
     "DeadlineExceeded",
     "OutcomeUnknown",
     "Page",

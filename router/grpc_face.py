@@ -16,12 +16,15 @@ from grpc_reflection.v1alpha import reflection
 
 from model.errors import ModelError
 from quorate.v1 import api_pb2
+from router.authentication import Authentication, StreamPass
 from router.call import Call, CallObserver
 from router.grpc_errors import status_code, trailing_metadata
 from router.message_json import to_document, to_message
 from router.pipeline import Pipeline
-from router.request_id import request_id_of
+from router.request_id import new_request_id, request_id_of
 from router.service import Service
+from router.user_service import SERVICE as USER_SERVICE
+from router.user_service import UserService
 
 log = logging.getLogger(__name__)
 
@@ -95,22 +98,34 @@ class GrpcFace:
         observer: CallObserver,
         clock: Callable[[], float],
         *,
+        authentication: Authentication,
+        users: UserService,
         request_timeout_ms: int,
     ) -> None:
         self._service = service
         self._observer = observer
         self._clock = clock
+        self._authentication = authentication
         self._timeout_seconds = request_timeout_ms / 1000
         self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),)
+            (
+                grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),
+                users.handlers(),
+            )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (
+                SERVICE.full_name,
+                USER_SERVICE.full_name,
+                health.SERVICE_NAME,
+                reflection.SERVICE_NAME,
+            ),
+            self._server,
         )
 
     async def start(self, host: str, port: int) -> None:
@@ -159,9 +174,12 @@ class GrpcFace:
         return handlers
 
     def _unary(self, operation: str, response_type: Callable[[], Any]) -> Unary:
+        method = f"/{SERVICE.full_name}/{operation}"
+
         async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
             call = self._call(context)
-            self._service.execute(operation, to_document(request), call)
+            if not self._authentication.is_required or self._admit(method, context, call):
+                self._service.execute(operation, to_document(request), call)
             response = response_type()
             try:
                 to_message(orjson.loads(await call.answer), response)
@@ -170,6 +188,16 @@ class GrpcFace:
             return response
 
         return serve
+
+    def _admit(self, method: str, context: Context, call: Call) -> bool:
+        """Return whether the call may be served; if not, it is answered."""
+        try:
+            self._authentication.check_grpc(method, context.invocation_metadata() or ())
+        except ModelError as error:
+            self._authentication.log_refusal(method, context.peer(), call.request_id, error)
+            call.fail(error)
+            return False
+        return True
 
     def _call(self, context: Context) -> UnaryCall:
         given = ""
@@ -190,10 +218,19 @@ class GrpcFace:
             return self._clock() + self._timeout_seconds
         return self._clock() + min(seconds - ANSWER_MARGIN_SECONDS, REQUEST_SECONDS_MAX)
 
+    def _pass(self, context: Context) -> StreamPass:
+        method = f"/{SERVICE.full_name}/Pipeline"
+        opened = StreamPass(self._authentication, method, context.invocation_metadata() or ())
+        error = opened.refusal()
+        if error is not None:
+            self._authentication.log_refusal(method, context.peer(), new_request_id(), error)
+        return opened
+
     async def _pipeline(
         self, requests: AsyncIterator[api_pb2.PipelineRequest], context: Context
     ) -> None:
-        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline)
+        refusal = self._pass(context).refusal
+        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline, refusal)
         self._pipelines.add(pipeline)
         try:
             await pipeline.run(requests, context)

@@ -2,29 +2,23 @@
 
 Knows nothing of DynamoDB: a handler gets an `Exchange` and replies to it, at once or later.
 One exchange at a time per connection; what a client pipelines waits, and not without bound.
-Time-outs come from one sweep over all connections, not from a timer for each.
+What all connections share, and the sweep that ends those whose time is up: `router.http_server`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from router.http_server import HttpServer
 
 NEVER: Final = float("inf")
-SWEEP_SECONDS: Final = 0.5
-"""How coarse the time-outs of connections are. Ours."""
-
 REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
@@ -44,12 +38,14 @@ class HttpLimits:
     body_bytes_all_max: int = 512 << 20  # of all connections together
     pipelined_max: int = 64
     connections_max: int = 8_192
+    connections_per_address_max: int = 4_096
     header_seconds_max: float = 5.0
     body_seconds_max: float = 10.0
     body_bytes_per_second_min: int = 1 << 20  # beyond the seconds above
     idle_seconds_max: float = 60.0
     write_seconds_max: float = 10.0
     write_buffer_bytes: int = 256 << 10
+    unsent_bytes_all_max: int = 512 << 20  # of answers larger than that, of all connections
 
 
 class _Refused(Exception):
@@ -81,6 +77,11 @@ class Exchange:
         self.keep_alive = keep_alive
         self.body: bytes | bytearray = b""
 
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self.connection.peer_address
+
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
         """Answer; `headers` are complete lines, without Content-Length and Connection."""
         self.connection.reply(self, status, headers, body)
@@ -94,12 +95,14 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body_bytes",
+        "_chunked_bytes",
         "_current",
         "_draining",
         "_earlier_header_bytes",
         "_exchange",
         "_headers",
         "_in_headers",
+        "_is_chunked",
         "_parser",
         "_path",
         "_queue",
@@ -108,8 +111,10 @@ class HttpConnection(asyncio.Protocol):
         "_server",
         "_transport",
         "_unparsed_body_bytes",
+        "_unsent_bytes",
         "_write_paused",
         "deadline",
+        "peer_address",
     )
 
     def __init__(self, server: HttpServer) -> None:
@@ -126,21 +131,30 @@ class HttpConnection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._body_bytes = 0  # of everything received and not yet answered
         self._unparsed_body_bytes = 0  # still to come of a body that the parser does not see
+        self._is_chunked = False  # the body being received
+        self._chunked_bytes = 0  # of it, with its framing, but for what came with the header
+        self._unsent_bytes = 0  # of an answer that is larger than the write buffer
         self._reading_paused = False
         self._write_paused = False
         self._draining = False  # refused or closing: what still comes is dropped
         self.deadline = NEVER  # when the sweep closes this connection
+        self.peer_address = ""
 
     # Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection, or turn it away if there are too many."""
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer_address = str(peer[0]) if peer else ""
         limits = self._server.limits
         self._transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
         self.deadline = self._server.now + limits.header_seconds_max
         if not self._server.admit(self):
-            self._refuse(503)
+            # Not drained as other refusals are: what is over the limit must not stay.
+            self._draining = True
+            self._write_refusal(503)
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         """Forget the connection; an answer that is still to come goes nowhere."""
@@ -148,6 +162,7 @@ class HttpConnection(asyncio.Protocol):
         self._queue.clear()
         self._exchange = None
         self._release_body(self._body_bytes)
+        self._release_unsent()
         self._server.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -159,8 +174,12 @@ class HttpConnection(asyncio.Protocol):
                 self._earlier_header_bytes += self._read_bytes
                 if self._earlier_header_bytes > self._server.limits.header_bytes_max:
                     raise _Refused(431)
+            elif self._is_chunked:
+                self._chunked_bytes += len(data)
             self._read_bytes = len(data)
             self._feed(data)
+            if self._is_chunked:
+                self._check_chunks()
         except _Refused as refusal:
             self._refuse(refusal.status)
         except httptools.HttpParserCallbackError as error:
@@ -185,6 +204,13 @@ class HttpConnection(asyncio.Protocol):
             else:
                 return
 
+    def _check_chunks(self) -> None:
+        """Refuse a body that is framing for the most part: endless extensions or trailers."""
+        if self._exchange is not None:
+            framing_bytes = self._chunked_bytes - len(self._exchange.body)
+            if framing_bytes > len(self._exchange.body) + self._server.limits.header_bytes_max:
+                raise _Refused(400)
+
     def _take_unparsed(self, data: bytes) -> bytes:
         """Take the body of a request that offers an upgrade; return what follows it."""
         body, rest = data[: self._unparsed_body_bytes], data[self._unparsed_body_bytes :]
@@ -203,15 +229,20 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop taking requests from a client that does not read its answers."""
+        assert self._transport is not None
         self._write_paused = True
         self.deadline = self._server.now + self._server.limits.write_seconds_max
         self._pause_reading()
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        if not self._server.reserve_unsent(self._unsent_bytes):
+            self._transport.abort()
 
     def resume_writing(self) -> None:
         """Go on when the client has read enough."""
         self._write_paused = False
+        self._release_unsent()
         if not self._draining:
-            self.deadline = self._server.now + self._server.limits.idle_seconds_max
+            self.deadline = self._input_deadline()
             self._pump()
 
     # Parser
@@ -221,7 +252,6 @@ class HttpConnection(asyncio.Protocol):
         self._in_headers = True
         self._earlier_header_bytes = 0
         self._path = b""
-        self._headers = {}
         if self._current is None:
             self.deadline = self._server.now + self._server.limits.header_seconds_max
 
@@ -242,7 +272,7 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """All header fields are here: refuse what must not be read on."""
         limits = self._server.limits
-        headers = self._headers
+        headers, self._headers = self._headers, {}  # what comes after these are trailers
         if len(headers) > limits.headers_max:
             raise _Refused(431)
         # Few headers can come near the limit; only those are counted.
@@ -265,6 +295,8 @@ class HttpConnection(asyncio.Protocol):
         if method == b"CONNECT":
             raise _Refused(405)
         self._in_headers = False
+        self._is_chunked = coding is not None
+        self._chunked_bytes = 0
         self._exchange = Exchange(
             self,
             method,
@@ -274,12 +306,7 @@ class HttpConnection(asyncio.Protocol):
             keep_alive=parser.should_keep_alive() and parser.get_http_version() != "1.0",
         )
         if self._current is None:
-            expected = 0 if length is None else int(length)
-            self.deadline = (
-                self._server.now
-                + limits.body_seconds_max
-                + expected / limits.body_bytes_per_second_min
-            )
+            self.deadline = self._input_deadline()
             if headers.get(b"expect", b"").lower() == b"100-continue":
                 assert self._transport is not None
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -307,6 +334,8 @@ class HttpConnection(asyncio.Protocol):
             return  # the parser's view of a request that offers an upgrade
         exchange = self._exchange
         assert exchange is not None
+        if self._headers:
+            raise _Refused(400)  # nobody needs trailers, and the header has been judged
         self._exchange = None
         if self._current is None and not self._queue and not self._write_paused:
             self._start(exchange)
@@ -338,7 +367,7 @@ class HttpConnection(asyncio.Protocol):
             headers,
             b"" if keep_alive else b"Connection: close\r\n",
         )
-        self.deadline = self._server.now + self._server.limits.idle_seconds_max
+        self.deadline = self._input_deadline()
         transport.write(head if exchange.method == b"HEAD" else head + body)
         if not keep_alive:
             self._draining = True
@@ -374,18 +403,36 @@ class HttpConnection(asyncio.Protocol):
             # An answer is still due on this connection; nothing sensible can follow it.
             self._current.keep_alive = False
             return
-        body = REASONS[status]
-        transport.write(
-            b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
-            % (STATUS_LINES[status], len(body), body)
-        )
-        self._server.count_refusal(status)
+        self._write_refusal(status)
         self.deadline = self._server.now + DRAIN_SECONDS
         if transport.can_write_eof():
             transport.write_eof()
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
+
+    def _write_refusal(self, status: int) -> None:
+        assert self._transport is not None
+        body = REASONS[status]
+        self._transport.write(
+            b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+            % (STATUS_LINES[status], len(body), body)
+        )
+        self._server.count_refusal(status)
+
+    def _input_deadline(self) -> float:
+        """Return until when the client must have sent what it is sending, or begin again."""
+        limits, now = self._server.limits, self._server.now
+        if self._in_headers:
+            return now + limits.header_seconds_max
+        if self._exchange is None:
+            return now + limits.idle_seconds_max
+        expected_bytes = int(self._exchange.headers.get(b"content-length", b"0"))
+        return now + limits.body_seconds_max + expected_bytes / limits.body_bytes_per_second_min
+
+    def _release_unsent(self) -> None:
+        self._server.release_unsent(self._unsent_bytes)
+        self._unsent_bytes = 0
 
     def _release_body(self, size_bytes: int) -> None:
         if size_bytes:
@@ -415,99 +462,3 @@ class HttpConnection(asyncio.Protocol):
         receiving = self._in_headers or self._exchange is not None
         if self._transport is not None and self._current is None and not receiving:
             self._transport.close()
-
-
-class HttpServer:
-    """The listener and all its connections."""
-
-    def __init__(self, handler: Callable[[Exchange], None], limits: HttpLimits) -> None:
-        self.handler = handler
-        self.limits = limits
-        self.now = 0.0  # monotonic seconds, as of the last sweep
-        self.date = b""  # for the Date header, as of the last sweep
-        self.stopping = False
-        self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
-        self._connections: set[HttpConnection] = set()
-        self._body_bytes = 0
-        self._server: asyncio.Server | None = None
-
-    @property
-    def connection_count(self) -> int:
-        """How many connections are open."""
-        return len(self._connections)
-
-    @property
-    def busy_count(self) -> int:
-        """How many connections have a request to be answered, or an answer to be sent."""
-        return sum(connection.is_busy for connection in self._connections)
-
-    @property
-    def port(self) -> int:
-        """The port listened on."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError if the address cannot be had."""
-        loop = asyncio.get_running_loop()
-        self._read_clocks()
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), host, port, backlog=1024
-        )
-
-    async def sweep_forever(self) -> None:
-        """Close connections whose time is up, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self._read_clocks()
-            self.sweep()
-
-    def _read_clocks(self) -> None:
-        self.now = time.monotonic()
-        self.date = formatdate(usegmt=True).encode()
-
-    def sweep(self) -> None:
-        """Close connections whose time is up."""
-        now = self.now
-        for connection in [each for each in self._connections if each.deadline <= now]:
-            connection.time_out()
-
-    def stop_accepting(self) -> None:
-        """Close the listener and idle connections; the others end with their next answer."""
-        self.stopping = True
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections):
-            connection.close_if_idle()
-
-    def abort_all(self) -> None:
-        """Drop every connection."""
-        for connection in list(self._connections):
-            connection.deadline = 0.0
-            connection.time_out()
-
-    # For connections
-
-    def admit(self, connection: HttpConnection) -> bool:
-        """Take a connection into the books; return whether it may stay."""
-        self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections_max and not self.stopping
-
-    def forget(self, connection: HttpConnection) -> None:
-        """Strike a connection off the books."""
-        self._connections.discard(connection)
-
-    def reserve_body(self, size_bytes: int) -> bool:
-        """Count bytes of a body as held; return whether there is room for them."""
-        self._body_bytes += size_bytes
-        return self._body_bytes <= self.limits.body_bytes_all_max
-
-    def release_body(self, size_bytes: int) -> None:
-        """Count bytes of a body as gone."""
-        self._body_bytes -= size_bytes
-        assert self._body_bytes >= 0
-
-    def count_refusal(self, status: int) -> None:
-        """Count an answer that was given before the handler saw the request."""
-        self.refusals[status] = self.refusals.get(status, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 REQUEST_TIMEOUT_MS_DEFAULT: Final = 4_000
@@ -17,8 +18,11 @@ class RouterOptions:
     """One router process. Addresses are `host:port`; port 0 takes any free one.
 
     `az` is preferred for eventually consistent reads; `nodes` are the addresses to learn the
-    catalog from. `insecure` allows listening elsewhere than on loopback although credentials are
-    not verified. `cors_origins` are the web origins whose pages may call this router.
+    catalog from. `cors_origins` are the web origins whose pages may call this router.
+
+    `key_file` is the cluster's; with it signatures are verified once there are users, and with
+    `require_auth` always. `region` is the one that they must be for, None takes any. Listening
+    elsewhere than on loopback needs `require_auth`, or `insecure` to say that this is wanted.
     """
 
     name: str
@@ -30,6 +34,10 @@ class RouterOptions:
     nodes: tuple[str, ...]
     request_timeout_ms: int = REQUEST_TIMEOUT_MS_DEFAULT
     connections_max: int = CONNECTIONS_MAX_DEFAULT
+    connections_per_address_max: int = 0  # 0 is half of those in all
+    key_file: Path | None = None
+    require_auth: bool = False
+    region: str | None = None
     insecure: bool = False
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"

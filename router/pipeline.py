@@ -75,12 +75,17 @@ class Pipeline:
         observer: CallObserver,
         clock: Callable[[], float],
         deadline_of: Callable[[float | None], float],
+        refusal: Callable[[], ModelError | None],
     ) -> None:
-        """`deadline_of` turns the seconds that a client gives, if any, into a deadline."""
+        """`deadline_of` turns the seconds that a client gives, if any, into a deadline.
+
+        `refusal` returns why this client's calls are not served now, None if they are.
+        """
         self._service = service
         self.observer = observer
         self._clock = clock
         self._deadline_of = deadline_of
+        self._refusal = refusal
         self._ids: list[int] = []
         self._statuses: list[int] = []
         self._bodies: list[bytes] = []
@@ -134,6 +139,7 @@ class Pipeline:
                 "the columns of a PipelineRequest differ in length",
             )
         started = self._clock()
+        refusal = self._refusal()
         for position, (call_id, operation, body, request_id, deadline_ms) in enumerate(
             zip(message.id, *columns, strict=True), start=1
         ):
@@ -145,7 +151,10 @@ class Pipeline:
                 self._deadline_of(deadline_ms / 1000 if deadline_ms else None),
             )
             self._open_calls += 1
-            self._service.execute_json(operation, body, call)
+            if refusal is None:
+                self._service.execute_json(operation, body, call)
+            else:
+                call.fail(refusal)
             if position % TURN_CALLS_MAX == 0:
                 await asyncio.sleep(0)
         while self._open_calls > CALLS_MAX:

@@ -17,8 +17,10 @@ import uvloop
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
+from quorate.security.sealing import KeyFileRefused, load_key_file
 from router.addresses import BadAddress, is_loopback, split_address
 from router.admin import AdminFace
+from router.authentication import Authentication
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
 from router.cluster_status import describe_cluster
@@ -26,7 +28,8 @@ from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
 from router.grpc_face import GrpcFace
 from router.http_face import HttpFace
-from router.http_protocol import HttpLimits, HttpServer
+from router.http_protocol import HttpLimits
+from router.http_server import HttpServer
 from router.metrics import RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
@@ -34,6 +37,7 @@ from router.service import Service
 from router.streams import Streams
 from router.table_sizes import TableSizes
 from router.upstream import Upstream
+from router.user_service import UserService
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ class RouterProcess:
             "gRPC": self._address(options.grpc, is_public=True),
             "admin": self._address(options.admin, is_public=False),
         }
+        self.authentication = self._authentication()
         if not options.nodes:
             raise Refused("at least one node's address is needed to learn the catalog from")
         # Not the loop's time: uvloop's has milliseconds. Both count from the same start.
@@ -111,7 +116,6 @@ class RouterProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop_wanted.set)
-        connections_max = _connections_max(self.options.connections_max)
         async with self.control, asyncio.TaskGroup() as tasks:
             service = Service(
                 OPERATIONS,
@@ -124,11 +128,13 @@ class RouterProcess:
             )
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
+            self.view.on_change(self.authentication.catalog_changed)
             timeout_ms = self.options.request_timeout_ms
             face = HttpFace(
                 service,
                 self.metrics,
                 self.clock,
+                authentication=self.authentication,
                 request_timeout_ms=timeout_ms,
                 cors_origins=self.options.cors_origins,
             )
@@ -138,9 +144,22 @@ class RouterProcess:
                 status=self._status,
                 tasks=tasks,
             )
-            http = HttpServer(face.handle, HttpLimits(connections_max=connections_max))
+            http = HttpServer(face.handle, self._http_limits())
             admin = HttpServer(admin_face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
-            grpc_face = GrpcFace(service, self.metrics, self.clock, request_timeout_ms=timeout_ms)
+            grpc_face = GrpcFace(
+                service,
+                self.metrics,
+                self.clock,
+                authentication=self.authentication,
+                users=UserService(
+                    view=self.view,
+                    control=self.control,
+                    authentication=self.authentication,
+                    clock=self.clock,
+                    timeout_seconds=timeout_ms / 1000,
+                ),
+                request_timeout_ms=timeout_ms,
+            )
             self._show_readings(http)
             await self._listen(http, grpc_face, admin)
             running = [
@@ -168,9 +187,39 @@ class RouterProcess:
             host, port = split_address(text)
         except BadAddress as error:
             raise Refused(str(error)) from error
-        if is_public and not self.options.insecure and not is_loopback(host):
-            raise Refused(f"credentials are not verified: listening on {host} needs --insecure")
+        may_be_open = self.options.insecure or self.options.require_auth
+        if is_public and not may_be_open and not is_loopback(host):
+            raise Refused(
+                f"listening on {host} needs --require-auth, or --insecure to serve anybody"
+            )
         return host, port
+
+    def _authentication(self) -> Authentication:
+        path = self.options.key_file
+        if path is None and self.options.require_auth:
+            raise Refused(
+                "--require-auth needs --key-file: without it no signature can be verified"
+            )
+        try:
+            key_file = None if path is None else load_key_file(path)
+        except KeyFileRefused as refusal:
+            raise Refused(str(refusal)) from None
+        return Authentication(
+            key_file=key_file,
+            always_required=self.options.require_auth,
+            region=self.options.region,
+            wall_clock=time.time,
+        )
+
+    def _http_limits(self) -> HttpLimits:
+        connections_max = _connections_max(self.options.connections_max)
+        return HttpLimits(
+            connections_max=connections_max,
+            # Unless told, one address does not get them all.
+            connections_per_address_max=(
+                self.options.connections_per_address_max or max(1, connections_max // 2)
+            ),
+        )
 
     async def _listen(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
         listeners: dict[str, Coroutine[object, object, object]] = {

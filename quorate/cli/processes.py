@@ -125,12 +125,31 @@ def router(
     request_timeout_ms: Annotated[
         int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
     ] = 4000,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="The cluster's key file. With it, signatures are verified once there are users.",
+        ),
+    ] = None,
+    require_auth: Annotated[
+        bool,
+        typer.Option("--require-auth", help="Refuse unsigned requests, users or not."),
+    ] = False,
+    region: Annotated[
+        str | None, typer.Option(help="The region that requests must be signed for. [default: any]")
+    ] = None,
     insecure: Annotated[
         bool,
         typer.Option(
-            "--insecure", help="Listen elsewhere than on loopback; credentials are not verified."
+            "--insecure",
+            help="Listen elsewhere than on loopback without --require-auth: anybody may call.",
         ),
     ] = False,
+    connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
+    connections_per_address: Annotated[
+        int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
+    ] = 0,
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
     ] = None,
@@ -153,6 +172,11 @@ def router(
                 cluster_id=cluster_id,
                 nodes=tuple(node),
                 request_timeout_ms=request_timeout_ms,
+                connections_max=connections_max,
+                connections_per_address_max=connections_per_address,
+                key_file=key_file,
+                require_auth=require_auth,
+                region=region,
                 insecure=insecure,
                 cors_origins=tuple(cors_origin or ()),
                 log_level=log_level,

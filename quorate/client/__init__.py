@@ -13,6 +13,7 @@ choose_poller()
 
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Page, Put, Written
 from quorate.client.client import Client
+from quorate.client.credentials import Credentials
 from quorate.client.errors import (
     ConditionalCheckFailed,
     DeadlineExceeded,
@@ -31,6 +32,7 @@ __all__ = [
     "BatchWritten",
     "Client",
     "ConditionalCheckFailed",
+    "Credentials",
     "DeadlineExceeded",
     "Delete",
     "Item",

@@ -13,6 +13,7 @@ import orjson
 
 from quorate.client.answers import Item
 from quorate.client.calls import BODY_BYTES_MAX, Call
+from quorate.client.credentials import Credentials, credentials_from
 from quorate.client.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
@@ -56,15 +57,25 @@ class Caller:
         raw: bool = False,
         deadline_seconds: float = DEADLINE_SECONDS_DEFAULT,
         open_calls_max: int = OPEN_CALLS_MAX_DEFAULT,
+        credentials: Credentials | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """Take host:port of a router's gRPC face, or several (a sequence, or with commas)."""
+        """Take host:port of a router's gRPC face, or several (a sequence, or with commas).
+
+        Without `credentials`, those of the environment sign the calls, if it has any:
+        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+        """
         endpoints = endpoint.split(",") if isinstance(endpoint, str) else list(endpoint)
         self._endpoints = [part.strip() for part in endpoints if part.strip()]
         if not self._endpoints:
             raise ValueError("a client needs at least one endpoint, host:port")
         self.rng = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter is no secret
-        self._pipeline = Pipeline(self._endpoints, open_max=open_calls_max, rng=self.rng)
+        self._pipeline = Pipeline(
+            self._endpoints,
+            open_max=open_calls_max,
+            credentials=credentials or credentials_from(),
+            rng=self.rng,
+        )
         self.deadline_seconds = deadline_seconds
         self._raw = raw
         self._request_prefix = os.urandom(8)  # with a counter, 16 bytes nobody else makes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import grpc
 import grpc.aio
 
 from quorate.client.calls import Call, Calls
+from quorate.client.credentials import Credentials
 from quorate.v1 import api_pb2, api_pb2_grpc
 
 RECONNECT_SECONDS_MIN: Final = 0.02
@@ -32,6 +34,8 @@ CONNECT_TIMEOUT_SECONDS: Final = 1.0
 
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 """Longest wait for the stream's orderly end. Ours."""
+
+METHOD: Final = "/quorate.v1.QuorateService/Pipeline"
 
 DEADLINE_SECONDS_MAX: Final = 3600.0
 """Longest deadline that a router is told of; a call may wait longer here. Ours."""
@@ -53,9 +57,17 @@ CHANNEL_OPTIONS: Final = (
 class Pipeline:
     """Carries calls to one of `endpoints` and their answers back. Open it before use."""
 
-    def __init__(self, endpoints: Sequence[str], *, open_max: int, rng: random.Random) -> None:
-        """Take the addresses, the bound on open calls and a source of jitter."""
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        open_max: int,
+        credentials: Credentials | None,
+        rng: random.Random,
+    ) -> None:
+        """Take the addresses, the bound on open calls, an access key and a source of jitter."""
         assert endpoints
+        self._credentials = credentials
         self._endpoints = tuple(endpoints)
         self._rng = rng
         self._calls = Calls(open_max)
@@ -191,7 +203,8 @@ class Pipeline:
 
     async def _converse(self, stub: api_pb2_grpc.QuorateServiceStub) -> bool:
         """Run one stream until it ends or breaks; return whether it brought any answer."""
-        stream = stub.Pipeline()
+        signed = self._credentials.metadata(METHOD, time.time()) if self._credentials else ()
+        stream = stub.Pipeline(metadata=signed)
         writer = self.loop.create_task(self._write(stream))
         answered = False
         try:

@@ -9,6 +9,7 @@ from zlib import crc32
 import pytest
 
 from model.errors import ConditionFailed, InternalServerError, ModelError
+from router.authentication import Authentication
 from router.call import Call
 from router.http_face import HttpFace
 from router.http_protocol import Exchange
@@ -59,7 +60,17 @@ def send(
     connection = Connection()
     exchange = Exchange(connection, method, path, headers, keep_alive=True)  # type: ignore[arg-type]
     exchange.body = body
-    face = HttpFace(calls, calls, lambda: 10.0, request_timeout_ms=4000, cors_origins=cors_origins)
+    authentication = Authentication(
+        key_file=None, always_required=False, region=None, wall_clock=lambda: 0.0
+    )
+    face = HttpFace(
+        calls,
+        calls,
+        lambda: 10.0,
+        authentication=authentication,
+        request_timeout_ms=4000,
+        cors_origins=cors_origins,
+    )
     face.handle(exchange)
     (reply,) = connection.replies
     return reply

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from router.http_protocol import Exchange, HttpLimits, HttpServer
+from router.http_protocol import Exchange, HttpLimits
+from router.http_server import HttpServer
 from tests.router.loops import run
 
 Story = Callable[["Talk"], Awaitable[None]]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
-from zlib import crc32
+from dataclasses import replace
 
 import grpc
 import grpc.aio
@@ -22,98 +19,9 @@ from router.options import RouterOptions
 from router.process import Refused, RouterProcess
 from router.request_id import write_id
 from router.upstream import RANGES_OUTSTANDING_MAX
-from tests.router.cluster import CLUSTER_ID, DEFINITION, make_catalog
+from tests.router.cluster import CLUSTER_ID, DEFINITION
 from tests.router.loops import run
-from tests.router.stand_in import StandIn
-
-TIMEOUT_MS = 1_000
-
-
-@dataclass
-class World:
-    """A running router and its nodes."""
-
-    router: RouterProcess
-    nodes: list[StandIn]
-    items: dict[bytes, bytes]
-
-    async def http(
-        self, operation: str, body: object, headers: bytes = b"", raw: bytes | None = None
-    ) -> tuple[int, dict[bytes, bytes], dict[str, object]]:
-        """Call an operation; return status, headers in lower case and the answer's JSON."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.router.http_port)
-        content = orjson.dumps(body) if raw is None else raw
-        writer.write(
-            b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.%b\r\n"
-            b"Content-Type: application/x-amz-json-1.0\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n%b\r\n%b" % (operation.encode(), len(content), headers, content)
-        )
-        answer = await reader.read()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        head, _, document = answer.partition(b"\r\n\r\n")
-        lines = head.split(b"\r\n")
-        fields = dict(line.lower().split(b": ", 1) for line in lines[1:])
-        assert int(fields[b"x-amz-crc32"]) == crc32(document)
-        assert len(fields[b"x-amzn-requestid"]) == 52
-        return int(lines[0][9:12]), fields, orjson.loads(document)
-
-    async def put(self, name: str, **more: object) -> tuple[int, dict[str, object]]:
-        status, _, answer = await self.http(
-            "PutItem", {"TableName": "Music", "Item": {"p": {"S": name}}, **more}
-        )
-        return status, answer
-
-    def lead(self, node_id: int, *, term: int, partition: int = 1) -> None:
-        """Make a node the leader and let all live nodes say so."""
-        for node in self.nodes:
-            node.hint(partition, term, node_id)
-
-
-@contextlib.asynccontextmanager
-async def world(*, partitions: int = 1) -> AsyncIterator[World]:
-    items: dict[bytes, bytes] = {}
-    seen_ids: set[bytes] = set()
-    nodes = [StandIn(number, items, seen_ids) for number in (1, 2, 3)]
-    ports = [await node.start() for node in nodes]
-    catalog = make_catalog(partitions=partitions, ports=ports)
-    for node in nodes:
-        node.publish(catalog)
-        for partition in catalog.partitions:
-            node.leaders[partition.id] = (1, partition.replicas[0])
-    options = RouterOptions(
-        name="r1",
-        az="az-a",
-        http="127.0.0.1:0",
-        grpc="127.0.0.1:0",
-        admin="127.0.0.1:0",
-        cluster_id=CLUSTER_ID,
-        nodes=tuple(f"127.0.0.1:{port}" for port in ports),
-        request_timeout_ms=TIMEOUT_MS,
-        log_level="error",
-    )
-    router = RouterProcess(options)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(router.run())
-        await router.listening.wait()
-        while not router.is_ready and not running.done():
-            await asyncio.sleep(0.005)
-        try:
-            yield World(router, nodes, items)
-        finally:
-            router.stop_wanted.set()
-            await running
-            for node in nodes:
-                await node.stop()
-
-
-def tell(story: Callable[[World], Awaitable[None]], *, partitions: int = 1) -> None:
-    async def within() -> None:
-        async with world(partitions=partitions) as the_world:
-            await story(the_world)
-
-    run(within())
+from tests.router.world import TIMEOUT_MS, World, tell
 
 
 def test_item_put_over_http_is_read_back_strongly_and_eventually() -> None:

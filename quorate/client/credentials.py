@@ -1,0 +1,49 @@
+"""Access keys on the caller's side: where they come from, and how a gRPC call is signed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import gmtime, strftime
+from typing import Final
+
+from quorate.security.signing import (
+    GRPC_HOST,
+    GRPC_SERVICE,
+    Scope,
+    authorization,
+    canonical_request,
+    sign,
+)
+
+REGION: Final = "local"
+"""The region that calls are signed for; routers take any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key, as `quorate user create` prints it."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+    def metadata(self, method: str, seconds: float) -> tuple[tuple[str, str], ...]:
+        """Return what goes with a call of /package.Service/Method, signed `seconds` after 1970."""
+        timestamp = strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
+        headers = {b"host": GRPC_HOST, b"x-amz-date": timestamp.encode()}
+        names = tuple(headers)
+        scope = Scope(timestamp[:8], REGION, GRPC_SERVICE)
+        canonical = canonical_request(b"POST", method.encode(), headers, names, b"")
+        signature = sign(self.secret_access_key, scope, timestamp, canonical)
+        return (
+            ("x-amz-date", timestamp),
+            ("authorization", authorization(self.access_key_id, scope, names, signature)),
+        )
+
+
+def credentials_from(environment: Mapping[str, str] = os.environ) -> Credentials | None:
+    """Return the credentials that the AWS SDKs would take from the environment, None without."""
+    key_id = environment.get("AWS_ACCESS_KEY_ID")
+    secret = environment.get("AWS_SECRET_ACCESS_KEY")
+    return Credentials(key_id, secret) if key_id and secret else None

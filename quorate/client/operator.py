@@ -1,0 +1,143 @@
+"""The operator's client: users made, listed and deleted, with the cluster's key file in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
+
+from quorate.client.credentials import Credentials
+from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
+from quorate.client.pipeline import CHANNEL_OPTIONS
+from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
+from quorate.v1 import catalog_pb2, users_pb2
+from quorate.v1.users_pb2_grpc import UserServiceStub
+
+SERVICE: Final = "/quorate.v1.UserService"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+UNKNOWN_REASON: Final = "InternalServerError"
+"""The error code of a change whose outcome is unknown."""
+
+CONNECT_SECONDS: Final = 3.0
+"""Longest wait for a connection: a person is waiting. Ours."""
+
+DEADLINE_SECONDS: Final = 10.0
+"""Longest wait for an answer. Ours: longer than an election."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccessKey:
+    """A key just made; its secret is known nowhere else."""
+
+    user_name: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+class Operator:
+    """Manages users through a router. Use with `async with`; every method raises QuorateError."""
+
+    def __init__(self, endpoint: str, key_file: KeyFile) -> None:
+        """Take host:port of a router's gRPC face."""
+        self._endpoint = endpoint
+        self._key_file = key_file
+        self._credentials = Credentials(OPERATOR_ID, key_file.operator_secret)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises Unreachable."""
+        self._channel = grpc.aio.insecure_channel(self._endpoint, options=CHANNEL_OPTIONS)
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), CONNECT_SECONDS)
+        except TimeoutError:
+            await self._channel.close()
+            raise Unreachable(f"no router answers at {self._endpoint}") from None
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the channel."""
+        assert self._channel is not None
+        await self._channel.close()
+
+    async def create_user(self, name: str) -> NewAccessKey:
+        """Make a user with a first key."""
+        key, sealed = await self._new_key(name)
+        await self._call("CreateUser", users_pb2.CreateUserRequest(name=name, access_key=sealed))
+        return key
+
+    async def create_access_key(self, user_name: str) -> NewAccessKey:
+        """Give a user a second key."""
+        key, sealed = await self._new_key(user_name)
+        await self._call(
+            "CreateAccessKey",
+            users_pb2.CreateAccessKeyRequest(user_name=user_name, access_key=sealed),
+        )
+        return key
+
+    async def delete_user(self, name: str) -> None:
+        """Delete a user with all keys."""
+        await self._call("DeleteUser", users_pb2.DeleteUserRequest(name=name))
+
+    async def delete_access_key(self, user_name: str, access_key_id: str) -> None:
+        """Take a key from a user."""
+        await self._call(
+            "DeleteAccessKey",
+            users_pb2.DeleteAccessKeyRequest(user_name=user_name, id=access_key_id),
+        )
+
+    async def users(self) -> dict[str, Sequence[str]]:
+        """Return the access key ids of every user, by name."""
+        response = await self._call("ListUsers", users_pb2.ListUsersRequest())
+        return {user.name: [key.id for key in user.access_keys] for user in response.users}
+
+    async def _new_key(self, user_name: str) -> tuple[NewAccessKey, catalog_pb2.AccessKey]:
+        listed = await self._call("ListUsers", users_pb2.ListUsersRequest())
+        key_id, secret = new_access_key()
+        sealed = self._key_file.seal(secret, cluster_id=listed.cluster_id, access_key_id=key_id)
+        return (
+            NewAccessKey(user_name, key_id, secret),
+            catalog_pb2.AccessKey(id=key_id, sealed_secret=sealed),
+        )
+
+    async def _call(self, operation: str, request: Any) -> Any:
+        method = getattr(UserServiceStub(self._channel), operation)
+        metadata = self._credentials.metadata(f"{SERVICE}/{operation}", time.time())
+        try:
+            return await method(request, timeout=DEADLINE_SECONDS, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(operation, error) from None
+
+    def _error(self, operation: str, error: grpc.aio.AioRpcError) -> QuorateError:
+        message = error.details() or error.code().name
+        reason = _reason(error)
+        if reason and reason != UNKNOWN_REASON:
+            return error_of(400, {"__type": reason, "message": message})
+        if operation == "ListUsers":
+            return Unreachable(f"the router at {self._endpoint} did not answer: {message}")
+        return OutcomeUnknown(
+            f"{operation} may or may not have been done ({message}): list the users",
+            request_id=b"",
+        )
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """Return DynamoDB's error code in a status, "" if it is not a router's answer."""
+    for name, value in error.trailing_metadata() or ():
+        if name == DETAILS_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""

@@ -1,0 +1,116 @@
+"""The cluster's key file, and what is derived from it: sealed secrets, the operator's key.
+
+The file holds 32 random bytes in hex. Routers open users' secrets with it, operators make users
+with it; nodes never see it. Whoever reads it owns the cluster, so it must be its owner's alone.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from binascii import unhexlify
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES: Final = 32
+"""Length of the key in the file, for AES-256. Ours."""
+
+NONCE_BYTES: Final = 12
+"""Length of a nonce, random for each secret. Source: NIST SP 800-38D."""
+
+VERSION: Final = b"\x01"
+"""First byte of a sealed secret: AES-256-GCM, nonce, text and tag."""
+
+OPERATOR_ID: Final = "OPERATOR"
+"""Access key id of who has the key file. No user's key has it: those begin with KEY_ID_PREFIX."""
+
+KEY_ID_PREFIX: Final = "QRTE"
+"""Every access key id begins so. Ours, in the manner of AWS's AKIA."""
+
+
+class KeyFileRefused(Exception):
+    """The key file cannot be used; the text is one sentence, without anything of the key."""
+
+
+class SealBroken(Exception):
+    """A secret was sealed with another key, for another cluster or access key, or is damaged."""
+
+
+class KeyFile:
+    """What can be done with a cluster's key. Nothing of it shows in `repr` or in errors."""
+
+    __slots__ = ("_cipher", "operator_secret")
+
+    def __init__(self, key: bytes) -> None:
+        """Take the key, 32 bytes."""
+        assert len(key) == KEY_BYTES
+        self._cipher = AESGCM(_derived(key, b"quorate: seal access keys"))
+        self.operator_secret = _derived(key, b"quorate: operator").hex()
+
+    def seal(self, secret: str, *, cluster_id: str, access_key_id: str) -> bytes:
+        """Return a secret as it may lie in the catalog, of this cluster and under this id only."""
+        nonce = os.urandom(NONCE_BYTES)
+        context = _context(cluster_id, access_key_id)
+        return VERSION + nonce + self._cipher.encrypt(nonce, secret.encode(), context)
+
+    def unseal(self, sealed: bytes, *, cluster_id: str, access_key_id: str) -> str:
+        """Return the secret again. Raises SealBroken."""
+        if not sealed.startswith(VERSION):
+            raise SealBroken
+        nonce, text = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        try:
+            plain = self._cipher.decrypt(nonce, text, _context(cluster_id, access_key_id))
+        except (InvalidTag, ValueError):
+            raise SealBroken from None
+        return plain.decode()
+
+
+def new_access_key() -> tuple[str, str]:
+    """Return a random (access key id, secret), of AWS's lengths: 20 and 40 characters."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    return KEY_ID_PREFIX + "".join(secrets.choice(alphabet) for _ in range(16)), (
+        secrets.token_urlsafe(30)
+    )
+
+
+def load_key_file(path: Path) -> KeyFile:
+    """Read a key file. Raises KeyFileRefused, also if anybody but its owner may touch it."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            text = file.read(4 * KEY_BYTES)
+    except OSError as error:
+        raise KeyFileRefused(f"cannot read the key file {path}: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
+        raise KeyFileRefused(f"the key file {path} is open to others: chmod 600 it")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise KeyFileRefused(f"the key file {path} belongs to another user")
+    try:
+        key = unhexlify(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise KeyFileRefused(f"the key file {path} does not hold {KEY_BYTES} bytes in hex")
+    return KeyFile(key)
+
+
+def create_key_file(path: Path) -> None:
+    """Make a key file with a new random key. Raises FileExistsError or another OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.urandom(KEY_BYTES).hex().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(key, purpose, "sha256")
+
+
+def _context(cluster_id: str, access_key_id: str) -> bytes:
+    return f"{cluster_id}\n{access_key_id}".encode()

@@ -1,0 +1,66 @@
+"""The users' access keys as this router knows them: the catalog's, opened with the key file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from quorate.cluster.catalog import AccessKeyRecord, Catalog
+from quorate.security.sealing import OPERATOR_ID, KeyFile, SealBroken
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """A key, its user and its secret, which shows nowhere."""
+
+    id: str
+    user_name: str
+    secret: str = field(repr=False)
+
+
+class AccessKeys:
+    """Finds secrets by access key id."""
+
+    def __init__(self, key_file: KeyFile | None) -> None:
+        """Without a key file no key is known."""
+        self._key_file = key_file
+        self._by_id: dict[str, tuple[AccessKeyRecord, AccessKey]] = {}
+
+    def find_secret(self, key_id: str) -> str | None:
+        """Return the secret of a user's key, None if there is no such key."""
+        found = self._by_id.get(key_id)
+        return None if found is None else found[1].secret
+
+    def find_operator_secret(self, key_id: str) -> str | None:
+        """Return the secret of the operator, who has the key file; None for any other id."""
+        if key_id != OPERATOR_ID or self._key_file is None:
+            return None
+        return self._key_file.operator_secret
+
+    def adopt(self, catalog: Catalog) -> None:
+        """Know the keys of this catalog and no others; what was opened before is kept."""
+        known, self._by_id = self._by_id, {}
+        if self._key_file is None:
+            return
+        for user in catalog.users:
+            for record in user.access_keys:
+                old = known.get(record.id)
+                if old is not None and old[0] == record:
+                    self._by_id[record.id] = old
+                    continue
+                try:
+                    secret = self._key_file.unseal(
+                        record.sealed_secret,
+                        cluster_id=catalog.cluster_id,
+                        access_key_id=record.id,
+                    )
+                except SealBroken:
+                    log.error(  # noqa: TRY400  (where it broke is plain, and says no more)
+                        "access key %r of user %r was not sealed with this router's key file",
+                        record.id,
+                        user.name,
+                    )
+                    continue
+                self._by_id[record.id] = record, AccessKey(record.id, user.name, secret)

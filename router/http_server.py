@@ -1,0 +1,140 @@
+"""The listener of an HTTP face, and the books on all its connections: how many, how much they hold.
+
+Time-outs come from one sweep over all connections, not from a timer for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final
+
+from router.http_protocol import Exchange, HttpConnection, HttpLimits
+
+SWEEP_SECONDS: Final = 0.5
+"""How coarse the time-outs of connections are. Ours."""
+
+
+class HttpServer:
+    """The listener and all its connections."""
+
+    def __init__(self, handler: Callable[[Exchange], None], limits: HttpLimits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.now = 0.0  # monotonic seconds, as of the last sweep
+        self.date = b""  # for the Date header, as of the last sweep
+        self.stopping = False
+        self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
+        self._connections: set[HttpConnection] = set()
+        self._address_counts: Counter[str] = Counter()  # of connections
+        self._body_bytes = 0
+        self._unsent_bytes = 0
+        self._server: asyncio.Server | None = None
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    @property
+    def busy_count(self) -> int:
+        """How many connections have a request to be answered, or an answer to be sent."""
+        return sum(connection.is_busy for connection in self._connections)
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError if the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._read_clocks()
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), host, port, backlog=1024
+        )
+
+    async def sweep_forever(self) -> None:
+        """Close connections whose time is up, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._read_clocks()
+            self.sweep()
+
+    def _read_clocks(self) -> None:
+        self.now = time.monotonic()
+        self.date = formatdate(usegmt=True).encode()
+
+    def sweep(self) -> None:
+        """Close connections whose time is up."""
+        now = self.now
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            connection.time_out()
+
+    def stop_accepting(self) -> None:
+        """Close the listener and idle connections; the others end with their next answer."""
+        self.stopping = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+
+    def abort_all(self) -> None:
+        """Drop every connection."""
+        for connection in list(self._connections):
+            connection.deadline = 0.0
+            connection.time_out()
+
+    # For connections
+
+    def admit(self, connection: HttpConnection) -> bool:
+        """Take a connection into the books if there is room; return whether there was."""
+        address = connection.peer_address
+        if (
+            self.stopping
+            or len(self._connections) >= self.limits.connections_max
+            or self._address_counts[address] >= self.limits.connections_per_address_max
+        ):
+            return False
+        self._connections.add(connection)
+        self._address_counts[address] += 1
+        return True
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Strike a connection off the books, if it was ever on them."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        address = connection.peer_address
+        self._address_counts[address] -= 1
+        if not self._address_counts[address]:
+            del self._address_counts[address]
+
+    def reserve_body(self, size_bytes: int) -> bool:
+        """Count bytes of a body as held; return whether there is room for them."""
+        self._body_bytes += size_bytes
+        return self._body_bytes <= self.limits.body_bytes_all_max
+
+    def release_body(self, size_bytes: int) -> None:
+        """Count bytes of a body as gone."""
+        self._body_bytes -= size_bytes
+        assert self._body_bytes >= 0
+
+    def reserve_unsent(self, size_bytes: int) -> bool:
+        """Count bytes of an answer as not yet sent; return whether there is room for them."""
+        self._unsent_bytes += size_bytes
+        return self._unsent_bytes <= self.limits.unsent_bytes_all_max
+
+    def release_unsent(self, size_bytes: int) -> None:
+        """Count bytes of an answer as sent, or given up."""
+        self._unsent_bytes -= size_bytes
+        assert self._unsent_bytes >= 0
+
+    def count_refusal(self, status: int) -> None:
+        """Count an answer that was given before the handler saw the request."""
+        self.refusals[status] = self.refusals.get(status, 0) + 1
