@@ -169,7 +169,7 @@ def test_checkpoint_refused_for_lack_of_room_is_written_later(cluster: Cluster) 
 def test_log_is_cut_below_a_checkpoint_when_it_is_large(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older half goes, a tail stays for followers that were away for a while."""
+    """S68: the older half goes, a tail stays for followers that were away for a while."""
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
     for _ in range(6):
         fill(cluster, 10, text="x" * 1000)
@@ -204,7 +204,7 @@ def test_log_shrinks_again_after_a_burst_larger_than_a_cut(
 def test_log_is_never_cut_above_a_checkpoint(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Section 6: only below an applied index that is certainly on disk."""
+    """S68: only below an applied index that is certainly on disk."""
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 20_000)
     fill(cluster, 5)
     cluster.checkpoint()
