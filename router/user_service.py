@@ -136,7 +136,7 @@ class UserService:
                 await self._change(COMMANDS[operation](request, request_id))
             except ModelError as error:
                 await context.abort(status_code(error), str(error), trailing_metadata(error))
-            log.warning("the operator at %s did %s %r", context.peer(), operation, _named(request))
+            log.info("the operator at %s did %s %r", context.peer(), operation, _named(request))
             return response_type()
 
         return serve

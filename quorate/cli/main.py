@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from quorate import __version__
-from quorate.cli import check, demo, items, load, processes, status, tables, up
+from quorate.cli import check, demo, items, load, processes, status, tables, up, users
 from quorate.cli.exits import EPILOG, Exit
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(processes.node_app, name="node")
 app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
 app.command("status", epilog=EPILOG)(status.status)
 app.add_typer(tables.app, name="table")
+app.add_typer(users.app, name="user")
 app.command("put", epilog=EPILOG)(items.put)
 app.command("get", epilog=EPILOG)(items.get)
 app.command("delete", epilog=EPILOG)(items.delete)

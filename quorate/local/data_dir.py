@@ -8,6 +8,11 @@ import os
 from pathlib import Path
 
 
+def key_path(path: Path) -> Path:
+    """Return where the key file lies in a data directory."""
+    return path / "users.key"
+
+
 class DataDirRefused(Exception):
     """The data directory cannot be used; the text is one sentence."""
 
@@ -15,8 +20,9 @@ class DataDirRefused(Exception):
 class DataDir:
     """A data directory held by this process. Close it to let go.
 
-    cluster.json is the stamp, nodes/NAME a node's own directory, run/ what concerns this run:
-    the lock, the control socket, and a pid file and a log for each process.
+    cluster.json is the stamp, users.key the cluster's key file, nodes/NAME a node's own directory,
+    run/ what concerns this run: the lock, the control socket, and a pid file and a log for each
+    process.
     """
 
     def __init__(self, path: Path) -> None:

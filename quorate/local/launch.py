@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -14,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from quorate.local import control, ports, topology
-from quorate.local.data_dir import DataDir
+from quorate.local.data_dir import DataDir, key_path
 from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
 from quorate.local.supervisor import StartFailed, Supervisor, print_line
 from quorate.local.topology import HOST, Topology
+from quorate.security.sealing import create_key_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ def launch(options: LaunchOptions) -> bool:
     try:
         _check_public_ports(options.public)
         settled = _settle_topology(data_dir.path, options)
+        with contextlib.suppress(FileExistsError):
+            create_key_file(key_path(data_dir.path))
         routers = _router_ports(options, settled)
         return asyncio.run(_run(data_dir, settled, routers, options))
     finally:
@@ -152,7 +156,14 @@ def _plans(
         for node in settled.nodes
     ]
     return nodes + [
-        plan_router(settled, number, router, parent_pid=own_pid, log_level=level)
+        plan_router(
+            settled,
+            number,
+            router,
+            key_file=key_path(data_dir.path),
+            parent_pid=own_pid,
+            log_level=level,
+        )
         for number, router in enumerate(routers, start=1)
     ]
 

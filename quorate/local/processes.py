@@ -54,7 +54,13 @@ def plan_node(
 
 
 def plan_router(
-    topology: Topology, number: int, ports: RouterPorts, *, parent_pid: int, log_level: str
+    topology: Topology,
+    number: int,
+    ports: RouterPorts,
+    *,
+    key_file: Path,
+    parent_pid: int,
+    log_level: str,
 ) -> ProcessPlan:
     """Return the plan of router `number`, from 1; routers go round the AZs."""
     http, grpc, admin = (f"{HOST}:{port}" for port in (ports.http, ports.grpc, ports.admin))
@@ -69,7 +75,7 @@ def plan_router(
             *_quorate("router", parent_pid, log_level),
             *("--name", f"r{number}", "--az", az),
             *("--http", http, "--grpc", grpc, "--admin", admin),
-            *("--cluster-id", topology.cluster_id),
+            *("--cluster-id", topology.cluster_id, "--key-file", str(key_file)),
             *nodes,
         ),
     )

@@ -34,7 +34,7 @@ def test_routers_go_round_the_azs_and_know_all_nodes() -> None:
     ports = RouterPorts(http=8000, grpc=8001, admin=8002)
 
     plans = [
-        plan_router(cluster, number, ports, parent_pid=7, log_level="info")
+        plan_router(cluster, number, ports, key_file=Path("k"), parent_pid=7, log_level="info")
         for number in (1, 2, 3, 4)
     ]
 

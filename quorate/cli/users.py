@@ -1,0 +1,151 @@
+"""`quorate user`: who may use the cluster. For operators: whoever may read its key file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from quorate.cli.connection import endpoint_or_default
+from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.settings import EndpointOption, JsonOption
+
+if TYPE_CHECKING:
+    from quorate.client.operator import NewAccessKey, Operator
+
+app = typer.Typer(
+    help="Create, list and delete users. Once there is one, every request must be signed.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+)
+
+T = TypeVar("T")
+
+NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="QUORATE_KEY_FILE",
+        dir_okay=False,
+        help="The cluster's key file. [default: users.key in QUORATE_DATA_DIR, which is ./data]",
+        show_default=False,
+    ),
+]
+
+
+def run_as_operator(
+    endpoint: str | None, key_file: Path | None, work: Callable[[Operator], Awaitable[T]]
+) -> T:
+    """Return what `work` returns; trouble ends the command with a sentence and its code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from quorate.client import OutcomeUnknown, QuorateError, ResourceNotFound, Unreachable
+    from quorate.client.operator import Operator
+    from quorate.local.data_dir import key_path
+    from quorate.security.sealing import KeyFileRefused, load_key_file
+
+    path = key_file or key_path(Path(os.environ.get("QUORATE_DATA_DIR") or "data"))
+    try:
+        keys = load_key_file(path)
+    except KeyFileRefused as refusal:
+        fail(str(refusal), Exit.REFUSED)
+
+    async def connected() -> T:
+        async with Operator(endpoint_or_default(endpoint), keys) as operator:
+            return await work(operator)
+
+    try:
+        return asyncio.run(connected())
+    except Unreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    except OutcomeUnknown as error:
+        fail(str(error), Exit.UNKNOWN)
+    except ResourceNotFound as error:
+        fail(str(error), Exit.NOT_FOUND)
+    except QuorateError as error:
+        fail(f"{error.code}: {error}")
+
+
+def _print_key(key: NewAccessKey, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "user": key.user_name,
+                "access_key_id": key.access_key_id,
+                "secret_access_key": key.secret_access_key,
+            }
+        )
+        return
+    print(f"a key of user {key.user_name}; its secret is shown this once:")
+    print(
+        f"export AWS_ACCESS_KEY_ID={key.access_key_id}"
+        f" AWS_SECRET_ACCESS_KEY={key.secret_access_key}"
+    )
+
+
+@app.command(epilog=EPILOG)
+def create(
+    name: NameArgument,
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a user, and print its access key."""
+    _print_key(run_as_operator(endpoint, key_file, lambda it: it.create_user(name)), as_json)
+
+
+@app.command("add-key", epilog=EPILOG)
+def add_key(
+    name: NameArgument,
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a user a second access key, to take over from the first."""
+    _print_key(run_as_operator(endpoint, key_file, lambda it: it.create_access_key(name)), as_json)
+
+
+@app.command("delete-key", epilog=EPILOG)
+def delete_key(
+    name: NameArgument,
+    access_key_id: Annotated[str, typer.Argument(help="The access key's id.")],
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Delete one access key of a user."""
+    run_as_operator(endpoint, key_file, lambda it: it.delete_access_key(name, access_key_id))
+    print(f"access key {access_key_id} of user {name} is deleted")
+
+
+@app.command("list", epilog=EPILOG)
+def list_users(
+    endpoint: EndpointOption = None, key_file: KeyFileOption = None, as_json: JsonOption = False
+) -> None:
+    """List users with the ids of their access keys."""
+    users = run_as_operator(endpoint, key_file, lambda operator: operator.users())
+    if as_json:
+        print_json(users)
+        return
+    for name, key_ids in users.items():
+        print(name, *key_ids)
+
+
+@app.command(epilog=EPILOG)
+def delete(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Delete a user with all access keys, after asking.
+
+    Without any user, routers serve everybody again, unless they run with --require-auth.
+    """
+    if not yes and not typer.confirm(f"Delete user {name}?", err=True):
+        fail("nothing was deleted", Exit.REFUSED)
+    run_as_operator(endpoint, key_file, lambda operator: operator.delete_user(name))
+    print(f"user {name} is deleted")
