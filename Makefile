@@ -18,7 +18,7 @@ SEED ?= 1
 RUNS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench sim sim-plants test check unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -36,6 +36,10 @@ bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap after a
 test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then the tests with real processes
 	@$(MAKE) --no-print-directory check
 	$(PYTHON_RUN) -m pytest $(PROCESSES) $(ARGS)
+
+sweep: $(VENV)/.stamp-dev ## kill a node and cut its power at each of its first 50 syncs (ten minutes; power cuts need root)
+	QUORATE_SWEEP=whole $(PYTHON_RUN) -m pytest tests/processes/faults/test_crash_points.py \
+		tests/processes/faults/test_first_start.py $(ARGS)
 
 check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
 

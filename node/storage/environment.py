@@ -168,15 +168,20 @@ def _verify(data: Path, refuse: Refuse, verdict: str) -> None:
         raise refuse(f"{DATA_FILE} {verdict}: {findings[0]} ({len(findings)} findings)")
 
 
-def storage_error(error: Exception, doing: str) -> StorageFull | StorageFailed:
+def storage_error(
+    error: Exception, doing: str, file: FileWatch | None = None
+) -> StorageFull | StorageFailed:
     """Return what an error of LMDB or the system means for the node.
 
-    Full is only what LMDB finds before its sync: the map is full, or a page could not be
-    written for want of space (DiskError is ENOSPC).
+    Full is only what is found before a sync: the map is full, or a page could not be written for
+    want of space (DiskError is ENOSPC). A sync may fail with ENOSPC too, where blocks are given
+    out late; nobody knows then what is on the disk. `file`, the one that was written, tells.
     """
     if isinstance(error, lmdb.MapFullError):
         return StorageFull(f"{doing}: the map is full; raise the map size and restart")
     if isinstance(error, lmdb.DiskError):
+        if file is not None and file.lost_a_write():
+            return StorageFailed(f"{doing}: the sync failed for want of space")
         return StorageFull(f"{doing}: no space left on the device")
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(f"{doing}: {error}")
@@ -184,26 +189,44 @@ def storage_error(error: Exception, doing: str) -> StorageFull | StorageFailed:
 
 
 class FileWatch:
-    """Notices that a file was deleted or replaced while we have it open; LMDB does not."""
+    """Looks after a file that we have open: is it still there, has a write of it been lost?"""
 
-    __slots__ = ("_identity", "_path")
+    __slots__ = ("_descriptor", "_path")
 
     def __init__(self, path: Path) -> None:
-        """Remember the file as it is now."""
+        """Remember the file as it is now. Raises StorageFailed."""
         self._path = path
-        self._identity = self._look()
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error(error, f"opening {path}") from error
 
     def check(self) -> None:
         """Raise StorageFailed if the path does not lead to the same file any more."""
-        if self._look() != self._identity:
+        try:
+            there = self._path.stat()
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(self._descriptor)):
             raise StorageFailed(f"{self._path} was deleted or replaced while in use")
 
-    def _look(self) -> tuple[int, int] | None:
+    def lost_a_write(self) -> bool:
+        """Whether the kernel could not write a page of the file back, and so dropped it.
+
+        It says so once to every descriptor that was open at the time, so LMDB's having heard of
+        it does not hide it from ours. Source: the kernel's Documentation on errseq_t.
+        """
         try:
-            status = self._path.stat()
+            os.fdatasync(self._descriptor)
         except OSError:
-            return None
-        return status.st_dev, status.st_ino
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the file. Harmless when done already."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def sync_directory(path: Path) -> None:

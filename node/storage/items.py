@@ -141,6 +141,7 @@ class ItemStore:
     def close(self) -> None:
         """Close the environment. No write may be running, no snapshot reader or scan open."""
         self.refresh()
+        self._watch.close()
         self._environment.close()
 
     # -- The loop thread --
@@ -328,7 +329,7 @@ class ItemStore:
                 raise
             transaction.commit()
         except (lmdb.Error, OSError, MemoryError) as error:
-            failure = storage_error(error, f"items: {doing}")
+            failure = storage_error(error, f"items: {doing}", self._watch)
             self._failure = str(failure) if isinstance(failure, StorageFailed) else None
             raise failure from error
         except Malformed as error:

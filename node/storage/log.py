@@ -283,6 +283,7 @@ class LogStore:
 
     def close(self) -> None:
         """Close the environment. No commit may be running."""
+        self._watch.close()
         self._environment.close()
 
     # -- The writer thread --
@@ -301,7 +302,7 @@ class LogStore:
         try:
             self._write(record)
         except (lmdb.Error, OSError, MemoryError) as error:
-            failure = storage_error(error, f"log commit {record.sequence}")
+            failure = storage_error(error, f"log commit {record.sequence}", self._watch)
             self._failure = str(failure) if isinstance(failure, StorageFailed) else None
             raise failure from error
         self._failure = None
