@@ -33,6 +33,9 @@ INCARNATION: Final = "x-quorate-incarnation"
 STARTS: Final = "x-quorate-starts"
 START_TOKEN: Final = "x-quorate-start-token"  # noqa: S105 - no password
 
+ADMITTED: Final = "x-quorate-admitted"
+"""In the initial metadata of the answer: the peer has let this node in."""
+
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -108,9 +111,9 @@ class PeerLink:
         call = stub.Replicate(metadata=self._metadata)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await call.initial_metadata()  # which the peer sends once it has let us in
-            if call.done():
-                await call  # raises why it has not
+                admitted = ADMITTED in (await call.initial_metadata() or ())
+                if not admitted:
+                    await call  # raises why not
             self._open = True
             log("peer_stream_open", peer=self.node_id, address=self.address)
             call.add_done_callback(lambda _: self._wake.set())

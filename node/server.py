@@ -17,7 +17,7 @@ from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.logs import warn
 from node.machine.catalog import CatalogResult
-from node.peers import read_introduction
+from node.peers import ADMITTED, read_introduction
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.snapshots import (
@@ -86,7 +86,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         """Step what a peer sends, until its stream ends."""
         shell = await self._ready(context)
         sender, receiver = await self._admit(context), self._identity.node_id
-        await context.send_initial_metadata(())  # tells the peer that it is let in
+        await context.send_initial_metadata(((ADMITTED, "yes"),))
         self._streams_of[sender] = self._streams_of.get(sender, 0) + 1
         try:
             async for batch in request_iterator:
@@ -316,7 +316,6 @@ def _group_status(replica: Replica, *, table_sizes: bool) -> node_pb2.GroupStatu
             )
             for progress in status.progress
         ],
-        learners=status.configuration.learners,
         table_sizes=[
             node_pb2.TableSize(table=table, item_count=item_count, size_bytes=size_bytes)
             for table, (item_count, size_bytes) in sizes

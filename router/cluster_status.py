@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.v1 import node_pb2
+from router.replacements import GroupsByNode, Replacement, find_replacements
 from router.table_sizes import add_up
 
 NodeStatuses = Sequence[tuple[NodeRecord, node_pb2.GetStatusResponse | None]]
@@ -15,7 +16,7 @@ Document = dict[str, object]
 def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document) -> Document:
     """Return the document; nodes that did not answer are shown as not healthy."""
     sizes = add_up([status for _, status in statuses if status is not None])
-    groups = {
+    groups: GroupsByNode = {
         node.id: {group.group: group for group in status.groups}
         for node, status in statuses
         if status is not None
@@ -32,6 +33,9 @@ def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document)
                 **_describe_group(catalog, groups, partition.id, partition.replicas),
             }
             for partition in catalog.partitions
+        ],
+        "replacements": [
+            _describe_replacement(each) for each in find_replacements(catalog, groups)
         ],
         "tables": [
             {
@@ -65,40 +69,51 @@ def _describe_node(node: NodeRecord, status: node_pb2.GetStatusResponse | None) 
     }
 
 
-def _describe_group(
-    catalog: Catalog,
-    groups: dict[int, dict[int, node_pb2.GroupStatus]],
-    group_id: int,
-    replicas: Sequence[int],
-) -> Document:
-    told = {
-        node_id: groups[node_id][group_id]
-        for node_id in replicas
-        if group_id in groups.get(node_id, {})
+def _describe_replacement(replacement: Replacement) -> Document:
+    old, new = replacement.old, replacement.new
+    return {
+        "old": {"id": old.id, "name": old.name, "az": old.az},
+        "new": {"id": new.id if new else None, "name": old.replacement, "joined": new is not None},
+        "groups_moved": replacement.groups_moved,
+        "groups_left": replacement.groups_left,
+        "catching_up": [
+            {"group": each.group, "lag_entries": each.lag_entries, "flow": each.flow}
+            for each in replacement.catching_up
+        ],
     }
+
+
+def _describe_group(
+    catalog: Catalog, groups: GroupsByNode, group_id: int, replicas: Sequence[int]
+) -> Document:
+    told = {node_id: own[group_id] for node_id, own in groups.items() if group_id in own}
     leaders = [node_id for node_id, group in told.items() if group.role == "leader"]
     leader = max(leaders, key=lambda node_id: told[node_id].term, default=0)
     # Without a leader, the replica that knows most speaks for the group.
     voice = leader or max(told, key=lambda node_id: told[node_id].commit, default=0)
     spoken = told.get(voice, node_pb2.GroupStatus())
     progress = {each.node_id: each for each in spoken.progress}
+    # The catalog hears of a new member only when it is a voter.
+    members = dict.fromkeys((*replicas, *(node for node in progress if node in catalog.node_by_id)))
     described_replicas = []
-    for node_id in replicas:
+    for node_id in members:
         node = catalog.node_by_id[node_id]
         own = told.get(node_id)
         match = progress[node_id].match if node_id in progress else (own.last if own else 0)
+        is_learner = node_id in progress and progress[node_id].learner
         described_replicas.append(
             {
+                "id": node_id,
                 "node": node.name,
                 "az": node.az,
-                "role": own.role if own is not None else "unreachable",
+                "role": "unreachable" if own is None else "learner" if is_learner else own.role,
                 "match": match,
                 "lag_entries": max(0, spoken.last - match),
                 "healthy": own is not None,
             }
         )
     return {
-        "leader": catalog.node_by_id[leader].name if leader else None,
+        "leader": catalog.node_by_id[leader].name if leader in catalog.node_by_id else None,
         "term": spoken.term,
         "commit": spoken.commit,
         "applied": spoken.applied,

@@ -73,6 +73,8 @@ def _print_status(document: dict[str, Any]) -> None:
     for table in (_nodes(document), _partitions(document), _tables(document)):
         console.print(table)
         console.print()
+    for replacement in document["replacements"]:
+        console.print(replacement_text(replacement))
     found = troubles(document)
     console.print("\n".join(found) if found else "healthy")
 
@@ -105,11 +107,14 @@ def _partitions(document: dict[str, Any]) -> Table:
     azs = sorted({node["az"] for node in document["nodes"]})
     table = _table("partition", "leader", "term", "commit", "applied", *azs)
     for part in document["partitions"]:
-        by_az = {replica["az"]: replica for replica in part["replicas"]}
+        replicas = part["replicas"]
         leader = part["leader"] or "[red]none[/]"
         row = [str(part["id"]), leader, *(_text(part[name]) for name in ("term", "commit"))]
         row.append(_text(part["applied"]))
-        row += [_replica(by_az[az]) if az in by_az else "" for az in azs]
+        row += [
+            "; ".join(_replica(replica) for replica in replicas if replica["az"] == az)
+            for az in azs
+        ]
         table.add_row(*row)
     return table
 
@@ -120,6 +125,21 @@ def _replica(replica: dict[str, Any]) -> str:
     if not replica.get("healthy", True):
         return f"[red]{text} (down)[/]"
     return f"{text}, {lag} behind" if lag else text
+
+
+def replacement_text(replacement: dict[str, Any]) -> str:
+    """Return a sentence on a replacement under way."""
+    old, new = replacement["old"], replacement["new"]
+    pair = f"node {old['name']} (id {old['id']}) is being replaced by {new['name']}"
+    if not new["joined"]:
+        return f"{pair}: waiting for {new['name']} to join"
+    moved, left = replacement["groups_moved"], replacement["groups_left"]
+    text = f"{pair} (id {new['id']}): {moved} of {moved + left} groups moved"
+    lags = [
+        f"{each['group']} ({'snapshot' if each['flow'] == 'snapshot' else each['lag_entries']})"
+        for each in replacement["catching_up"]
+    ]
+    return f"{text}; group (entries behind): {', '.join(lags)}" if lags else text
 
 
 def _tables(document: dict[str, Any]) -> Table:

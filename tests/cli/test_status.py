@@ -58,6 +58,7 @@ def status_document() -> dict[str, Any]:
                 ],
             }
         ],
+        "replacements": [],
         "tables": [{"name": "music", "id": 1, "item_count": 12, "size_bytes": 2048}],
     }
 
@@ -109,6 +110,36 @@ def test_a_partition_without_a_leader_is_named_and_exits_with_one(
     assert ended.code == 1
     assert "node c1 in az-c does not answer" in ended.out
     assert "no leader: partition 1" in ended.out
+
+
+def test_a_replacement_under_way_is_told_group_by_group(quorate: Command, admin: Any) -> None:
+    admin.document["replacements"] = [
+        {
+            "old": {"id": 2, "name": "b1", "az": "az-b"},
+            "new": {"id": 4, "name": "b1", "joined": True},
+            "groups_moved": 7,
+            "groups_left": 2,
+            "catching_up": [
+                {"group": 3, "lag_entries": 120, "flow": "replicate"},
+                {"group": 5, "lag_entries": 9000, "flow": "snapshot"},
+            ],
+        },
+        {
+            "old": {"id": 3, "name": "c1", "az": "az-c"},
+            "new": {"id": None, "name": "c9", "joined": False},
+            "groups_moved": 0,
+            "groups_left": 9,
+            "catching_up": [],
+        },
+    ]
+
+    ended = quorate("status", "--admin-port", str(admin.server_port))
+
+    assert (
+        "node b1 (id 2) is being replaced by b1 (id 4): 7 of 9 groups moved;"
+        " group (entries behind): 3 (120), 5 (snapshot)"
+    ) in ended.out
+    assert "node c1 (id 3) is being replaced by c9: waiting for c9 to join" in ended.out
 
 
 def test_json_is_what_the_router_said(quorate: Command, admin: Any) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from quorate.cluster.catalog import Catalog
 from quorate.v1 import node_pb2
 from router.cluster_status import describe_cluster
 from router.table_sizes import add_up
@@ -55,6 +59,56 @@ def test_cluster_whose_nodes_are_all_away_is_still_described() -> None:
 
     assert [node["healthy"] for node in document["nodes"]] == [False] * 3  # type: ignore[attr-defined]
     assert {part["leader"] for part in document["partitions"]} == {None}  # type: ignore[attr-defined]
+
+
+def replacing_catalog(*, joined: bool) -> Catalog:
+    catalog = make_catalog(partitions=2)
+    old = replace(catalog.nodes[1], replacement="b1")
+    new = replace(old, id=4, address="127.0.0.1:9", replacement="")
+    moved = replace(catalog.partitions[0], replicas=(1, 4, 3)) if joined else catalog.partitions[0]
+    return replace(
+        catalog,
+        nodes=(catalog.nodes[0], old, catalog.nodes[2], *((new,) if joined else ())),
+        partitions=(moved, catalog.partitions[1]),
+    )
+
+
+def test_replacement_that_waits_for_its_node_says_so() -> None:
+    catalog = replacing_catalog(joined=False)
+
+    document = describe_cluster(catalog, [(node, None) for node in catalog.nodes], {})
+
+    assert document["replacements"] == [
+        {
+            "old": {"id": 2, "name": "b1", "az": "az-b"},
+            "new": {"id": None, "name": "b1", "joined": False},
+            "groups_moved": 0,
+            "groups_left": 2,
+            "catching_up": [],
+        }
+    ]
+
+
+def test_replacement_shows_groups_moved_and_how_far_learners_are_behind() -> None:
+    """The lag is what the leader knows, and the learner is shown beside the catalog's replicas."""
+    catalog = replacing_catalog(joined=True)
+    leading = group(2, "leader", term=3, applied=90, match2=0, match3=90, match4=20)
+    leading.progress[2].learner = True
+    statuses = [
+        node_pb2.GetStatusResponse(groups=[group(1, "leader", term=1, applied=5), leading]),
+        None,
+        node_pb2.GetStatusResponse(groups=[group(2, "follower", term=3, applied=90)]),
+        node_pb2.GetStatusResponse(groups=[group(2, "follower", term=3, applied=20)]),
+    ]
+
+    document: Any = describe_cluster(catalog, list(zip(catalog.nodes, statuses, strict=True)), {})
+
+    (shown,) = document["replacements"]
+    assert shown["new"] == {"id": 4, "name": "b1", "joined": True}
+    assert (shown["groups_moved"], shown["groups_left"]) == (1, 1)
+    assert shown["catching_up"] == [{"group": 2, "lag_entries": 70, "flow": ""}]
+    roles = {each["id"]: each["role"] for each in document["partitions"][1]["replicas"]}
+    assert roles == {1: "leader", 2: "unreachable", 3: "follower", 4: "learner"}
 
 
 def test_sizes_count_each_partition_once_by_its_most_advanced_replica() -> None:
