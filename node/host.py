@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
 from node.codec import LeaderHint, RoutedBatch
+from node.installs import Installs, SnapshotSource
 from node.intake import take_in
 from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
@@ -94,20 +95,6 @@ class Shell(Protocol):
         ...
 
 
-class SnapshotSource(Protocol):
-    """A snapshot that has arrived whole and verified."""
-
-    state: bytes
-
-    def install(self, items: ItemStore, group: int, arc: tuple[int, int]) -> None:
-        """Install into the items store; runs on its thread."""
-        ...
-
-    def discard(self) -> None:
-        """Delete what was received."""
-        ...
-
-
 @dataclass(slots=True)
 class _LogWrite:
     """A log write in flight: what to tell the cores when it is durable."""
@@ -144,6 +131,8 @@ class Host:
         self._stalled = False
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
+        self._installs = Installs(items, shell)
+        self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
         self._live_tables = LiveTables()
         self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
         self._memberships = Memberships(
@@ -152,16 +141,19 @@ class Host:
 
     # Start
 
-    def recover(self, catalog_voters: Sequence[int]) -> None:
+    def recover(self, founders: Sequence[int], unfinished: Sequence[SnapshotSource] = ()) -> None:
         """Make the catalog's replica, if this node holds one, and all that its catalog says.
 
-        `catalog_voters` are those the cluster began with, () for a node that joined later.
+        `founders` are the catalog's voters that the cluster began with, () for a node that joined
+        later. `unfinished` are the installs that a crash has interrupted.
         """
         for group, state in self._items.replicas().items():
-            self._reset_older_log(group, state)
+            self._reset_older_log(group, state.applied_index, state.applied_term)
+        for source in unfinished:
+            self._finish_install(source, founders)
         held = CATALOG_GROUP in self._log.recovered() or CATALOG_GROUP in self._items.replicas()
-        if self.node_id in catalog_voters or held:
-            self.adopt_catalog(self._make_catalog_replica(catalog_voters))
+        if (self.node_id in founders or held) and CATALOG_GROUP not in self._unfinished:
+            self.adopt_catalog(self._make_catalog_replica(founders))
 
     def adopt_catalog(self, catalog: Catalog) -> None:
         """Follow a newer catalog: make the replicas it gives this node, know its tables."""
@@ -169,14 +161,20 @@ class Host:
             return
         self.catalog = catalog
         self._live_tables.follow(catalog)
+        self._make_missing_replicas()
+        self.checkpointer.catalog_changed(catalog)
+        self._shell.catalog_changed(catalog)
+
+    def _make_missing_replicas(self) -> None:
+        """Make the replicas that the catalog gives this node, but those still being installed."""
+        catalog = self.catalog
         ring = Ring(catalog.partitions)
-        for group in sorted(catalog.groups_of(self.node_id) - self.replicas.keys()):
+        wanted = catalog.groups_of(self.node_id) - self._unfinished
+        for group in sorted(wanted - self.replicas.keys()):
             if group == CATALOG_GROUP:
                 self._make_catalog_replica(())  # empty: one that was there, `recover` has made
             else:
                 self._make_partition_replica(catalog.partition_by_id[group], ring.arc_of(group))
-        self.checkpointer.catalog_changed(catalog)
-        self._shell.catalog_changed(catalog)
 
     def _make_catalog_replica(self, founders: Sequence[int]) -> Catalog:
         state = self._state_of(CATALOG_GROUP, founders)
@@ -223,19 +221,39 @@ class Host:
             )
         self._mark(replica)
 
-    def _reset_older_log(self, group: int, state: ReplicaState) -> None:
+    def _reset_older_log(self, group: int, applied: int, applied_term: int) -> None:
         """Drop a log that is older than its items.
 
         A snapshot was installed, and the node stopped before the log was reset after it.
         """
         reader = self._log.reader(group)
-        applied = state.applied_index
         if applied > reader.last_index() or (
-            applied >= reader.first_index() and reader.term(applied) != state.applied_term
+            applied >= reader.first_index() and reader.term(applied) != applied_term
         ):
-            record = self._log.prepare([GroupWrite(group, reset=(applied, state.applied_term))])
+            record = self._log.prepare([GroupWrite(group, reset=(applied, applied_term))])
             self._log.commit(record)
             self._log.publish(record)
+
+    def _finish_install(self, source: SnapshotSource, founders: Sequence[int]) -> None:
+        """Go on with an install that a crash has interrupted; the replica is made after its end.
+
+        Its old log goes at once: what it could be applied to is gone, and the snapshot is above
+        all that was committed in it.
+        """
+        record = source.record
+        self._reset_older_log(record.group, record.applied_index, record.applied_term)
+        self._unfinished.add(record.group)
+
+        def done(stored: bool) -> None:  # noqa: FBT001 - a callback of Installs
+            assert stored, "it had begun"
+            self._unfinished.discard(record.group)
+            self._shell.log("install_finished", group=record.group, index=record.applied_index)
+            if record.group == CATALOG_GROUP:
+                self.adopt_catalog(self._make_catalog_replica(founders))
+            else:
+                self._make_missing_replicas()
+
+        self._installs.start(source, done)
 
     def _make_core(self, group: int, state: ReplicaState) -> RaftCore:
         recovered = self._log.recovered().get(group)
@@ -362,6 +380,7 @@ class Host:
             self._stalled = True
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
             self._leaderships.give_up()
+        self._installs.tick(now)
         self.checkpointer.maybe_start(now)
         if self._dirty or self._outboxes:
             self._shell.schedule_turn()
@@ -424,7 +443,7 @@ class Host:
         elif self._offers and replica.core.installing is None:
             unwanted = self._offers.pop(replica.group, None)
             if unwanted is not None:
-                unwanted.discard()
+                self._installs.discard(unwanted)
         if ready.snapshot_wanted:
             self.checkpointer.hurry()
 
@@ -522,11 +541,24 @@ class Host:
 
     # Snapshots
 
+    def wants_snapshot(self, group: int, message: Message) -> bool:
+        """Whether a snapshot is worth its transfer; if the core knows better, it says so itself."""
+        replica = self.replicas.get(group)
+        if replica is None or replica.installing or group in self._offers:
+            return False
+        core = replica.core
+        assert message.snapshot is not None
+        wanted = message.term >= core.term and message.snapshot.index > core.commit
+        if not wanted:
+            core.step(message)
+            self._mark(replica)
+        return wanted
+
     def offer_snapshot(self, group: int, message: Message, source: SnapshotSource) -> None:
         """Take a snapshot that has arrived whole; the core decides whether it is wanted."""
         replica = self.replicas.get(group)
         if replica is None or replica.installing or group in self._offers:
-            source.discard()
+            self._installs.discard(source)
             return
         self._offers[group] = source
         replica.core.step(message)
@@ -542,10 +574,8 @@ class Host:
     def _install(self, replica: Replica, meta: SnapshotMeta) -> None:
         source = self._offers.pop(replica.group)
         replica.installing = True
-        arc = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
 
-        def done(stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
-            source.discard()
+        def done(stored: bool) -> None:  # noqa: FBT001 - a callback of Installs
             if not stored:
                 replica.installing = False
                 replica.core.snapshot_failed()
@@ -553,10 +583,9 @@ class Host:
                 self._installed(replica, meta, source.state)
             self._mark(replica)
 
-        self._shell.write_items(lambda: source.install(self._items, replica.group, arc), done)
+        self._installs.start(source, done)
 
     def _installed(self, replica: Replica, meta: SnapshotMeta, encoded: bytes) -> None:
-        self._items.refresh()
         state, generations = decode_snapshot_state(encoded)
         assert (state.applied_index, state.applied_term) == (meta.index, meta.term)
         if isinstance(replica, PartitionReplica):

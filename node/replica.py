@@ -71,6 +71,9 @@ class Replica(ABC):
     one in force there: a checkpoint stores them together with the applied state.
     """
 
+    arc: tuple[int, int] = (0, 0)
+    """Tokens of its items, [low, high). Empty for the catalog's replica, which has none."""
+
     def __init__(self, group: int, core: RaftCore, state: ReplicaState) -> None:
         """Take over a core that starts at the applied index of `state`."""
         self.group = group

@@ -15,17 +15,13 @@ import grpc.aio
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
-from node.logs import warn
+from node.logs import STORAGE_ERROR_EXIT, die, warn
 from node.machine.catalog import CatalogResult
 from node.peers import ADMITTED, read_introduction
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
-from node.snapshots import (
-    RECEIVING_MAX,
-    BrokenSnapshot,
-    discard_leftovers,
-    receive_snapshot,
-)
+from node.snapshots.receiving import SnapshotRefused
+from node.storage.errors import StorageError
 from node.storage.identity import Start
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.channels import RECEIVER_KEY
@@ -46,11 +42,9 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         """Answer only Identify until `shell` is set."""
         self._acquaintances = acquaintances
         self._identity = acquaintances.identity
-        self._snapshots = data_dir / "snapshots"
-        discard_leftovers(self._snapshots)
+        self.snapshots = data_dir / "snapshots"  # where they are received
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
-        self._receiving = 0
         self._routes: dict[RouteStream, asyncio.Event] = {}
         self.shell: ProcessShell | None = None
         self.catalog_waiters: set[asyncio.Event] = set()
@@ -135,26 +129,19 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             del self._routes[stream]
             host.remove_stream(stream)
 
-    async def SendSnapshot(  # noqa: N802
-        self, request_iterator: AsyncIterator[node_pb2.SnapshotChunk], context: Context
-    ) -> node_pb2.SendSnapshotResponse:
-        """Gather a snapshot and offer it to the core."""
+    async def TransferSnapshot(  # noqa: N802
+        self, request_iterator: AsyncIterator[node_pb2.SnapshotPart], context: Context
+    ) -> None:
+        """Receive a snapshot and offer it to the core."""
         shell = await self._ready(context)
-        if self._receiving >= RECEIVING_MAX:
-            return node_pb2.SendSnapshotResponse(reason="busy with other snapshots")
-        self._receiving += 1
+        sender = await self._admit(context)
         try:
-            received = await receive_snapshot(
-                request_iterator, self._snapshots, self._identity.node_id
-            )
-        except (BrokenSnapshot, TimeoutError) as error:
-            warn("snapshot_broken", error=error)
-            return node_pb2.SendSnapshotResponse(reason=str(error) or "too slow")
-        finally:
-            self._receiving -= 1
-        assert received.message is not None
-        shell.call(shell.host.offer_snapshot, received.group, received.message, received)
-        return node_pb2.SendSnapshotResponse(installed=True)
+            await shell.receiver.receive(sender, request_iterator, context.write)
+        except SnapshotRefused as refusal:
+            warn("snapshot_refused", peer=sender, code=refusal.code, reason=refusal)
+            await context.abort(refusal.code, str(refusal))
+        except StorageError as error:
+            die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
 
     async def ChangeCatalog(  # noqa: N802
         self, request: node_pb2.ChangeCatalogRequest, context: Context

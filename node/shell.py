@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from random import SystemRandom
 from typing import Final, ParamSpec, TypeVar
 
@@ -17,9 +18,10 @@ from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
 from node.machine.catalog import CatalogResult
-from node.peers import PeerLinks
+from node.peers import PeerLinks, introduce
 from node.server import NodeServicer
-from node.snapshots import SnapshotSender
+from node.snapshots.receiving import SnapshotReceiver
+from node.snapshots.sending import SnapshotSender
 from node.storage.errors import StorageFailed
 from node.storage.identity import DirectoryLock
 from node.storage.items import ItemStore
@@ -47,6 +49,9 @@ FULL_RETRY_SECONDS: Final = 0.5
 
 IN_PLACE_SECONDS: Final = 5.0
 """How often the data directory is checked to be still the one that was opened. Ours."""
+
+TIDY_SECONDS: Final = 5.0
+"""How often what snapshots have left behind is looked at. Ours."""
 
 WATCH_RETRY_SECONDS: Final = 0.2
 """Pause before the catalog is watched at another node. Ours."""
@@ -97,7 +102,8 @@ class ProcessShell:
             rng=SystemRandom(),
             shell=self,
         )
-        self._sender = SnapshotSender(self.host, items)
+        self._sender = SnapshotSender(partial(introduce, identity), self.host, items, self.call)
+        self.receiver = SnapshotReceiver(servicer.snapshots, identity.node_id, self.host, self.call)
         self._channels = NodeChannels()
         self._catalog_leader = CatalogLeader(
             self._channels,
@@ -204,11 +210,12 @@ class ProcessShell:
             self._tasks = tasks
             self._links = PeerLinks(self._identity, self, tasks)
             self._links.follow(self._identity.addresses)
-            self.call(self.host.recover, voters)
+            self.call(self.host.recover, voters, self.receiver.unfinished(self.items))
             running = [
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._check_in_place()),
                 tasks.create_task(self._follow_catalog()),
+                tasks.create_task(self._tidy_snapshots()),
             ]
             await stop.wait()
             if self.refusal is None:
@@ -255,6 +262,7 @@ class ProcessShell:
 
     async def close(self) -> None:
         """Checkpoint and end the writer threads, once the service has stopped."""
+        self._sender.close()
         await self._last_checkpoint()
         self._log_thread.stop()
         self._items_thread.stop()
@@ -317,6 +325,12 @@ class ProcessShell:
                 self.items.check_in_place()
             except StorageFailed as error:
                 die(STORAGE_ERROR_EXIT, "data_directory_gone", error=error)
+
+    async def _tidy_snapshots(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            self._sender.tick(self._loop.time())
+            await self.receiver.sweep(self._loop.time())
 
     async def _follow_catalog(self) -> None:
         """Watch the catalog at the nodes that replicate it, one after the other.

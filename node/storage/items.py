@@ -27,14 +27,15 @@ from node.storage.environment import (
     storage_error,
 )
 from node.storage.errors import CorruptItems, StorageFailed
-from node.storage.items_snapshot import SnapshotReader, delete_range, table_ids
-from node.storage.layout import Malformed, ReplicaState
+from node.storage.items_snapshot import SnapshotView, delete_range, table_ids
+from node.storage.layout import InstallRecord, Malformed, ReplicaState
 
 __all__ = [
+    "InstallRecord",
     "ItemStore",
     "ReplicaCheckpoint",
     "ReplicaState",
-    "SnapshotReader",
+    "SnapshotView",
     "decode_snapshot_state",
 ]
 
@@ -48,9 +49,6 @@ PURGE_ITEMS_MAX: Final = 1000
 
 SCRUB_ITEMS_MAX: Final = 1000
 """Images checked by one call of `scrub`. Ours: some 2 ms."""
-
-SNAPSHOT_PART_ITEMS: Final = 1000
-"""Items of a snapshot handed to LMDB at once. Ours."""
 
 WHAT_TO_DO: Final = (
     "These replicas must not be served. Keep the directory for analysis, start the node with an "
@@ -72,7 +70,7 @@ class ReplicaCheckpoint:
 class ItemStore:
     """All items of one node.
 
-    Threads: `get`, `scan`, `refresh` and `snapshot_reader` on the loop thread; everything that
+    Threads: `get`, `scan`, `refresh` and `open_view` on the loop thread; everything that
     writes on one writer thread (its own, not the log's), one call at a time; the rest anywhere.
     """
 
@@ -133,6 +131,14 @@ class ItemStore:
         with self._reading(f"the dedupe generations of group {group}") as transaction:
             return self._generations(transaction, group)
 
+    def installs(self) -> list[InstallRecord]:
+        """Return the installs under way, by group, ascending: their replicas have no state."""
+        with self._reading("the installs under way") as transaction:
+            return [
+                layout.decode_install(key, raw)
+                for key, raw in self._with_prefix(transaction, layout.INSTALL_PREFIX)
+            ]
+
     def list_table_ids(self) -> list[int]:
         """Return the ids of all tables that have an item here, ascending. Any thread."""
         with self._reading("the items") as transaction:
@@ -188,13 +194,13 @@ class ItemStore:
         if transaction is not None:
             transaction.abort()
 
-    def snapshot_reader(self, low_token: int, high_token: int, group: int) -> SnapshotReader:
-        """Open a consistent view of one replica. `high_token` is exclusive, up to 1 << 64.
+    def open_view(self, arc: tuple[int, int], group: int, view: bytes) -> SnapshotView:
+        """Open a consistent view of one replica, to send; `view` is its number.
 
-        The arc may be empty: the catalog's replica has state but no items.
-        Raises CorruptItems if the group has no readable state here.
+        `arc` is [low token, high token), up to 1 << 64. It may be empty: the catalog's replica has
+        state but no items. Raises CorruptItems if the group has no readable state here.
         """
-        assert 0 <= low_token <= high_token <= layout.TOKEN_END
+        assert 0 <= arc[0] <= arc[1] <= layout.TOKEN_END
         transaction = self._environment.begin()
         try:
             raw = transaction.get(layout.state_key(group), db=self._replicas)
@@ -204,9 +210,7 @@ class ItemStore:
         except (Malformed, lmdb.Error) as error:
             transaction.abort()
             raise self._refuse(f"the state of group {group}: {error}") from error
-        return SnapshotReader(
-            transaction, self._items, self._refuse, (low_token, high_token), contents
-        )
+        return SnapshotView(transaction, self._items, self._refuse, arc, (view, group), contents)
 
     def scrub(self, after: bytes, *, items_max: int = SCRUB_ITEMS_MAX) -> bytes | None:
         """Check the images of the next keys after `after`; return where to go on, None = the end.
@@ -262,34 +266,47 @@ class ItemStore:
                     key = layout.generation_key(replica.group, number)
                     transaction.delete(key, db=self._replicas)
 
-    def install_snapshot(
-        self,
-        group: int,
-        low_token: int,
-        high_token: int,
-        state: bytes,
-        items: Iterable[tuple[bytes, bytes]],
-    ) -> ReplicaState:
-        """Replace all items of the arc, and the replica's state, in one transaction; durable.
+    def begin_install(self, record: InstallRecord) -> None:
+        """Note that a replica's items are about to be replaced, and forget its state; durable.
 
-        `state` is what SnapshotReader.state_bytes gave. Items ascend by key. Raises CorruptItems
-        (a damaged image, a key outside the arc: nothing has changed), StorageFull, StorageFailed.
+        From here on the replica must not be served, or made at a start, before `finish_install`.
+        """
+        with self._writing(f"beginning the snapshot of group {record.group}") as transaction:
+            self._delete_state(transaction, record.group)
+            encoded = layout.encode_install(record)
+            transaction.put(layout.install_key(record.group), encoded, db=self._replicas)
+
+    def clear_arc(self, arc: tuple[int, int], *, items_max: int) -> bool:
+        """Delete at most `items_max` items of an arc; return whether more may remain."""
+        with self._writing("clearing an arc") as transaction:
+            return self._delete_items(transaction, arc, items_max) == items_max
+
+    def fill_arc(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store a part of a snapshot's items, ascending by key, verified before."""
+        with self._writing("installing a snapshot") as transaction:
+            transaction.cursor(self._items).putmulti(items)
+
+    def finish_install(self, record: InstallRecord, state: bytes) -> None:
+        """Store the replica's state: the install is over; durable.
+
+        `state` is a snapshot state, verified before. Raises StorageFull (as of all the steps:
+        nothing has changed by this one) or StorageFailed.
         """
         decoded, generations = decode_snapshot_state(state)
-        checked = self._checked(items, low_token, high_token)
-        with self._writing(f"snapshot of group {group}") as transaction:
-            self._delete_replica(transaction, group, low_token, high_token)
-            cursor = transaction.cursor(self._items)
-            while part := list(islice(checked, SNAPSHOT_PART_ITEMS)):
-                cursor.putmulti(part)
-            self._put_state(transaction, group, decoded)
-            self._put_generations(transaction, group, generations)
-        return decoded
+        assert (decoded.applied_index, decoded.applied_term) == (
+            record.applied_index,
+            record.applied_term,
+        )
+        with self._writing(f"finishing the snapshot of group {record.group}") as transaction:
+            self._put_state(transaction, record.group, decoded)
+            self._put_generations(transaction, record.group, generations)
+            transaction.delete(layout.install_key(record.group), db=self._replicas)
 
     def remove_replica(self, group: int, low_token: int, high_token: int) -> None:
-        """Delete all items of the arc and all the replica's state; durable."""
+        """Delete all items of the arc and all the replica's state, in one transaction; durable."""
         with self._writing(f"removing group {group}") as transaction:
-            self._delete_replica(transaction, group, low_token, high_token)
+            self._delete_state(transaction, group)
+            self._delete_items(transaction, (low_token, high_token), sys.maxsize)
 
     def purge(self, dropped: Iterable[int], *, items_max: int = PURGE_ITEMS_MAX) -> bool:
         """Delete at most `items_max` items of dropped tables; return whether more remain."""
@@ -376,38 +393,28 @@ class ItemStore:
             key = layout.generation_key(group, number)
             transaction.put(key, layout.encode_generation(data), db=self._replicas)
 
-    def _delete_replica(
-        self, transaction: lmdb.Transaction[bytes], group: int, low_token: int, high_token: int
-    ) -> None:
-        tables = table_ids(transaction.cursor(self._items)) if low_token < high_token else []
+    def _delete_items(
+        self, transaction: lmdb.Transaction[bytes], arc: tuple[int, int], count: int
+    ) -> int:
+        """Delete at most `count` items of an arc; return how many."""
+        tables = table_ids(transaction.cursor(self._items)) if arc[0] < arc[1] else []
+        deleted = 0
         for table_id in tables:
-            low = layout.arc_low(table_id, low_token)
-            high = layout.arc_high(table_id, high_token)
-            delete_range(transaction.cursor(self._items), low, high, sys.maxsize)
+            low, high = layout.arc_low(table_id, arc[0]), layout.arc_high(table_id, arc[1])
+            cursor = transaction.cursor(self._items)
+            deleted += delete_range(cursor, low, high, count - deleted)
+        return deleted
+
+    def _delete_state(self, transaction: lmdb.Transaction[bytes], group: int) -> None:
         transaction.delete(layout.state_key(group), db=self._replicas)
+        transaction.delete(layout.install_key(group), db=self._replicas)
         prefix = layout.generations_prefix(group)
         for key in [key for key, _ in self._with_prefix(transaction, prefix)]:
             transaction.delete(key, db=self._replicas)
 
-    def _checked(
-        self, items: Iterable[tuple[bytes, bytes]], low_token: int, high_token: int
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Pass on the items of a snapshot, each checked. Raises CorruptItems."""
-        before = b""
-        for key, image in items:
-            try:
-                layout.table_of(key)
-                check_image(image)
-            except (Malformed, CorruptImage) as error:
-                raise self._refuse(f"a snapshot's item {key.hex()}: {error}") from error
-            if not image or key <= before or not low_token <= layout.token_of(key) < high_token:
-                raise self._refuse(f"a snapshot's item {key.hex()} is out of place")
-            before = key
-            yield key, image
-
 
 def decode_snapshot_state(state: bytes) -> tuple[ReplicaState, list[tuple[int, bytes]]]:
-    """Read what SnapshotReader.state_bytes gave: state, generations. Raises CorruptItems."""
+    """Read the state that a snapshot carries: state, generations. Raises CorruptItems."""
     try:
         return layout.decode_snapshot_state(state)
     except Malformed as error:

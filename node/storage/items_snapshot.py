@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 import lmdb
 
@@ -10,16 +12,47 @@ from model.image import CorruptImage, check_image
 from node.storage import layout
 from node.storage.environment import Refuse
 from node.storage.layout import Malformed, ReplicaState
+from node.storage.snapshot_frames import (
+    KIND_END,
+    KIND_HEAD,
+    KIND_PAIRS,
+    KIND_STATE,
+    Head,
+    Position,
+    encode_end,
+    encode_frame,
+    encode_head,
+    encode_pair,
+    encode_pairs,
+)
+
+ITEM_OVERHEAD_BYTES: Final = 96
+"""What an item takes in a frame beyond its size in DynamoDB's sense, about: the storage key, the
+image's header, JSON's names of types. Ours."""
 
 
-class SnapshotReader:
-    """One replica as of its last checkpoint: state, dedupe generations, items of its arc.
+PIECE_BYTES: Final = 256 * 1024
+"""Bytes of pairs, or of state, in one frame. Ours: large messages hold up the loop."""
+
+
+class SnapshotView:
+    """One replica as of its last checkpoint, frame by frame: state, then the items of its arc.
 
     Used by one thread at a time, any thread. Holds a read transaction, and so every page that
     was in use when it was opened: close it soon.
     """
 
-    __slots__ = ("_arc", "_database", "_generations", "_refuse", "_transaction", "state")
+    __slots__ = (
+        "_arc",
+        "_database",
+        "_frames",
+        "_position",
+        "_refuse",
+        "_state_bytes",
+        "_transaction",
+        "head",
+        "state",
+    )
 
     def __init__(
         self,
@@ -27,29 +60,79 @@ class SnapshotReader:
         database: lmdb._Database,
         refuse: Refuse,
         arc: tuple[int, int],
+        identity: tuple[bytes, int],
         contents: tuple[ReplicaState, list[tuple[int, bytes]]],
     ) -> None:
-        """Use `ItemStore.snapshot_reader`."""
+        """Use `ItemStore.open_view`. `identity` is (view, group)."""
         self._transaction: lmdb.Transaction[bytes] | None = transaction
         self._database = database
         self._refuse = refuse
         self._arc = arc
-        self.state, self._generations = contents
+        self.state = contents[0]
+        self._state_bytes = layout.encode_snapshot_state(*contents)
+        self.head = Head(
+            *identity, self.state.applied_index, self.state.applied_term, len(self._state_bytes)
+        )
+        self._position = Position()
+        self._frames = self._remaining()
 
-    def state_bytes(self) -> bytes:
-        """Return the replica's state and dedupe generations, for SnapshotChunk.state."""
-        return layout.encode_snapshot_state(self.state, self._generations)
+    @property
+    def size_bytes(self) -> int:
+        """Return about how long all frames are: from the counts of items, which is no bound."""
+        items = sum(size for _, size in self.state.table_sizes.values())
+        count = sum(count for count, _ in self.state.table_sizes.values())
+        return len(self._state_bytes) + items + count * ITEM_OVERHEAD_BYTES
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all (key, image) of the arc, ascending by key.
+    def go_on_from(self, position: Position) -> None:
+        """Let the next frame be the one after `position`, where a receiver of this view stands."""
+        self._position = replace(position)
+        self._frames = self._remaining()
+
+    def next_frame(self) -> bytes | None:
+        """Return the next frame; None after the end.
 
         Raises CorruptItems at a damaged image: rot must not spread.
         """
-        assert self._transaction is not None, "the snapshot is closed"
+        return next(self._frames, None)
+
+    def _remaining(self) -> Iterator[bytes]:
+        position = self._position
+        if position.frame_count == 0:
+            yield self._frame(KIND_HEAD, encode_head(self.head))
+            for start in range(0, len(self._state_bytes), PIECE_BYTES):
+                yield self._frame(KIND_STATE, self._state_bytes[start : start + PIECE_BYTES])
+        pairs: list[bytes] = []
+        size_bytes = 0
+        for key, image in self.items(position.last_key):
+            pairs.append(encode_pair(key, image))
+            size_bytes += len(pairs[-1])
+            if size_bytes >= PIECE_BYTES:
+                yield self._pairs_frame(pairs)
+                pairs, size_bytes = [], 0
+        if pairs:
+            yield self._pairs_frame(pairs)
+        yield self._frame(KIND_END, encode_end(position))
+
+    def _pairs_frame(self, pairs: list[bytes]) -> bytes:
+        raw = self._frame(KIND_PAIRS, encode_pairs(self._position.pair_count, pairs))
+        self._position.pair_count += len(pairs)
+        return raw
+
+    def _frame(self, kind: int, body: bytes) -> bytes:
+        raw = encode_frame(kind, body, self._position.checksum)
+        self._position.add(raw)
+        return raw
+
+    def items(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield all (key, image) of the arc after a key, ascending by key.
+
+        Raises CorruptItems at a damaged image.
+        """
+        assert self._transaction is not None, "the view is closed"
         key = b""
         try:
             cursor = self._transaction.cursor(self._database)
-            for key, image in scan_arc(cursor, *self._arc):
+            for key, image in scan_arc(cursor, *self._arc, after=after):
                 check_image(image)
                 yield key, image
         except (CorruptImage, Malformed, lmdb.Error) as error:
@@ -63,17 +146,20 @@ class SnapshotReader:
 
 
 def scan_arc(
-    cursor: lmdb.Cursor[bytes], low_token: int, high_token: int
+    cursor: lmdb.Cursor[bytes], low_token: int, high_token: int, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, image) of all tables with low_token <= token < high_token, ascending by key.
 
-    Seeks from table to table, so what lies outside the arc costs nothing. Raises Malformed.
+    Begins after the key `after`. Seeks from table to table, so what lies outside the arc costs
+    nothing. Raises Malformed.
     """
-    there = low_token < high_token and cursor.first()
+    there = low_token < high_token and cursor.set_range(after)
+    if there and cursor.key() == after:
+        there = cursor.next()
     while there:
         table_id = layout.table_of(cursor.key())
         high = layout.arc_high(table_id, high_token)
-        if not cursor.set_range(layout.arc_low(table_id, low_token)):
+        if not cursor.set_range(max(cursor.key(), layout.arc_low(table_id, low_token))):
             return
         for item in cursor.iternext():
             if high is not None and item[0] >= high:

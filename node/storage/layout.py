@@ -1,4 +1,6 @@
-"""The bytes on disk, all of them. Nothing else knows them; docs/FORMAT.md says the same in prose.
+"""The bytes on disk, all but a snapshot's (`snapshot_frames`). Nothing else knows them.
+
+docs/FORMAT.md says the same in prose.
 
 Everything is big-endian and begins with a CRC-32 and a version. `encode_` and `decode_` come in
 pairs: what one asserts, the other checks and answers with `Malformed`.
@@ -29,8 +31,12 @@ carry their own checksum. Database "replicas":
                                  table count u32 · configuration, then by table, ascending:
                                  table id u32 · item count u64 · size bytes u64
     "d" group u32 number u64     dedupe generation: crc32 u32 · version u8 · reserved u8 x 3 · bytes
+    "i" group u32                install under way, instead of a replica state: crc32 u32 ·
+                                 version u8 · reserved u8 x 3 · view 16 bytes · applied index u64 ·
+                                 applied term u64 · first token u64 · last token u64 (below the
+                                 first: no items) · checksum of the file's end u32
 
-Snapshot state (SnapshotChunk.state): crc32 u32 · version u8 · reserved u8 x 3 · generation count
+Snapshot state, in a snapshot's frames: crc32 u32 · version u8 · reserved u8 x 3 · generation count
     u32 · state length u32 · replica state as above, then by generation, ascending:
     number u64 · length u32 · bytes
 """
@@ -77,6 +83,7 @@ RECORD_BYTES_MAX: Final = (1 << 31) - (1 << 20)
 FORMAT_KEY: Final = b"f"
 STATE_PREFIX: Final = b"s"
 GENERATION_PREFIX: Final = b"d"
+INSTALL_PREFIX: Final = b"i"
 
 _CRC: Final = struct.Struct(">I")
 _BODY_LENGTH: Final = struct.Struct(">8xI")  # of a record's header
@@ -84,6 +91,7 @@ _FORMAT: Final = struct.Struct(">IB")
 _STATE: Final = struct.Struct(">IB3xQQII")
 _TABLE: Final = struct.Struct(">IQQ")
 _GENERATION: Final = struct.Struct(">IB3x")
+_INSTALL: Final = struct.Struct(">IB3x16sQQQQI")
 _SNAPSHOT: Final = struct.Struct(">IB3xII")
 _SNAPSHOT_GENERATION: Final = struct.Struct(">QI")
 _STATE_KEY: Final = struct.Struct(">cI")
@@ -383,6 +391,55 @@ def decode_generation(raw: Buffer) -> bytes:
     _check_seal(raw, _GENERATION.size)
     _check_items_version(raw)
     return bytes(raw[_GENERATION.size :])
+
+
+@dataclass(frozen=True, slots=True)
+class InstallRecord:
+    """A snapshot that is being installed: the replica has no state until it is all in.
+
+    `arc` is [low token, high token); `checksum` that of the end of the file, which `view` names.
+    """
+
+    group: int
+    view: bytes  # 16 bytes
+    applied_index: int
+    applied_term: int
+    arc: tuple[int, int]
+    checksum: int
+
+
+def install_key(group: int) -> bytes:
+    """Return the key of an install under way."""
+    return _STATE_KEY.pack(INSTALL_PREFIX, group)
+
+
+def encode_install(record: InstallRecord) -> bytes:
+    """Encode an install under way. Pair of `decode_install`."""
+    low, high = record.arc
+    first, last = (low, high - 1) if low < high else (1, 0)
+    return _seal(
+        _INSTALL.pack(
+            0,
+            ITEMS_VERSION,
+            record.view,
+            record.applied_index,
+            record.applied_term,
+            first,
+            last,
+            record.checksum,
+        )[CRC_BYTES:]
+    )
+
+
+def decode_install(key: Buffer, raw: Buffer) -> InstallRecord:
+    """Decode what lies under the key of an install. Raises Malformed."""
+    _check_seal(raw, _INSTALL.size)
+    _check_items_version(raw)
+    if len(raw) != _INSTALL.size:
+        raise Malformed(f"{len(raw)} bytes, {_INSTALL.size} expected")
+    _, _, view, index, term, first, last, checksum = _INSTALL.unpack(raw)
+    arc = (first, last + 1) if first <= last else (0, 0)
+    return InstallRecord(group_of_state_key(key), view, index, term, arc, checksum)
 
 
 def encode_snapshot_state(state: ReplicaState, generations: Iterable[tuple[int, bytes]]) -> bytes:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from node.catalog_replica import NO_RESULT
 from node.codec import decode_route_batch
@@ -18,9 +18,11 @@ from node.host import Host
 from node.machine.catalog import CatalogResult
 from node.replica import PartitionReplica
 from node.routes import RouteStream
-from node.snapshots import ReceivedSnapshot, SnapshotSender
+from node.snapshots.receiving import SnapshotReceiver, SnapshotRefused
+from node.snapshots.sending import make_offer
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
+from node.storage.snapshot_frames import VIEW_BYTES
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.outcome import Outcome
@@ -145,8 +147,10 @@ class Node:
             rng=self._cluster.rng,
             shell=self,
         )
-        self.sender = SnapshotSender(self.host, self.items)
-        self.host.recover(self._founders)
+        self.receiver = SnapshotReceiver(
+            self._directory / "snapshots", self.id, self.host, lambda act, *given: act(*given)
+        )
+        self.host.recover(self._founders, self.receiver.unfinished(self.items))
         self.router = Router(self)
 
     def crash(self) -> None:
@@ -221,17 +225,15 @@ class Node:
     def deliver_snapshot(self) -> None:
         """Carry one snapshot to its receiver, through its wire form."""
         group, message = self.snapshots.popleft()
-        receiver = self._cluster.nodes[message.to]
-        ok = self._cluster.connected(self.id, receiver.id)
+        to = self._cluster.nodes[message.to]
+        ok = self._cluster.connected(self.id, to.id)
         if ok:
-            received = ReceivedSnapshot(receiver._directory / "snapshots")
-            for chunk in run_through(self.sender._chunks(group, message)):
-                wire = node_pb2.SnapshotChunk.FromString(chunk.SerializeToString())
-                received.add(wire, receiver.id)
-            assert received.complete
-            assert received.message is not None
-            receiver.host.offer_snapshot(group, received.message, received)
-            self._cluster.snapshot_count += 1
+            parts = snapshot_parts(self, message, group)
+            try:
+                asyncio.run(to.receiver.receive(self.id, stream(parts), ignore))
+                self._cluster.snapshot_count += 1
+            except SnapshotRefused:
+                ok = False
         self.host.snapshot_sent(group, message.to, ok=ok)
 
     def can_finish_log_write(self) -> bool:
@@ -252,24 +254,29 @@ class Node:
         return True
 
 
-def run_through(
-    chunks: object,
-) -> Iterator[node_pb2.SnapshotChunk]:
-    """Go through an async generator that never waits, without a loop."""
-    generator = cast("AsyncGenerator[node_pb2.SnapshotChunk, None]", chunks)
+def snapshot_parts(
+    node: Node, message: Message, group: int = PARTITION, *, view: bytes = b"v" * VIEW_BYTES
+) -> list[node_pb2.SnapshotPart]:
+    """Return what a node sends to one that has nothing of the view: the offer, all frames."""
+    replica = node.host.replicas[group]
+    opened = node.items.open_view(replica.arc, group, view)
     try:
-        while True:
-            try:
-                generator.__anext__().__await__().__next__()
-            except StopIteration as given:
-                yield given.value
-            except StopAsyncIteration:
-                return
-            else:
-                raise AssertionError("the generator waits")
+        parts = [node_pb2.SnapshotPart(offer=make_offer(opened, message.term))]
+        while (frame := opened.next_frame()) is not None:
+            parts.append(node_pb2.SnapshotPart(frame=frame))
     finally:
-        with suppress(StopIteration):
-            generator.aclose().__await__().__next__()
+        opened.close()
+    return [node_pb2.SnapshotPart.FromString(part.SerializeToString()) for part in parts]
+
+
+async def stream(parts: Sequence[node_pb2.SnapshotPart]) -> AsyncIterator[node_pb2.SnapshotPart]:
+    """Yield the parts as a call does."""
+    for part in parts:
+        yield part
+
+
+async def ignore(position: node_pb2.SnapshotPosition) -> None:
+    """Take a receiver's answer and do nothing with it."""
 
 
 def outcomes(requests: Sequence[Request]) -> list[Outcome | None]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from node.storage import layout
 from node.storage.errors import StorageFull
-from node.storage.items import ReplicaCheckpoint, ReplicaState
+from node.storage.items import InstallRecord, ItemStore, ReplicaCheckpoint, ReplicaState
 from node.storage.log import GroupWrite, RecoveredGroup
 from raft.types import Compacted, Entry, HardState
 
 ENTRY_OVERHEAD_BYTES = 64
+
+INSTALL_PART_ITEMS = 16
+"""Items that one step of an install deletes or stores: some steps for every install."""
 
 
 class GroupLog:
@@ -187,8 +191,12 @@ class ItemsDisk:
     items: dict[bytes, bytes] = field(default_factory=dict)
     states: dict[int, bytes] = field(default_factory=dict)
     generations: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    installs: dict[int, tuple[InstallRecord, MemorySnapshot]] = field(default_factory=dict)
 
     def applied(self, group: int) -> int:
+        """Return how far the items go, those of a snapshot included that is being installed."""
+        if group in self.installs:
+            return self.installs[group][0].applied_index
         raw = self.states.get(group)
         return layout.decode_state(raw).applied_index if raw else 0
 
@@ -251,23 +259,35 @@ class MemoryItemStore:
             for number in replica.generations_to_drop:
                 generations.pop(number, None)
 
-    def install_snapshot(
-        self,
-        group: int,
-        low_token: int,
-        high_token: int,
-        state: bytes,
-        items: Iterable[tuple[bytes, bytes]],
-    ) -> ReplicaState:
+    def begin_install(self, record: InstallRecord, snapshot: MemorySnapshot) -> None:
+        self._check_room()
+        self._disk.states.pop(record.group, None)
+        self._disk.generations.pop(record.group, None)
+        self._disk.installs[record.group] = (record, snapshot)
+
+    def clear_arc(self, arc: tuple[int, int], *, items_max: int) -> bool:
+        self._check_room()
+        held = self._disk.items
+        there = [key for key in held if arc[0] <= layout.token_of(key) < arc[1]]
+        for key in there[:items_max]:
+            del held[key]
+        return len(there) > items_max
+
+    def fill_arc(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        self._check_room()
+        self._disk.items.update(items)
+
+    def finish_install(self, record: InstallRecord, state: bytes) -> None:
         self._check_room()
         decoded, generations = layout.decode_snapshot_state(state)
-        held = self._disk.items
-        for key in [key for key in held if low_token <= layout.token_of(key) < high_token]:
-            del held[key]
-        held.update(items)
-        self._disk.states[group] = layout.encode_state(decoded)
-        self._disk.generations[group] = dict(generations)
-        return decoded
+        self._disk.states[record.group] = layout.encode_state(decoded)
+        self._disk.generations[record.group] = dict(generations)
+        del self._disk.installs[record.group]
+
+    def installs(self) -> list[MemoryInstall]:
+        """Return the installs that a crash has interrupted."""
+        begun = self._disk.installs.values()
+        return [MemoryInstall(snapshot, record, begun=True) for record, snapshot in begun]
 
     def purge(self, dropped: Iterable[int], *, items_max: int = 1000) -> bool:
         self._check_room()
@@ -283,7 +303,7 @@ class MemoryItemStore:
 
 
 class MemorySnapshot:
-    """The twin of SnapshotReader, and of what a receiver makes of it."""
+    """The twin of SnapshotView, and of the file that a receiver gathers."""
 
     def __init__(
         self,
@@ -293,10 +313,40 @@ class MemorySnapshot:
     ) -> None:
         self.replica_state = state
         self.state = layout.encode_snapshot_state(state, generations)
-        self._items = items
+        self.items = items
 
-    def install(self, items: MemoryItemStore, group: int, arc: tuple[int, int]) -> None:
-        items.install_snapshot(group, arc[0], arc[1], self.state, self._items)
+    def install(self, group: int, arc: tuple[int, int]) -> MemoryInstall:
+        """Return what the host is offered."""
+        index, term = self.replica_state.applied_index, self.replica_state.applied_term
+        return MemoryInstall(self, InstallRecord(group, b"", index, term, arc, 0), begun=False)
+
+
+class MemoryInstall:
+    """The twin of SnapshotInstall: a few steps, with a crash possible between any two."""
+
+    def __init__(self, snapshot: MemorySnapshot, record: InstallRecord, *, begun: bool) -> None:
+        self.record = record
+        self.state = snapshot.state
+        self.begun = begun
+        self._snapshot = snapshot
+        self._cleared = False
+        self._filled = 0
+
+    def take_step(self, items: ItemStore) -> bool:
+        store = cast("MemoryItemStore", items)
+        there = self._snapshot.items
+        if not self.begun:
+            store.begin_install(self.record, self._snapshot)
+            self.begun = True
+        elif not self._cleared:
+            self._cleared = not store.clear_arc(self.record.arc, items_max=INSTALL_PART_ITEMS)
+        elif self._filled < len(there):
+            store.fill_arc(there[self._filled : self._filled + INSTALL_PART_ITEMS])
+            self._filled += INSTALL_PART_ITEMS
+        else:
+            store.finish_install(self.record, self.state)
+            return False
+        return True
 
     def discard(self) -> None:
         """There is no file."""

@@ -134,7 +134,9 @@ class Network:
     def _offer(self, group: int, message: Message, view: MemorySnapshot) -> None:
         node = self._world.nodes[message.to]
         if node.is_up:
-            node.call(node.host.offer_snapshot, group, message, view)
+            replica = node.host.replicas.get(group)
+            arc = replica.arc if replica is not None else (0, 0)
+            node.call(node.host.offer_snapshot, group, message, view.install(group, arc))
 
     # Streams
 

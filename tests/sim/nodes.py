@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from node.host import TICK_SECONDS, Host
 from node.machine.catalog import CatalogResult
-from node.replica import PartitionReplica
 from node.storage.errors import StorageFull
 from node.storage.identity import Identity
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
@@ -156,7 +155,8 @@ class SimulatedNode:
             rng=world.rng,
             shell=self,
         )
-        self.host.recover(world.catalog_voters if self.record in world.first_catalog.nodes else ())
+        founders = world.catalog_voters if self.record in world.first_catalog.nodes else ()
+        self.host.recover(founders, self.items.installs())
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
         self._later(world.rng.random() * TICK_SECONDS, self._tick)
@@ -366,8 +366,7 @@ class SimulatedNode:
             return
         self._sending += 1
         replica = self.host.replicas[group]
-        low, high = replica.arc if isinstance(replica, PartitionReplica) else (0, 0)
-        view = self.items.snapshot_reader(low, high, group)
+        view = self.items.snapshot_reader(*replica.arc, group)
         state = view.replica_state
         meta = SnapshotMeta(
             state.applied_index, state.applied_term, Configuration.decode(state.configuration)

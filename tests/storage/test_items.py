@@ -17,20 +17,15 @@ import pytest
 
 from model.image import encode_image
 from node.storage.check import check_data_directory
-from node.storage.errors import CorruptItems, StorageFailed, StorageFull
+from node.storage.errors import CorruptItems, StorageFull
 from node.storage.identity import Identity, save_identity
-from node.storage.items import (
-    ItemStore,
-    ReplicaCheckpoint,
-    ReplicaState,
-    decode_snapshot_state,
-)
-from node.storage.layout import encode_snapshot_state
+from node.storage.items import ItemStore, ReplicaCheckpoint, ReplicaState
 from node.storage.log import LogStore
 
 MAP_SIZE_BYTES = 256 << 20
 RING = 1 << 64
 HALF = 1 << 63
+VIEW = b"the view's id..."
 REPOSITORY = Path(__file__).parents[2]
 
 Pair = tuple[bytes, bytes]
@@ -212,7 +207,7 @@ def in_arc(pairs: list[Pair], low: int, high: int) -> list[Pair]:
 def test_snapshot_has_exactly_the_arc_in_key_order(items: ItemStore, low: int, high: int) -> None:
     items.checkpoint([share(1, 10, *two_arcs())])
 
-    view = items.snapshot_reader(low, high, 1)
+    view = items.open_view((low, high), 1, VIEW)
     assert list(view.items()) == in_arc(two_arcs(), low, high)
     view.close()
     view.close()
@@ -222,106 +217,22 @@ def test_snapshot_does_not_see_later_checkpoints(items: ItemStore) -> None:
     first = share(1, 10, *two_arcs())
     first.generation = (4, b"ids")
     items.checkpoint([first])
-    view = items.snapshot_reader(0, HALF, 1)
+    view = items.open_view((0, HALF), 1, VIEW)
     items.checkpoint([share(1, 11, *((each, b"") for each, _ in two_arcs()))])
 
     assert view.state.applied_index == 10
-    assert decode_snapshot_state(view.state_bytes()) == (first.state, [(4, b"ids")])
+    assert view.state == first.state
     assert list(view.items()) == in_arc(two_arcs(), 0, HALF)
     view.close()
-
-
-def test_replica_without_items_has_a_snapshot_too(items: ItemStore, tmp_path: Path) -> None:
-    """The catalog's replica has state and no arc."""
-    catalog = share(0, 10)
-    catalog.generation = (0, b"the catalog")
-    items.checkpoint([catalog, share(1, 5, *two_arcs())])
-    view = items.snapshot_reader(0, 0, 0)
-    assert list(view.items()) == []
-
-    items.install_snapshot(0, 0, 0, view.state_bytes(), [])
-    view.close()
-    assert items.generations(0) == [(0, b"the catalog")]
-    assert everything(items) == dict(two_arcs())
-
-
-def test_installed_snapshot_replaces_the_arc_and_nothing_else(
-    items: ItemStore, tmp_path: Path
-) -> None:
-    old = share(1, 10, *in_arc(two_arcs(), 0, HALF), (key(9, 7), image("stale")))
-    old.generation = (1, b"old ids")
-    items.checkpoint([old, share(2, 99, *in_arc(two_arcs(), HALF, RING))])
-
-    source = open_items(tmp_path / "source")
-    newer = share(1, 50, (key(1, 3), image("new")), (key(71, 4), image("newer")))
-    newer.generation = (8, b"new ids")
-    source.checkpoint([newer])
-    view = source.snapshot_reader(0, HALF, 1)
-    installed = items.install_snapshot(1, 0, HALF, view.state_bytes(), view.items())
-    view.close()
-    source.close()
-
-    assert installed == newer.state
-    assert items.replicas() == {1: newer.state, 2: state(99)}
-    assert items.generations(1) == [(8, b"new ids")]
-    assert everything(items) == dict([*newer.items, *in_arc(two_arcs(), HALF, RING)])
-
-
-def snapshot_state() -> bytes:
-    return encode_snapshot_state(state(50), [(1, b"ids")])
 
 
 def broken_image() -> bytes:
     return image("x")[:-1] + b"!"
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        (key(2, 1), broken_image()),
-        (key(2, 1), b""),
-        (key(2, HALF), image("outside the arc")),
-        (key(0, 1), image("out of order")),
-        (b"short", image("x")),
-    ],
-)
-def test_bad_snapshot_changes_nothing(items: ItemStore, bad: Pair) -> None:
-    """S65, D7: verified before it is installed; never half of it."""
-    items.checkpoint([share(1, 10, *two_arcs())])
-    pairs = [(key(1, number), image("new")) for number in range(3000)]
-
-    with pytest.raises(CorruptItems):
-        items.install_snapshot(1, 0, HALF, snapshot_state(), [*pairs, bad])
-    assert everything(items) == dict(two_arcs())
-    assert items.replicas() == {1: state(10)}
-    items.checkpoint([share(1, 11)])  # and the store is not latched
-
-
-def test_damaged_snapshot_state_is_refused(items: ItemStore) -> None:
-    whole = snapshot_state()
-    for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1
-        with pytest.raises(CorruptItems):
-            items.install_snapshot(1, 0, HALF, bytes(damaged), [])
-    assert items.replicas() == {}
-
-
-def test_source_that_breaks_off_changes_nothing(items: ItemStore) -> None:
-    items.checkpoint([share(1, 10, *two_arcs())])
-
-    def breaks_off() -> Iterator[Pair]:
-        yield key(1, 1), image("new")
-        raise ConnectionResetError
-
-    with pytest.raises(StorageFailed):
-        items.install_snapshot(1, 0, HALF, snapshot_state(), breaks_off())
-    assert everything(items) == dict(two_arcs())
-
-
 def test_damaged_image_is_not_sent_in_a_snapshot(items: ItemStore) -> None:
     items.checkpoint([share(1, 10, (key(1, 1), image("ok")), (key(1, 2), broken_image()))])
-    view = items.snapshot_reader(0, RING, 1)
+    view = items.open_view((0, RING), 1, VIEW)
 
     with pytest.raises(CorruptItems, match=key(1, 2).hex()):
         list(view.items())
@@ -330,7 +241,7 @@ def test_damaged_image_is_not_sent_in_a_snapshot(items: ItemStore) -> None:
 
 def test_snapshot_of_an_unknown_group_is_refused(items: ItemStore) -> None:
     with pytest.raises(CorruptItems, match="group 9"):
-        items.snapshot_reader(0, RING, 9)
+        items.open_view((0, RING), 9, VIEW)
 
 
 def test_removed_replica_leaves_nothing(items: ItemStore) -> None:

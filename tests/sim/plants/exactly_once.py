@@ -74,12 +74,11 @@ def ids_not_restored_at_start() -> Sequence[Change]:
 @plant
 def ids_forgotten_in_snapshot() -> Sequence[Change]:
     """A snapshot brings the items and not the request ids."""
-    install = MemoryItemStore.install_snapshot
+    finish = MemoryItemStore.finish_install
 
-    def forgetful(self: MemoryItemStore, group: int, *arguments: Any) -> Any:
-        decoded = install(self, group, *arguments)
-        if group:
-            self._disk.generations[group] = {}
-        return decoded
+    def forgetful(self: MemoryItemStore, record: Any, state: bytes) -> None:
+        finish(self, record, state)
+        if record.group:
+            self._disk.generations[record.group] = {}
 
-    return [(MemoryItemStore, "install_snapshot", forgetful)]
+    return [(MemoryItemStore, "finish_install", forgetful)]

@@ -1,0 +1,188 @@
+"""Sending: to followers whose next entry was cut off the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from node.codec import encode_snapshot_meta
+from node.host import Host
+from node.logs import STORAGE_ERROR_EXIT, die, log, warn
+from node.replica import Replica
+from node.snapshots.off_loop import Call, off_loop
+from node.snapshots.pace import Pace
+from node.snapshots.views import Views
+from node.storage.errors import StorageError
+from node.storage.items import ItemStore, SnapshotView
+from node.storage.snapshot_frames import Position
+from quorate.cluster.channels import open_channel
+from quorate.v1 import node_pb2, node_pb2_grpc
+from raft.types import Configuration, Message, Role, SnapshotMeta
+
+SENDING_MAX: Final = 2
+"""Snapshots that one node sends at a time; others are asked for again later. Ours."""
+
+RETRY_SECONDS: Final = 1.0
+"""Pause after a transfer that failed, before the core hears of it and begins another. Ours."""
+
+WORTH_GOING_ON: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+"""Ends of a call after which the receiver may still have what it got."""
+
+
+Introduce = Callable[[int], tuple[tuple[str, str], ...]]
+"""Returns the metadata of a call to a node: who this one is."""
+
+
+class SnapshotSender:
+    """Sends snapshots, few at a time."""
+
+    def __init__(self, introduce: Introduce, host: Host, items: ItemStore, call: Call) -> None:
+        """Start with nothing under way."""
+        self._introduce = introduce
+        self._host = host
+        self._call = call
+        self._views = Views(items)
+        self._sending = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another snapshot may be sent now."""
+        return self._sending < SENDING_MAX
+
+    async def send(self, group: int, message: Message, address: str) -> None:
+        """Send one snapshot and tell the host how it went."""
+        replica = self._host.replicas.get(group)
+        self._sending += 1
+        try:
+            ok = replica is not None and await self._try_to_send(replica, message, address)
+        finally:
+            self._sending -= 1
+        if not ok:
+            await asyncio.sleep(RETRY_SECONDS)
+        self._call(self._host.snapshot_sent, group, message.to, ok=ok)
+
+    def tick(self, now: float) -> None:
+        """Let go of what was kept for too long."""
+        self._views.close_older(now)
+
+    def close(self) -> None:
+        """Let go of all that is kept; nothing may be under way."""
+        self._views.close()
+
+    async def _try_to_send(self, replica: Replica, message: Message, address: str) -> bool:
+        group, to = replica.group, message.to
+        if not _leads(replica, message.term):
+            return False
+        view = self._views.take((group, to), replica)
+        keep = False
+        try:
+            async with open_channel(address) as channel:
+                stub = node_pb2_grpc.NodeServiceStub(channel)
+                call = stub.TransferSnapshot(metadata=self._introduce(to))
+                try:
+                    await _Transfer(call, view, replica, message).run()
+                finally:
+                    call.cancel()
+        except TimeoutError:
+            keep = True
+            warn("snapshot_too_slow", group=group, to=to)
+        except StorageError as error:
+            die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
+        except _LedNoMore:
+            log("snapshot_given_up", group=group, to=to)
+        except grpc.aio.AioRpcError as error:
+            keep = error.code() in WORTH_GOING_ON
+            warn("snapshot_failed", group=group, to=to, code=error.code(), reason=error.details())
+        else:
+            log("snapshot_sent", group=group, to=to, index=view.state.applied_index)
+            return True
+        finally:
+            if keep:
+                self._views.keep((group, to), view, asyncio.get_running_loop().time())
+            else:
+                view.close()
+        return False
+
+
+class _LedNoMore(Exception):
+    """Somebody else may lead by now; the receiver would not want it from us."""
+
+
+class _Transfer:
+    """One call: an offer, the receiver's position, frames from there on, the end."""
+
+    def __init__(
+        self,
+        call: grpc.aio.StreamStreamCall[node_pb2.SnapshotPart, node_pb2.SnapshotPosition],
+        view: SnapshotView,
+        replica: Replica,
+        message: Message,
+    ) -> None:
+        self._call = call
+        self._view = view
+        self._replica = replica
+        self._message = message
+
+    async def run(self) -> None:
+        """Return once all of it is durable there.
+
+        Raises AioRpcError, TimeoutError, _LedNoMore.
+        """
+        clock = asyncio.get_running_loop().time
+        pace = Pace(clock())
+        async with asyncio.timeout_at(pace.passed(0, clock())) as deadline:
+            offer = make_offer(self._view, self._message.term)
+            await self._call.write(node_pb2.SnapshotPart(offer=offer))
+            position = await self._call.read()
+            if not isinstance(position, node_pb2.SnapshotPosition):
+                return  # the end of the call: all of it is there since another time
+            self._view.go_on_from(decode_position(position))
+            while (frame := await off_loop(self._view.next_frame)) is not None:
+                if not _leads(self._replica, self._message.term):
+                    raise _LedNoMore
+                await self._call.write(node_pb2.SnapshotPart(frame=frame))
+                deadline.reschedule(pace.passed(len(frame), clock()))
+            await self._call.done_writing()
+            while await self._call.read() is not grpc.aio.EOF:
+                pass
+
+
+def _leads(replica: Replica, term: int) -> bool:
+    return replica.core.role is Role.LEADER and replica.core.term == term
+
+
+def make_offer(view: SnapshotView, term: int) -> node_pb2.SnapshotOffer:
+    """Return what a leader of this term says of a view."""
+    state = view.state
+    meta = SnapshotMeta(
+        state.applied_index, state.applied_term, Configuration.decode(state.configuration)
+    )
+    return node_pb2.SnapshotOffer(
+        group=view.head.group,
+        sender_term=term,
+        meta=encode_snapshot_meta(meta),
+        view=view.head.view,
+        size_bytes=view.size_bytes,
+    )
+
+
+def decode_position(wire: node_pb2.SnapshotPosition) -> Position:
+    """Read where a receiver stands. Pair of `node.snapshots.receiving.encode_position`."""
+    return Position(
+        frame_count=wire.frame_count,
+        size_bytes=wire.size_bytes,
+        checksum=wire.checksum,
+        pair_count=wire.pair_count,
+        last_key=wire.last_key,
+    )
