@@ -76,30 +76,31 @@ class CatalogClient:
 
         self.submit(DeleteTable(self.new_request_id(), name, table_id), dropped)
 
-    def replace_node(self, old: NodeRecord, *, name: str, incarnation: str) -> None:
-        """Let a new node, which may have the old one's name, take a node's place."""
+    def replace_node(self, old: NodeRecord, name: str) -> None:
+        """Let a node of this name, which may be the old one's, take a node's place."""
 
-        def accepted(node: SimulatedNode, result: CatalogResult) -> None:
-            if not result.refusal:
-                self._add_node(old, name, incarnation)
-            elif result.refusal not in (catalog_changes.BEING_REPLACED, catalog_changes.MISSING):
+        def answered(node: SimulatedNode, result: CatalogResult) -> None:
+            if result.refusal not in ("", catalog_changes.BEING_REPLACED, catalog_changes.MISSING):
                 raise Violation(f"replacing node {old.id} was refused: {result.refusal}")
 
-        self.submit(ReplaceNode(self.new_request_id(), old.id, name), accepted)
+        self.submit(ReplaceNode(self.new_request_id(), old.id, name), answered)
 
-    def _add_node(self, old: NodeRecord, name: str, incarnation: str) -> None:
-        """Do what the new node's `node.join` does: ask for a place, and take part in it."""
-        address = f"{name}:1"
+    def add_node(self, new: SimulatedNode) -> None:
+        """Ask for a place for a node, as `node.join` does; it takes part once it has one."""
+        record, incarnation = new.record, new.identity.incarnation
 
-        def added(node: SimulatedNode, result: CatalogResult) -> None:
-            if result.refusal:
-                raise Violation(f"node {name} was refused: {result.refusal}")
-            catalog = _applied_catalog(node)
-            (record,) = (each for each in catalog.nodes if each.incarnation == incarnation)
-            self.world.meet(catalog)
-            self.world.start_node(self.world.nodes[record.id])
+        def answered(node: SimulatedNode, result: CatalogResult) -> None:
+            new.end("is refused" if result.refusal else "has a place")
+            if not result.refusal:
+                catalog = _applied_catalog(node)
+                self.world.meet(catalog)
+                (found,) = (each for each in catalog.nodes if each.incarnation == incarnation)
+                self.world.start_node(self.world.nodes[found.id])
 
-        self.submit(AddNode(self.new_request_id(), name, old.az, address, incarnation), added)
+        command = AddNode(
+            self.new_request_id(), record.name, record.az, record.address, incarnation
+        )
+        self.submit(command, answered)
 
     def submit(self, command: CatalogCommand, done: Done) -> None:
         """Have a command carried out."""

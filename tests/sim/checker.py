@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from node.memberships import LAG_ENTRIES_MAX
 from node.replica import PartitionReplica, PendingRead, RangeRead, Replica
 from node.storage.layout import table_of
 from node.storage.log import GroupWrite
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.check import check_core
+from raft.configuration import ConfigurationHistory
 from raft.types import Configuration, Entry, EntryKind, Message, MessageType, Role
 from tests.sim.history import Operation
 from tests.sim.operations import state_of
@@ -134,9 +136,17 @@ class Checker:
         if group != CATALOG_GROUP:
             self.shadows.setdefault(group, Shadow()).apply(entry)
 
-    def _check_quorum(self, node: SimulatedNode, replica: Replica, index: int, term: int) -> None:
+    def _check_quorum(
+        self,
+        node: SimulatedNode,
+        replica: Replica,
+        index: int,
+        term: int,
+        configuration: Configuration | None = None,
+    ) -> None:
         """Whoever calls something committed first is its leader, and knows who has a say."""
-        nodes, configuration = self._world.nodes, replica.core.configuration
+        nodes = self._world.nodes
+        configuration = configuration or replica.core.configuration
         for voters in (configuration.voters, configuration.voters_outgoing):
             holders = [voter for voter in voters if nodes[voter].holds(replica.group, index, term)]
             if voters and len(holders) * 2 <= len(voters):
@@ -162,6 +172,8 @@ class Checker:
                 raise Violation(f"{node.name}: group {group} goes back from {before} to {now}")
             if not core.applied <= core.commit or core.applied > core.log.durable:
                 raise Violation(f"{node.name}: group {group} applied more than is committed")
+            if core.role is Role.LEADER and core.configurations.index > core.commit:
+                self._check_new_voters(node, replica)
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):
                 self._elected(node, replica)
             if before is None or now[2] > before[2]:
@@ -189,6 +201,22 @@ class Checker:
                 f"{node.name}, group {replica.group}: {core.configuration} is in effect, though "
                 f"the log says {wanted}"
             )
+
+    def _check_new_voters(self, node: SimulatedNode, replica: Replica) -> None:
+        """Who becomes a voter nearly has all: else a group of three could wait for it."""
+        history = replica.core.configurations._history
+        if len(history) < 2:
+            return
+        (_, before), (index, configuration) = history[-2:]
+        for voter in configuration.voters:
+            if not before.is_voter(voter) and not before.joint:
+                log = self._world.nodes[voter].log_disk.groups.get(replica.group)
+                durable = log.last_index() if log is not None else 0
+                if durable + LAG_ENTRIES_MAX < index - 1:
+                    raise Violation(
+                        f"{node.name} makes node {voter} a voter of group {replica.group} at "
+                        f"{index}, which has {durable}"
+                    )
 
     def _elected(self, node: SimulatedNode, replica: Replica) -> None:
         core, group = replica.core, replica.group
@@ -243,7 +271,9 @@ class Checker:
             )
         if index > self._commit_max.get(group, 0):
             self._commit_max[group] = index
-            self._check_quorum(node, replica, index, term)
+            committed_before = before[2] if before else 0
+            configuration = _joint_that_was_left(core.configurations, committed_before, index)
+            self._check_quorum(node, replica, index, term, configuration)
 
     # What reaches disks and the network
 
@@ -382,6 +412,16 @@ class Checker:
             return
         if not any(operation.request_id in shadow.ids for shadow in self.shadows.values()):
             raise Violation(f"acknowledged, but not committed anywhere: {operation}")
+
+
+def _joint_that_was_left(
+    configurations: ConfigurationHistory, above: int, up_to: int
+) -> Configuration | None:
+    """Return the joint configuration whose commit let the leader append what follows it."""
+    for index, configuration in configurations._history:
+        if configuration.joint and above < index <= up_to:
+            return configuration
+    return None
 
 
 class SilentChecker(Checker):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from quorate.cluster.catalog import NodeRecord
 from raft.types import Role
+from tests.sim.nodes import SimulatedNode
 from tests.sim.schedule import Violation
 
 if TYPE_CHECKING:
-    from tests.sim.nodes import SimulatedNode
     from tests.sim.world import World
 
 QUORUM_LOST_SECONDS = 4.0
@@ -117,13 +118,28 @@ class Faults:
 
     def _replace(self, node: SimulatedNode) -> None:
         world = self._world
-        record = world.newest_catalog.node_by_id.get(node.id)
-        if record is None or any(each.replacement for each in world.newest_catalog.nodes):
+        catalog = world.newest_catalog
+        old = catalog.node_by_id.get(node.id)
+        if old is None or any(each.replacement for each in catalog.nodes):
             return
         incarnation = self._new_incarnation()
-        name = record.name if world.rng.random() < 0.3 else incarnation
+        name = old.name if node.is_over and world.rng.random() < 0.5 else incarnation
         world.tell(node.name, "is to be replaced by", name)
-        world.catalog_client.replace_node(record, name=name, incarnation=incarnation)
+        world.catalog_client.replace_node(old, name)
+        new = SimulatedNode(
+            world,
+            NodeRecord(id=0, name=name, az=old.az, address=f"{name}:1", incarnation=incarnation),
+        )
+        world.schedule.after(2 * world.rng.random(), self._start_new, new, old.id)
+
+    def _start_new(self, new: SimulatedNode, old: int) -> None:
+        """Start a new node, once its place is kept for it: else its name might be refused."""
+        world = self._world
+        record = world.newest_catalog.node_by_id.get(old)
+        if record is not None and not record.replacement:
+            world.schedule.after(0.5, self._start_new, new, old)
+        else:
+            new.start()
 
     def _some_are_lost(self) -> bool:
         """Whether a node of the cluster has lost its disk: a second one may be one too many."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from node.acquaintances import Verdict
 from node.codec import decode_raft_batch, encode_raft_batch
 from quorate.v1 import node_pb2
 from raft.types import Message
@@ -164,11 +165,14 @@ class Network:
         pair = stream.sender, stream.to
         sender, to = nodes[stream.sender], nodes[stream.to]
         up = sender.is_up and to.is_up and self.is_whole(*pair)
-        if up and to.admits(sender):
+        verdict = to.acquaintances.meet(sender.introduction) if up else Verdict.UNKNOWN
+        if verdict is Verdict.WELCOME:
             stream.is_open = True
             stream.life += 1
-        else:
-            self._world.schedule.after(RECONNECT_SECONDS, self._try_open, stream)
+            return
+        self._world.schedule.after(RECONNECT_SECONDS, self._try_open, stream)
+        if verdict is not Verdict.UNKNOWN and sender.answers:
+            sender.ask_why(to)
 
     def node_died(self, node_id: int, *, noticed: bool) -> None:
         """Break a dead node's streams, at once or (a machine that lost power) after a while."""

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from node.acquaintances import Acquaintances
 from node.host import TICK_SECONDS, Host
+from node.join import JoinRefused, Step, check_answer
 from node.machine.catalog import CatalogResult
 from node.storage.errors import StorageFull
-from node.storage.identity import Identity
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
-from quorate.v1 import node_pb2
 from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
 from tests.sim.catalogs import ask_for_catalog
 from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
+from tests.sim.joining import begin_start, identify, new_identity, next_step
 
 if TYPE_CHECKING:
     from node.storage.items import ItemStore
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FULL_RETRY_SECONDS = 0.5
 JOIN_RETRY_SECONDS = 0.1
+ASK_SECONDS = 0.3
 FOLLOW_SECONDS = 0.2
 SENDING_MAX = 2
 
@@ -34,7 +36,7 @@ class SimulatedNode:
     """One node. Its disks outlive its host. `life` counts its starts.
 
     `is_running`: there is a process, which says who it is; `is_up`: it takes part, too. `is_over`:
-    its disk was lost, or another node has its place, and nothing can make it take part again.
+    another node has its place, or it was told that it has none. One with id 0 has none yet.
     """
 
     def __init__(self, world: World, record: NodeRecord) -> None:
@@ -62,13 +64,7 @@ class SimulatedNode:
         self.log_disk = LogDisk(self._log_written_on_disk)
         self.items_disk = ItemsDisk()
         self._disks.append((self.log_disk, self.items_disk))
-        self.identity = Identity(
-            cluster_id="sim",
-            node_id=self.id,
-            name=self.record.name,
-            az=self.record.az,
-            incarnation=incarnation,
-        )
+        self.identity = new_identity(self.record, incarnation)
 
     def _log_written_on_disk(self, write: GroupWrite) -> None:
         self.world.checker.log_written(self, write)
@@ -77,64 +73,55 @@ class SimulatedNode:
 
     def start(self) -> None:
         """Start the process, if there is none: it takes part as soon as it may."""
-        if not self.is_running and not self.is_over:
-            self.is_running = True
-            self.paused = False
-            self.life += 1
-            self._deferred: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-            self._join(self.life)
+        if self.is_running or self.is_over:
+            return
+        self.is_running = True
+        self.paused = False
+        self.life += 1
+        self._deferred: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.introduction = begin_start(self.identity)
+        self.acquaintances = Acquaintances(self.identity, lambda identity: None)
+        self.world.schedule.after(ASK_SECONDS * self.world.rng.random(), self._join, self.life)
 
     @property
     def answers(self) -> bool:
         """Whether it takes part and is not paused."""
         return self.is_up and not self.paused
 
-    def admits(self, other: SimulatedNode) -> bool:
-        """Whether it takes streams of another node with its present directory."""
-        record = self.host.catalog.node_by_id.get(other.id)
-        if record is not None:
-            return record.incarnation == other.identity.incarnation
-        known = self.identity.peers.get(other.id)
-        return not self.host.catalog.epoch and known == other.identity.incarnation
-
     def _join(self, life: int) -> None:
-        """Do what `node.join.join` does: ask the initial nodes, until enough have agreed."""
+        """Do what `node.join.join` does."""
         if life != self.life:
             return
-        world, identity = self.world, self.identity
-        missing = 0
-        for record in world.first_catalog.nodes:
-            peer = world.nodes[record.id]
-            if peer is self:
-                continue
-            if not peer.is_running or peer.paused or not world.network.is_whole(self.id, peer.id):
-                missing += record.id not in identity.peers
-                continue
-            known = peer.identify(self.id).incarnation_known
-            if known not in ("", identity.incarnation):  # it would ask for a place of its own
-                world.tell(self.name, "is refused by", peer.name)
-                world.counts["refused"] += 1
-                self.is_running = False
-                self.is_over = True
-                return
-            identity.peers.setdefault(peer.id, peer.identity.incarnation)
-        if identity.joined or not missing:
-            identity.joined = True
+        world = self.world
+        try:
+            step = next_step(self)
+        except JoinRefused:
+            self.end("is refused")
+            return
+        if step is Step.TAKE_PART:
+            self.identity.initial |= not self.identity.joined
+            self.identity.joined = True
             self._take_part()
+        elif step is Step.ASK_FOR_PLACE:
+            world.catalog_client.add_node(self)
         else:
             world.schedule.after(JOIN_RETRY_SECONDS, self._join, life)
 
-    def identify(self, asking: int) -> node_pb2.IdentifyResponse:
-        """Answer as `NodeServicer.Identify` does."""
-        identity = self.identity
-        known = self.host.catalog.node_by_id.get(asking) if self.is_up else None
-        return node_pb2.IdentifyResponse(
-            cluster_id=identity.cluster_id,
-            node_id=identity.node_id,
-            incarnation=identity.incarnation,
-            joined=identity.joined,
-            incarnation_known=known.incarnation if known else identity.peers.get(asking, ""),
-        )
+    def end(self, why: str) -> None:
+        """Stop for good: this process may not take part, or not any more."""
+        self.world.tell(self.name, why)
+        self.world.counts[why] += 1
+        self.is_over = True
+        self.crash(kept=1.0)
+        self.world.network.node_died(self.id, noticed=True)
+        self.world.break_router_streams(self)
+
+    def ask_why(self, peer: SimulatedNode) -> None:
+        """Find out why a peer does not let this node in; end if it may not take part."""
+        try:
+            check_answer(self.identity, peer.record.address, identify(peer, self))
+        except JoinRefused:
+            self.end("is told to leave")
 
     def _take_part(self) -> None:
         """Start a host from what the disks hold."""
@@ -155,7 +142,7 @@ class SimulatedNode:
             rng=world.rng,
             shell=self,
         )
-        founders = world.catalog_voters if self.record in world.first_catalog.nodes else ()
+        founders = world.catalog_voters if self.identity.initial else ()
         self.host.recover(founders, self.items.installs())
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
@@ -166,14 +153,6 @@ class SimulatedNode:
         """Watch the catalog; those that replicate it do so, too, for they may be replaced."""
         ask_for_catalog(self)
         self._later(FOLLOW_SECONDS, self._follow_catalog)
-
-    def _leave(self) -> None:
-        """Stop for good: another node has this one's place."""
-        self.world.tell(self.name, "leaves")
-        self.is_over = True
-        self.crash(kept=1.0)
-        self.world.network.node_died(self.id, noticed=True)
-        self.world.break_router_streams(self)
 
     def crash(self, kept: float) -> None:
         """Lose all that is not durable; what is in flight is kept with probability `kept`."""
@@ -208,13 +187,8 @@ class SimulatedNode:
         self.world.schedule.after(seconds, self._if_alive, self.life, act, arguments)
 
     def _if_alive(self, life: int, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        if life != self.life:
-            return
-        if self.paused:
-            self._deferred.append((act, arguments))
-            return
-        act(*arguments)
-        self.world.checker.after(self, self.host._dirty)
+        if life == self.life:
+            self.call(act, *arguments)
 
     def pause(self) -> None:
         self.paused = True
@@ -279,8 +253,9 @@ class SimulatedNode:
     def catalog_changed(self, catalog: Catalog) -> None:
         self.world.meet(catalog)
         self.world.checker.watch_replicas(self)
-        if catalog.has_removed(self.id):
-            self._later(0.05 * self.world.rng.random(), self._leave)
+        self.acquaintances.follow(catalog)
+        if self.acquaintances.has_been_removed:
+            self._later(0.05 * self.world.rng.random(), self.end, "leaves")
 
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(command)

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 
 from node import checkpoints, host
+from node.join import take_place
 from node.storage.layout import table_of
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.placement import catalog_voters
@@ -98,9 +99,16 @@ class World:
         for record in catalog.nodes:
             if record.id not in self.nodes:
                 node = self.nodes[record.id] = SimulatedNode(self, record)
-                node.identity.joined = True
+                assert take_place(node.identity, catalog, self.first_catalog.nodes)
                 self.counts["joined"] += 1
                 self.network.add_node(record.id)
+
+    def process_at(self, address: str) -> SimulatedNode | None:
+        """Return who runs at an address."""
+        for node in self.nodes.values():
+            if node.is_running and node.record.address == address:
+                return node
+        return None
 
     def break_router_streams(self, node: SimulatedNode) -> None:
         for router in self.routers:

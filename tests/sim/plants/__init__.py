@@ -5,6 +5,7 @@ from tests.sim.plants import (
     consensus,
     durability,
     exactly_once,
+    membership,
     reads,
     routing,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "consensus",
     "durability",
     "exactly_once",
+    "membership",
     "planted",
     "reads",
     "routing",

@@ -1,0 +1,145 @@
+"""Planted bugs: who has a say in a group, and from when on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from node import memberships
+from node.host import Host
+from node.memberships import Memberships
+from node.replica import Replica
+from quorate.cluster.commands import MoveReplica
+from raft import election
+from raft.configuration import ConfigurationHistory
+from raft.core import RaftCore
+from raft.leadership import Leadership
+from raft.quorum import Tally, tally
+from raft.types import Configuration, Role
+from tests.sim.plants.registry import Change, plant
+
+
+@plant
+def learner_counted_for_commit() -> Sequence[Change]:
+    """A learner's copy counts like a voter's."""
+    follow = Leadership.configuration_changed
+
+    def counting(self: Leadership) -> None:
+        follow(self)
+        learners = self._core.configurations.current.learners
+        self._voters += [self.progress[learner] for learner in learners]
+
+    return [(Leadership, "configuration_changed", counting)]
+
+
+@plant
+def learner_promoted_before_it_caught_up() -> Sequence[Change]:
+    """A learner becomes a voter at once."""
+    at_once = staticmethod(lambda replica, learner: True)
+    return [(Memberships, "_has_caught_up", at_once)]
+
+
+@plant
+def configuration_stays_when_its_entry_is_truncated() -> Sequence[Change]:
+    """A configuration whose entry another leader has overwritten stays in effect."""
+
+    def truncate(self: ConfigurationHistory, index: int) -> bool:
+        kept = self.current
+        changed = original(self, index)
+        self.current = kept
+        return changed
+
+    original = ConfigurationHistory.truncate
+    return [(ConfigurationHistory, "truncate", truncate)]
+
+
+@plant
+def joint_votes_of_one_half() -> Sequence[Change]:
+    """In a joint configuration the votes of the new half are enough."""
+
+    def one_half(configuration: Configuration, votes: Mapping[int, bool]) -> Tally:
+        return tally(Configuration(configuration.voters), votes)
+
+    return [(election, "tally", one_half)]
+
+
+@plant
+def joint_votes_in_one_bag() -> Sequence[Change]:
+    """In a joint configuration the votes of both halves are counted together."""
+
+    def one_bag(configuration: Configuration, votes: Mapping[int, bool]) -> Tally:
+        everybody = {*configuration.voters, *configuration.voters_outgoing}
+        return tally(Configuration(tuple(sorted(everybody))), votes)
+
+    return [(election, "tally", one_bag)]
+
+
+@plant
+def joint_commit_of_one_half() -> Sequence[Change]:
+    """In a joint configuration the copies of the new half are enough."""
+    follow = Leadership.configuration_changed
+
+    def forgetting(self: Leadership) -> None:
+        follow(self)
+        self._voters_outgoing = []
+
+    return [(Leadership, "configuration_changed", forgetting)]
+
+
+@plant
+def votes_of_the_former_members_count() -> Sequence[Change]:
+    """Votes are counted by the last configuration that is committed, not by the newest."""
+    count = election._count
+
+    def by_former(core: RaftCore) -> None:
+        configurations = core.configurations
+        kept = configurations.current
+        configurations.current = configurations._history[0][1]
+        try:
+            count(core)
+        finally:
+            if configurations.current is configurations._history[0][1]:
+                configurations.current = kept
+
+    return [(election, "_count", by_former)]
+
+
+@plant
+def catalog_told_before_the_change_is_committed() -> Sequence[Change]:
+    """The catalog hears of a move when it is proposed; it may never happen."""
+    step = Memberships._step
+
+    def hasty(self: Memberships, replica: Replica, old: int, new: int, now: float) -> None:
+        step(self, replica, old, new, now)
+        group, proposed = replica.group, replica.core.configuration
+        if new in proposed.voters:
+            request_id = memberships._REQUEST_ID.pack(b"move", group, old, new)
+            self._tell(MoveReplica(request_id, group, old, new), now)
+
+    return [(Memberships, "_step", hasty)]
+
+
+@plant
+def new_replica_believes_the_catalog() -> Sequence[Change]:
+    """A replica that joins begins with the members that the catalog names, as a founder does."""
+    state_of = Host._state_of
+
+    def believing(self: Host, group: int, founders: Sequence[int]) -> Any:
+        state = state_of(self, group, founders)
+        if not Configuration.decode(state.configuration).voters and self.catalog.epoch:
+            named = {*self.catalog.replicas_of[group], self.node_id}
+            state.configuration = Configuration(tuple(sorted(named))).encode()
+        return state
+
+    return [(Host, "_state_of", believing)]
+
+
+@plant
+def members_change_before_own_commit() -> Sequence[Change]:
+    """A new leader changes members before an entry of its own term is committed."""
+
+    def unchecked(self: Leadership) -> None:
+        return None
+
+    eager = property(lambda core: core.role is Role.LEADER)
+    return [(Leadership, "_check_change_allowed", unchecked), (RaftCore, "may_evaluate", eager)]
