@@ -19,10 +19,11 @@ from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
 from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
 from node.machine.catalog import CatalogResult
 from node.peers import PeerLinks, introduce
+from node.scrubber import scrub_for_ever
 from node.server import NodeServicer
 from node.snapshots.receiving import SnapshotReceiver
 from node.snapshots.sending import SnapshotSender
-from node.storage.errors import StorageFailed
+from node.storage.errors import StorageError, StorageFailed
 from node.storage.identity import DirectoryLock
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
@@ -127,6 +128,8 @@ class ProcessShell:
             return act(*arguments, **named)
         except RecoveryRefused as error:
             die(STORAGE_ERROR_EXIT, "data_lost", error=error)
+        except StorageError as error:
+            die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
         except Exception as error:  # noqa: BLE001 - see above
             traceback.print_exc()
             die(BUG_EXIT, "bug", error=repr(error))
@@ -158,6 +161,8 @@ class ProcessShell:
 
     def send_snapshot(self, group: int, message: Message) -> None:
         """Stream a snapshot in a task of its own, a few at a time."""
+        if self._sender.is_sending(group, message.to):
+            return  # the host will be told how that ends
         address = self._identity.addresses.get(message.to)
         if address is None or self._tasks is None or not self._sender.has_room:
             self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
@@ -215,6 +220,7 @@ class ProcessShell:
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._check_in_place()),
                 tasks.create_task(self._follow_catalog()),
+                tasks.create_task(scrub_for_ever(self.items, self._items_thread)),
                 tasks.create_task(self._tidy_snapshots()),
             ]
             await stop.wait()

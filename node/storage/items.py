@@ -50,6 +50,9 @@ PURGE_ITEMS_MAX: Final = 1000
 SCRUB_ITEMS_MAX: Final = 1000
 """Images checked by one call of `scrub`. Ours: some 2 ms."""
 
+SCRUB_BYTES_MAX: Final = 4 << 20
+"""Bytes of images after which it ends earlier. Ours: as much time."""
+
 WHAT_TO_DO: Final = (
     "These replicas must not be served. Keep the directory for analysis, start the node with an "
     "empty one, and let the cluster add it anew and refill it from the other replicas"
@@ -153,7 +156,10 @@ class ItemStore:
     # -- The loop thread --
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the image, or None. Sees every checkpoint that has returned."""
+        """Return the image, or None. Sees every checkpoint that has returned.
+
+        Raises CorruptItems: what rots on the disk is not served.
+        """
         transaction = self._transaction
         try:
             if transaction is None or self._transaction_version != self._version:
@@ -161,16 +167,20 @@ class ItemStore:
                 # In this order: a commit in between makes the next `get` look again.
                 self._transaction_version = self._version
                 transaction = self._transaction = self._environment.begin(db=self._items)
-            return transaction.get(key)
-        except lmdb.Error as error:
-            raise self._refuse(f"key {key.hex()}: LMDB cannot read it ({error})") from error
+            image = transaction.get(key)
+            if image is not None:
+                _check_stored(key, image)
+            return image
+        except (lmdb.Error, Malformed) as error:
+            raise self._refuse(f"key {key.hex()}: {error}") from error
 
     def scan(
         self, low: bytes, high: bytes, *, backwards: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, image) with low <= key < high, from one read transaction.
 
-        Finish or close the iterator within the turn: while it lives no page is reused.
+        Finish or close the iterator within the turn: while it lives no page is reused. Raises
+        CorruptItems.
         """
         if low >= high:
             return
@@ -181,11 +191,13 @@ class ItemStore:
                 for item in cursor.iterprev() if there else ():
                     if item[0] < low:
                         return
+                    _check_stored(*item)
                     yield item
             elif cursor.set_range(low):
                 for item in cursor.iternext():
                     if item[0] >= high:
                         return
+                    _check_stored(*item)
                     yield item
 
     def refresh(self) -> None:
@@ -223,11 +235,12 @@ class ItemStore:
             if not cursor.set_range(after):
                 return None
             key = b""
+            size_bytes = 0
             for key, image in islice(cursor.iternext(), items_max):
-                try:
-                    check_image(image)
-                except CorruptImage as error:
-                    raise Malformed(f"the image under key {key.hex()}: {error}") from error
+                _check_stored(key, image)
+                size_bytes += len(image)
+                if size_bytes >= SCRUB_BYTES_MAX:
+                    return key + b"\0"
             return key + b"\0" if cursor.key() else None
 
     def check_in_place(self) -> None:
@@ -411,6 +424,16 @@ class ItemStore:
         prefix = layout.generations_prefix(group)
         for key in [key for key, _ in self._with_prefix(transaction, prefix)]:
             transaction.delete(key, db=self._replicas)
+
+
+def _check_stored(key: bytes, image: bytes) -> None:
+    """Raise Malformed unless an image of the tree is as it was written."""
+    if not image:
+        raise Malformed(f"the image under key {key.hex()} is gone")
+    try:
+        check_image(image)
+    except CorruptImage as error:
+        raise Malformed(f"the image under key {key.hex()}: {error}") from error
 
 
 def decode_snapshot_state(state: bytes) -> tuple[ReplicaState, list[tuple[int, bytes]]]:
