@@ -98,10 +98,12 @@ class RaftCore:
         "_told",
         "applied",
         "commit",
+        "commit_heard",
         "config",
         "configurations",
         "dirty",
         "installing",
+        "joined",
         "leader",
         "leadership",
         "log",
@@ -151,6 +153,7 @@ class RaftCore:
         self.votes: dict[int, bool] = {}  # of the campaign that is running
         self.leadership: Leadership | None = None  # exactly while role is LEADER
         self.commit = max(hard_state.commit, applied)
+        self.commit_heard = self.commit  # the highest that a leader has told; may be above the log
         self.applied = applied
         self._handed = applied  # highest index given to the host as committed
         self.configurations = ConfigurationHistory(applied, configuration)
@@ -166,6 +169,7 @@ class RaftCore:
         self._send_gated: list[Message] = []  # wait for the next write
         self._ack_index = NO_ACK  # the newest append to acknowledge, once durable
         self._ack_to = NO_NODE
+        self.joined = 0  # what the leader of this term calls our joining; answers repeat it
         self.reads: list[tuple[int, int]] = []
         self._dropped_reads: list[int] = []
         self._read_count = 0
@@ -445,7 +449,9 @@ class RaftCore:
         durable = index <= self.log.durable and self._saved_term == self.term
         if durable or persist:
             self._ack_index = NO_ACK
-            reply = Message(APPEND_REPLY, self.node_id, self._ack_to, self.term, index)
+            reply = Message(
+                APPEND_REPLY, self.node_id, self._ack_to, self.term, index, sequence=self.joined
+            )
             if durable:
                 ready.send_now.append(reply)
             else:
@@ -567,6 +573,7 @@ class RaftCore:
             self.term = term
             self.vote = NO_NODE
             self._ack_index = NO_ACK  # it was for the leader of the older term
+            self.joined = 0
         self.role = role
         self.leader = leader
         self.votes = {}
@@ -596,8 +603,16 @@ class RaftCore:
         self.leadership.append([noop])
 
     def promotable(self) -> bool:
-        """Whether this replica may campaign."""
-        return self.installing is None and self.configurations.may_lead(self.node_id)
+        """Whether this replica may campaign.
+
+        Not while it knows of committed entries that it lacks. A node that was removed and is back
+        with an empty disk takes in old configurations on its way, in which it may be a majority.
+        """
+        return (
+            self.installing is None
+            and self.commit_heard <= self.log.last_index
+            and self.configurations.may_lead(self.node_id)
+        )
 
     # Time
 

@@ -70,9 +70,10 @@ def own_vote_persisted(core: "RaftCore") -> None:
 def on_vote_request(core: "RaftCore", message: Message) -> None:
     """Answer a VOTE or PRE_VOTE that is not of an older term.
 
-    A vote is given once a term, to a candidate whose log is at least as complete. A pre-vote
-    promises nothing, so any number may be given. Whether this replica is a voter by its own
-    knowledge does not matter: it may not have heard of its promotion yet.
+    A vote is given once a term, to a candidate whose log is at least as complete, and has all
+    that is known to be committed. A pre-vote promises nothing, so any number may be given.
+    Whether this replica is a voter by its own knowledge does not matter: it may not have heard of
+    its promotion yet.
     """
     pre_vote = message.type == MessageType.PRE_VOTE
     may_vote = (
@@ -80,7 +81,8 @@ def on_vote_request(core: "RaftCore", message: Message) -> None:
         or (core.vote == NO_NODE and core.leader == NO_NODE)
         or (pre_vote and message.term > core.term)
     )
-    granted = may_vote and core.log.is_covered_by(message.index, message.log_term)
+    covers = core.log.is_covered_by(message.index, message.log_term)
+    granted = may_vote and covers and message.index >= core.commit_heard
     reply_type = MessageType.PRE_VOTE_REPLY if pre_vote else MessageType.VOTE_REPLY
     reply = Message(reply_type, core.node_id, message.sender, core.term, reject=not granted)
     if granted:

@@ -28,6 +28,8 @@ def on_append(core: "RaftCore", message: Message) -> None:
     Source: Raft thesis, section 3.5. Entries that are already here are never truncated, however
     late or out of order a message comes.
     """
+    core.joined = message.sequence
+    core.commit_heard = max(core.commit_heard, message.commit)
     if core.installing is not None:
         core.note("ignored_installing", message.sender)
         return
@@ -91,6 +93,7 @@ def _reject(core: "RaftCore", message: Message) -> None:
             reject=True,
             hint=hint,
             hint_term=hint_term,
+            sequence=core.joined,
         )
     )
 
@@ -98,10 +101,14 @@ def _reject(core: "RaftCore", message: Message) -> None:
 def on_heartbeat(core: "RaftCore", message: Message) -> None:
     """Learn the commit index and answer: the leader is heard, its read round with it.
 
-    The leader never sends a commit index above what this replica has acknowledged to it.
+    The leader never sends a commit index above what this replica has acknowledged to it: if it
+    does, this disk has lost what was on it. That is noted, and nothing is committed.
     """
-    if core.commit < message.commit <= core.log.last_index and core.installing is None:
-        core.commit_to(message.commit)
+    if core.commit < message.commit and core.installing is None:
+        if message.commit <= core.log.last_index:
+            core.commit_to(message.commit)
+        else:
+            core.note("log_is_missing", message.commit)
     if not message.sequence:
         return  # news of a commit: no answer is wanted
     core.send_durable(
@@ -113,6 +120,7 @@ def on_heartbeat(core: "RaftCore", message: Message) -> None:
 
 def on_snapshot(core: "RaftCore", message: Message) -> None:
     """Install a snapshot that has arrived, unless this log has it all already."""
+    core.joined = message.sequence
     meta = message.snapshot
     if meta is None or not 1 <= meta.term <= core.term or not meta.configuration.voters:
         core.note("ignored_malformed", message.sender)

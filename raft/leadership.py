@@ -80,11 +80,12 @@ class Leadership:
         configuration = core.configurations.current
         members = configuration.members()
         before, self.progress = self.progress, {}
+        joined = core.configurations.index if before else 0
         for node_id in (*members, core.node_id):
             known = before.get(node_id)
             if known is None:
                 next_index = core.log.last_index + 1
-                known = Progress(node_id, next_index=next_index, heard=self._clock)
+                known = Progress(node_id, next_index=next_index, heard=self._clock, joined=joined)
             self.progress[node_id] = known
         own = self.progress[core.node_id]
         own.match = core.log.durable
@@ -291,6 +292,7 @@ class Leadership:
                 log_term,
                 commit,
                 entries,
+                sequence=progress.joined,
             )
         )
         if progress.flow is Flow.PROBE:
@@ -311,7 +313,14 @@ class Leadership:
             return
         progress.become_snapshot(meta.index)
         core.send_now.append(
-            Message(MessageType.SNAPSHOT, core.node_id, progress.node_id, core.term, snapshot=meta)
+            Message(
+                MessageType.SNAPSHOT,
+                core.node_id,
+                progress.node_id,
+                core.term,
+                sequence=progress.joined,
+                snapshot=meta,
+            )
         )
 
     def snapshot_available(self) -> None:
@@ -341,10 +350,17 @@ class Leadership:
     # Answers
 
     def on_append_reply(self, message: Message) -> None:
-        """Move a follower's progress by what it says it has, or lacks."""
+        """Move a follower's progress by what it says it has, or lacks.
+
+        A member that has left and come back in this term may have another disk: what it said
+        before is not about that one.
+        """
         progress = self.progress.get(message.sender)
         if progress is None:
             self._core.note("ignored_stranger", message.sender)
+            return
+        if message.sequence != progress.joined:
+            self._core.note("ignored_earlier_member", message.sender)
             return
         progress.heard = self._clock
         if message.reject:

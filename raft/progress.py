@@ -22,6 +22,7 @@ class Progress:
         "heard",
         "in_flight",
         "in_flight_bytes",
+        "joined",
         "match",
         "match_at_heartbeat",
         "next",
@@ -32,8 +33,9 @@ class Progress:
         "snapshot_index",
     )
 
-    def __init__(self, node_id: int, *, next_index: int, heard: int) -> None:
+    def __init__(self, node_id: int, *, next_index: int, heard: int, joined: int = 0) -> None:
         self.node_id = node_id
+        self.joined = joined  # index of the configuration that added it; 0: a member all the term
         self.match = 0  # highest index known to be durable there
         self.next = next_index  # the first index not yet sent
         self.flow = Flow.PROBE

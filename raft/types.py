@@ -40,15 +40,15 @@ class EntryKind(IntEnum):
 class MessageType(IntEnum):
     """The messages between replicas. The numbers are wire format: never reuse one."""
 
-    APPEND = 1  # leader: entries after (index, log_term); also tells `commit`
-    APPEND_REPLY = 2  # match up to `index`; or reject of `index`, with (hint, hint_term)
+    APPEND = 1  # leader: entries after (index, log_term); `commit`; sequence: see Progress.joined
+    APPEND_REPLY = 2  # match up to `index`; or reject of `index`, (hint, hint_term); same sequence
     HEARTBEAT = 3  # leader: term, commit (at most the follower's match), sequence (0: no answer)
     HEARTBEAT_REPLY = 4  # term and the sequence heard
     PRE_VOTE = 5  # would you vote for me in `term`; my log ends at (index, log_term)
     PRE_VOTE_REPLY = 6  # granted: term asked for; reject: own term
     VOTE = 7  # vote for me in `term`; hint = 1: the leader wants it (leadership transfer)
     VOTE_REPLY = 8
-    SNAPSHOT = 9  # leader: `snapshot`; the data travel beside the core
+    SNAPSHOT = 9  # leader: `snapshot`; the data travel beside the core; sequence: as in APPEND
     TIMEOUT_NOW = 10  # leader: campaign at once, it is your turn
 
 

@@ -85,6 +85,7 @@ def test_large_memtable_starts_a_checkpoint_early(
 
 
 def test_restart_replays_only_above_the_checkpoint(cluster: Cluster) -> None:
+    """S47."""
     fill(cluster, 5)
     cluster.checkpoint()
     applied = cluster.nodes[3].replica().core.applied
@@ -253,7 +254,7 @@ def test_catalog_survives_checkpoint_and_restart(cluster: Cluster) -> None:
 
 
 def test_counters_survive_checkpoints_and_restarts_in_between(cluster: Cluster) -> None:
-    """Replaying an entry above the checkpoint gives the same image, not a second addition."""
+    """S47: replaying an entry above the checkpoint gives the same image, not a second addition."""
     for turn in range(4):
         assert outcomes(cluster.do(add("n"), add("n"))) == [Outcome.OK, Outcome.OK]
         if turn % 2:

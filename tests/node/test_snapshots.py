@@ -79,6 +79,7 @@ def assert_caught_up(cluster: Cluster) -> None:
 
 
 def test_follower_behind_the_log_gets_a_snapshot_and_then_entries(cluster: Cluster) -> None:
+    """S58."""
     leave_behind(cluster, 3)
     cluster.done(put("above", n=1))
 
@@ -166,6 +167,7 @@ def test_replica_that_installs_refuses_reads_and_writes(cluster: Cluster) -> Non
 
 
 def test_crash_before_the_installation_leaves_the_old_state(cluster: Cluster) -> None:
+    """S61."""
     node = hold_install(cluster)
     old = node.items.replicas()[PARTITION].applied_index
 
@@ -177,7 +179,7 @@ def test_crash_before_the_installation_leaves_the_old_state(cluster: Cluster) ->
 
 
 def test_crash_between_installation_and_log_reset_recovers(cluster: Cluster) -> None:
-    """The items are newer than the log: at start the log is reset to begin after them."""
+    """S61: the items are newer than the log: at start the log is reset to begin after them."""
     node = hold_install(cluster)
     run_install(node, tell=False)
     installed = node.items.replicas()[PARTITION].applied_index
@@ -192,6 +194,7 @@ def test_crash_between_installation_and_log_reset_recovers(cluster: Cluster) -> 
 
 
 def test_crash_with_the_log_reset_in_flight_recovers(cluster: Cluster) -> None:
+    """S61."""
     node = hold_install(cluster)
     node.log_held = True
     run_install(node)
@@ -205,6 +208,7 @@ def test_crash_with_the_log_reset_in_flight_recovers(cluster: Cluster) -> None:
 
 
 def test_crash_after_the_log_reset_recovers(cluster: Cluster) -> None:
+    """S61."""
     node = hold_install(cluster)
     node.log_held = True
     run_install(node)
@@ -285,6 +289,7 @@ def test_snapshot_that_is_not_wanted_any_more_is_refused(cluster: Cluster) -> No
 
 
 def test_lost_snapshot_is_sent_again(cluster: Cluster) -> None:
+    """S65."""
     leave_behind(cluster, 3)
     cluster.snapshots_held = True
     cluster.cut_links.clear()
@@ -301,6 +306,7 @@ def test_lost_snapshot_is_sent_again(cluster: Cluster) -> None:
 
 
 def test_writes_go_on_while_a_snapshot_is_on_its_way(cluster: Cluster) -> None:
+    """S66."""
     leave_behind(cluster, 3)
     cluster.snapshots_held = True
     cluster.cut_links.clear()
@@ -359,6 +365,7 @@ def test_checkpoint_that_was_refused_is_not_written_over_a_snapshot(cluster: Clu
 
 
 def test_all_nodes_restart_after_a_snapshot(cluster: Cluster) -> None:
+    """S43."""
     leave_behind(cluster, 3)
     cluster.heal()
     cluster.tick(10)

@@ -145,6 +145,7 @@ def test_leader_whose_log_write_hangs_steps_down(cluster: Cluster) -> None:
 
 
 def test_another_node_leads_while_a_disk_hangs(cluster: Cluster) -> None:
+    """S57."""
     cluster.nodes[1].log_held = True
     write = add("counter")
     (stalled,) = cluster.do(write)
@@ -171,6 +172,7 @@ def test_node_whose_disk_hung_follows_when_it_answers_again(cluster: Cluster) ->
 
 
 def test_follower_whose_disk_hangs_does_not_stop_the_others(cluster: Cluster) -> None:
+    """S35."""
     cluster.nodes[3].log_held = True
 
     for place in range(5):

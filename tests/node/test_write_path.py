@@ -50,7 +50,7 @@ def test_put_is_answered_after_own_log_write_and_one_followers(cluster: Cluster)
 
 
 def test_put_is_answered_after_two_followers_log_writes_before_own(cluster: Cluster) -> None:
-    """A quorum without the leader's own slow disk commits; it applies what it has durable."""
+    """S38: a quorum without the leader's own slow disk commits; it applies what it has durable."""
     hold_all_logs(cluster)
 
     (request,) = cluster.do(put("a", n=1))
@@ -113,7 +113,7 @@ def test_writes_during_a_log_write_become_the_next_entry(cluster: Cluster) -> No
 
 
 def test_one_log_write_covers_all_groups_of_a_node(directory: Path) -> None:
-    """Section 7: a turn submits one log commit for all groups, however many it touches."""
+    """S94: section 7: a turn submits one log commit for all groups, however many it touches."""
     cluster = Cluster(directory)
     cluster.bootstrap(partitions=3)
     for group in (2, 3):

@@ -68,6 +68,7 @@ def test_wiped_node_is_refused_and_the_others_go_on(cluster: BackgroundCluster) 
 def test_second_process_on_a_nodes_directory_ends_and_the_first_is_unharmed(
     cluster: BackgroundCluster,
 ) -> None:
+    """S56."""
     topology = read_stamp(cluster.data_dir)
     assert topology is not None
     pid = cluster.pid_of("a1")

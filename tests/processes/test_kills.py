@@ -41,7 +41,7 @@ async def settle(seconds: float) -> None:
 def test_acknowledged_writes_are_found_after_the_kill_of(
     cluster: BackgroundCluster, what: str
 ) -> None:
-    """Clients of the second router go on writing all over the ring, without any retries."""
+    """S41: clients of the second router go on writing all over the ring, without any retries."""
 
     async def story() -> None:
         http = cluster.processes()["r2"].ports["http"]
@@ -144,7 +144,7 @@ def test_clients_of_a_killed_router_go_on_through_another_address(
 def test_all_nodes_killed_at_once_come_back_with_every_acknowledged_write(
     cluster: BackgroundCluster,
 ) -> None:
-    """Nothing that was acknowledged was only in memory, not even on a quorum of memories."""
+    """S43: nothing that was acknowledged was only in memory, not even on a quorum of memories."""
 
     async def story() -> None:
         names = [name for name, one in cluster.processes().items() if one.kind == "node"]
