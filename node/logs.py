@@ -9,12 +9,6 @@ from typing import NoReturn
 
 _logger = logging.getLogger("quorate.node")
 
-STORAGE_ERROR_EXIT = 3
-"""Exit code when the disk or the log failed."""
-
-BUG_EXIT = 70
-"""Exit code when an assertion failed: a bug of ours (sysexits.h, EX_SOFTWARE)."""
-
 
 def configure(node: str, level: str) -> None:
     """Send lines to stderr, each with the time and the node's name."""

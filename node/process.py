@@ -14,8 +14,15 @@ import grpc.aio
 import uvloop
 
 from node.acquaintances import Acquaintances
+from node.exits import (
+    BUG_EXIT,
+    IDENTITY_EXIT,
+    IN_USE_EXIT,
+    REFUSED_EXIT,
+    STORAGE_ERROR_EXIT,
+)
 from node.join import JoinRefused, NodeRemoved, Seeds, join
-from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, configure, die, log, warn
+from node.logs import configure, die, log, warn
 from node.options import NodeOptions
 from node.server import NodeServicer
 from node.shell import ProcessShell
@@ -40,10 +47,6 @@ from node.storage.items import ItemStore
 from node.storage.log import LogStore
 from quorate.cluster.channels import SERVER_OPTIONS
 from quorate.v1 import node_pb2_grpc
-
-REFUSED_EXIT: Final = 2
-IDENTITY_EXIT: Final = 4
-IN_USE_EXIT: Final = 5
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy

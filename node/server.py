@@ -15,7 +15,8 @@ import grpc.aio
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
-from node.logs import STORAGE_ERROR_EXIT, die, warn
+from node.exits import STORAGE_ERROR_EXIT
+from node.logs import die, warn
 from node.machine.catalog import CatalogResult
 from node.peers import ADMITTED, read_introduction
 from node.replica import PartitionReplica, Replica

@@ -14,9 +14,10 @@ from typing import Final, ParamSpec, TypeVar
 import grpc.aio
 
 from node.acquaintances import Acquaintances
+from node.exits import BUG_EXIT, STORAGE_ERROR_EXIT
 from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
-from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die, log
+from node.logs import die, log
 from node.machine.catalog import CatalogResult
 from node.peers import PeerLinks, introduce
 from node.scrubber import scrub_for_ever

@@ -11,7 +11,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from node.logs import BUG_EXIT, STORAGE_ERROR_EXIT, die
+from node.exits import BUG_EXIT, STORAGE_ERROR_EXIT
+from node.logs import die
 from node.storage.errors import StorageError, StorageFull
 
 Job = Callable[[], None]

@@ -117,6 +117,10 @@ class NodeControl:
             ]
         return [(node, task.result()) for node, task in zip(nodes, asked, strict=True)]
 
+    async def is_well(self, node: NodeRecord) -> bool:
+        """Return whether a node answers, itself and not another one at its address."""
+        return await self._status(node, table_sizes=False) is not None
+
     async def _status(
         self, node: NodeRecord, *, table_sizes: bool
     ) -> node_pb2.GetStatusResponse | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -20,11 +20,10 @@ from router.authentication import Authentication, StreamPass
 from router.call import Call, CallObserver
 from router.grpc_errors import status_code, trailing_metadata
 from router.message_json import to_document, to_message
+from router.operator_service import OperatorService
 from router.pipeline import Pipeline
 from router.request_id import new_request_id, request_id_of
 from router.service import Service
-from router.user_service import SERVICE as USER_SERVICE
-from router.user_service import UserService
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class GrpcFace:
         clock: Callable[[], float],
         *,
         authentication: Authentication,
-        users: UserService,
+        operator_services: Sequence[OperatorService],
         request_timeout_ms: int,
     ) -> None:
         self._service = service
@@ -114,14 +113,14 @@ class GrpcFace:
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),
-                users.handlers(),
+                *(service.handlers() for service in operator_services),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (
                 SERVICE.full_name,
-                USER_SERVICE.full_name,
+                *(service.service.full_name for service in operator_services),
                 health.SERVICE_NAME,
                 reflection.SERVICE_NAME,
             ),

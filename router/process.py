@@ -23,6 +23,7 @@ from router.admin import AdminFace
 from router.authentication import Authentication
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
+from router.cluster_service import ClusterService
 from router.cluster_status import describe_cluster
 from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
@@ -151,13 +152,16 @@ class RouterProcess:
                 self.metrics,
                 self.clock,
                 authentication=self.authentication,
-                users=UserService(
-                    view=self.view,
-                    control=self.control,
-                    authentication=self.authentication,
-                    clock=self.clock,
-                    timeout_seconds=timeout_ms / 1000,
-                ),
+                operator_services=[
+                    served(
+                        view=self.view,
+                        control=self.control,
+                        authentication=self.authentication,
+                        clock=self.clock,
+                        timeout_seconds=timeout_ms / 1000,
+                    )
+                    for served in (UserService, ClusterService)
+                ],
                 request_timeout_ms=timeout_ms,
             )
             self._show_readings(http)

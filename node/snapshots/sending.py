@@ -10,8 +10,9 @@ import grpc
 import grpc.aio
 
 from node.codec import encode_snapshot_meta
+from node.exits import STORAGE_ERROR_EXIT
 from node.host import Host
-from node.logs import STORAGE_ERROR_EXIT, die, log, warn
+from node.logs import die, log, warn
 from node.replica import Replica
 from node.snapshots.off_loop import Call, off_loop
 from node.snapshots.pace import Pace

@@ -16,14 +16,15 @@ class Exit(IntEnum):
     FAILED = 1  # the cluster said no, or some of many records failed
     REFUSED = 2  # wrong usage, or something here is not as it must be; nothing was done
     UNREACHABLE = 3  # nobody answered; nothing was done
-    NOT_FOUND = 4  # there is no such item or table
+    NOT_FOUND = 4  # there is no such item, table, user or node
     UNKNOWN = 5  # a write was sent and not answered: it may or may not have been done
     INTERRUPTED = 130  # Ctrl-C
 
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 the cluster said no, or some records failed; 2 wrong usage or refused"
-    " (nothing was done); 3 nobody answered; 4 no such item or table; 5 a write was not answered,"
+    " (nothing was done); 3 nobody answered; 4 no such item, table, user or node; 5 a write was not"
+    " answered,"
     " it may or may not have been done; 130 interrupted."
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from quorate import __version__
-from quorate.cli import check, demo, items, load, processes, status, tables, up, users
+from quorate.cli import check, demo, items, load, processes, replace, status, tables, up, users
 from quorate.cli.exits import EPILOG, Exit
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 app.command("up", epilog=EPILOG)(up.up)
+processes.node_app.command("replace", epilog=EPILOG)(replace.replace)
 app.add_typer(processes.node_app, name="node")
 app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
 app.command("status", epilog=EPILOG)(status.status)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROCESS_EPILOG: Final = (
     "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong options or refused; 3 storage failed;"
-    " 4 the data directory is empty, old, replaced or another node's; 5 the data directory is in use."
+    " 4 the data directory is empty, old, replaced or another node's; 5 it is in use."
 )
 
 node_app = typer.Typer(
@@ -191,11 +191,11 @@ NameArgument = Annotated[
 CONTROL_DATA_DIR_DEFAULT: Final = Path("data")
 
 
-def _control(action: str, name: str, data_dir: Path, as_json: bool) -> None:
+def _control(action: str, name: str, data_dir: Path, as_json: bool, *, az: str = "") -> None:
     from quorate.local.control import ControlRefused, NoSupervisor, ask
 
     try:
-        answer = ask(data_dir.absolute(), action, name)
+        answer = ask(data_dir.absolute(), action, name, az)
     except NoSupervisor as error:
         fail(str(error), Exit.UNREACHABLE)
     except ControlRefused as refusal:
@@ -244,6 +244,17 @@ def restart(
 ) -> None:
     """Start a process of the local cluster again, stopping it cleanly first if it runs."""
     _control("restart", name, data_dir, as_json)
+
+
+@node_app.command(epilog=EPILOG)
+def add(
+    name: Annotated[str, typer.Argument(help="The new node's name.")],
+    az: Annotated[str, typer.Option(help="Its availability zone.")],
+    data_dir: DataDirOption = CONTROL_DATA_DIR_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Start one more node of the local cluster, to take another one's place (node replace)."""
+    _control("add", name, data_dir, as_json, az=az)
 
 
 @node_app.command("list", epilog=EPILOG)

@@ -42,6 +42,14 @@ AdminPortOption = Annotated[
         help="Port of the admin face: metrics, health, status.",
     ),
 ]
+AdminOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="QUORATE_ADMIN_ENDPOINT",
+        help="host:port of a router's admin face. [default: 127.0.0.1:QUORATE_ADMIN_PORT]",
+        show_default=False,
+    ),
+]
 EndpointOption = Annotated[
     str | None,
     typer.Option(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from quorate.cli.exits import Exit, fail, print_json
-from quorate.cli.settings import ADMIN_PORT_DEFAULT, AdminPortOption, JsonOption
+from quorate.cli.settings import ADMIN_PORT_DEFAULT, AdminOption, AdminPortOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,34 +16,33 @@ if TYPE_CHECKING:
 
 def status(
     admin_port: AdminPortOption = ADMIN_PORT_DEFAULT,
-    admin: Annotated[
-        str | None,
-        typer.Option(
-            envvar="QUORATE_ADMIN_ENDPOINT",
-            help="host:port of a router's admin face. [default: 127.0.0.1:QUORATE_ADMIN_PORT]",
-            show_default=False,
-        ),
-    ] = None,
+    admin: AdminOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show nodes, partitions and tables; exit 0 if all are well, 1 if not.
 
     Well means: every node answers, and every partition has a leader.
     """
-    from quorate.local.admin_http import AdminUnreachable, get
-
-    try:
-        code, body = get(admin or f"127.0.0.1:{admin_port}", "/status")
-    except AdminUnreachable as error:
-        fail(str(error), Exit.UNREACHABLE)
-    if code != 200:
-        fail(f"the router answered {code}: {body.decode(errors='replace').strip()}")
-    document = json.loads(body)
+    document = fetch_status(admin or f"127.0.0.1:{admin_port}")
     if as_json:
         print_json(document)
     else:
         _print_status(document)
     raise typer.Exit(Exit.FAILED if troubles(document) else Exit.OK)
+
+
+def fetch_status(admin: str) -> dict[str, Any]:
+    """Return what a router says at host:port; if none answers, the command ends."""
+    from quorate.local.admin_http import AdminUnreachable, get
+
+    try:
+        code, body = get(admin, "/status")
+    except AdminUnreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    if code != 200:
+        fail(f"the router answered {code}: {body.decode(errors='replace').strip()}")
+    document: dict[str, Any] = json.loads(body)
+    return document
 
 
 def troubles(document: dict[str, Any]) -> list[str]:

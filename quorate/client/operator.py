@@ -1,10 +1,10 @@
-"""The operator's client: users made, listed and deleted, with the cluster's key file in hand."""
+"""The operator's client: users and nodes managed, with the cluster's key file in hand."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,10 +17,13 @@ from quorate.client.credentials import Credentials
 from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
 from quorate.client.pipeline import CHANNEL_OPTIONS
 from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
-from quorate.v1 import catalog_pb2, users_pb2
+from quorate.v1 import catalog_pb2, cluster_pb2, users_pb2
+from quorate.v1.cluster_pb2_grpc import ClusterServiceStub
 from quorate.v1.users_pb2_grpc import UserServiceStub
 
-SERVICE: Final = "/quorate.v1.UserService"
+USERS: Final = "/quorate.v1.UserService"
+CLUSTER: Final = "/quorate.v1.ClusterService"
+STUBS: Final[Mapping[str, Any]] = {USERS: UserServiceStub, CLUSTER: ClusterServiceStub}
 DETAILS_KEY: Final = "grpc-status-details-bin"
 UNKNOWN_REASON: Final = "InternalServerError"
 """The error code of a change whose outcome is unknown."""
@@ -41,8 +44,20 @@ class NewAccessKey:
     secret_access_key: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedReplacement:
+    """A node that is being replaced, by id: names are used again. `new_id` 0: not joined yet."""
+
+    old_id: int
+    new_id: int
+    az: str
+
+
 class Operator:
-    """Manages users through a router. Use with `async with`; every method raises QuorateError."""
+    """Manages users and nodes through a router. Use with `async with`.
+
+    Every method raises QuorateError.
+    """
 
     def __init__(self, endpoint: str, key_file: KeyFile) -> None:
         """Take host:port of a router's gRPC face."""
@@ -102,6 +117,12 @@ class Operator:
         response = await self._call("ListUsers", users_pb2.ListUsersRequest())
         return {user.name: [key.id for key in user.access_keys] for user in response.users}
 
+    async def replace_node(self, old: str, new: str) -> StartedReplacement:
+        """Let the node named `new`, joined or not, take the place of the one named `old`."""
+        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new)
+        done = await self._call("ReplaceNode", request, service=CLUSTER)
+        return StartedReplacement(old_id=done.old_id, new_id=done.new_id, az=done.az)
+
     async def _new_key(self, user_name: str) -> tuple[NewAccessKey, catalog_pb2.AccessKey]:
         listed = await self._call("ListUsers", users_pb2.ListUsersRequest())
         key_id, secret = new_access_key()
@@ -111,9 +132,9 @@ class Operator:
             catalog_pb2.AccessKey(id=key_id, sealed_secret=sealed),
         )
 
-    async def _call(self, operation: str, request: Any) -> Any:
-        method = getattr(UserServiceStub(self._channel), operation)
-        metadata = self._credentials.metadata(f"{SERVICE}/{operation}", time.time())
+    async def _call(self, operation: str, request: Any, *, service: str = USERS) -> Any:
+        method = getattr(STUBS[service](self._channel), operation)
+        metadata = self._credentials.metadata(f"{service}/{operation}", time.time())
         try:
             return await method(request, timeout=DEADLINE_SECONDS, metadata=metadata)
         except grpc.aio.AioRpcError as error:
@@ -127,7 +148,7 @@ class Operator:
         if operation == "ListUsers":
             return Unreachable(f"the router at {self._endpoint} did not answer: {message}")
         return OutcomeUnknown(
-            f"{operation} may or may not have been done ({message}): list the users",
+            f"{operation} may or may not have been done ({message}): look before you ask again",
             request_id=b"",
         )
 

@@ -1,8 +1,8 @@
 """How other commands reach a running supervisor: JSON lines over a unix socket.
 
-A request is one line `{"action": "kill", "name": "a1"}`, an answer one line with `ok` and either
-`message` and `processes`, or `error`. The socket lies in the data directory, so its owner's file
-permissions decide who may use it.
+A request is one line `{"action": "kill", "name": "a1"}`, for `add` with an `az`, too; an answer is
+one line with `ok` and either `message` and `processes`, or `error`. The socket lies in the data
+directory, so its owner's file permissions decide who may use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-ACTIONS: Final = ("list", "kill", "pause", "resume", "restart")
+ACTIONS: Final = ("list", "kill", "pause", "resume", "restart", "add")
 
 REQUEST_BYTES_MAX: Final = 4096
 """Longest request line. Ours."""
@@ -27,8 +27,8 @@ REQUEST_TIMEOUT_SECONDS: Final = 5.0
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 """Longest wait for an answer: a restart waits for a clean stop first. Ours."""
 
-Handler = Callable[[str, str], Awaitable[dict[str, object]]]
-"""Does (action, name) and returns the answer's fields; raises ControlRefused."""
+Handler = Callable[[str, str, str], Awaitable[dict[str, object]]]
+"""Does (action, name, AZ) and returns the answer's fields; raises ControlRefused."""
 
 
 class ControlRefused(Exception):
@@ -84,18 +84,23 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
 async def _handle(line: bytes, handler: Handler) -> dict[str, object]:
     try:
         request = json.loads(line)
-        action, name = str(request["action"]), str(request.get("name", ""))
+        action = str(request["action"])
+        name, az = str(request.get("name", "")), str(request.get("az", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return {"ok": False, "error": "the request is not a JSON object with an action"}
     if action not in ACTIONS:
         return {"ok": False, "error": f"no such action: {action}"}
     try:
-        return {"ok": True, **await handler(action, name)}
+        return {"ok": True, **await handler(action, name, az)}
     except ControlRefused as refusal:
         return {"ok": False, "error": str(refusal)}
 
 
-def ask(data_dir: Path, action: str, name: str = "") -> dict[str, object]:
+def _encode(action: str, name: str, az: str) -> bytes:
+    return json.dumps({"action": action, "name": name, "az": az}).encode() + b"\n"
+
+
+def ask(data_dir: Path, action: str, name: str = "", az: str = "") -> dict[str, object]:
     """Send one request to the supervisor of a data directory and return its answer.
 
     Raises NoSupervisor if none runs there, ControlRefused if it says no.
@@ -108,7 +113,7 @@ def ask(data_dir: Path, action: str, name: str = "") -> dict[str, object]:
         ):
             connection.settimeout(ANSWER_TIMEOUT_SECONDS)
             connection.connect(short)
-            connection.sendall(json.dumps({"action": action, "name": name}).encode() + b"\n")
+            connection.sendall(_encode(action, name, az))
             line = connection.makefile("rb").readline()
     except TimeoutError as error:
         raise NoSupervisor(f"the cluster in {data_dir} does not answer") from error

@@ -14,11 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from node.storage.errors import StorageError
+from node.storage.identity import load_identity
 from quorate.local import control, ports, topology
 from quorate.local.data_dir import DataDir, key_path
 from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
 from quorate.local.supervisor import StartFailed, Supervisor, print_line
-from quorate.local.topology import HOST, Topology
+from quorate.local.topology import HOST, LocalNode, Topology
 from quorate.security.sealing import create_key_file
 
 
@@ -88,7 +90,7 @@ def _settle_topology(data_dir: Path, options: LaunchOptions) -> Topology:
             nodes_per_az=options.nodes_per_az,
             partitions=options.partitions,
         )
-        for node in stamped.nodes:
+        for node in (*stamped.nodes, *stamped.added):
             ports.check_port(
                 HOST,
                 node.port,
@@ -110,13 +112,17 @@ def _settle_topology(data_dir: Path, options: LaunchOptions) -> Topology:
 def _router_ports(options: LaunchOptions, settled: Topology) -> list[RouterPorts]:
     """Return the ports of each router: the first has the public ones, the others any free ones."""
     public = options.public
-    taken = [public.http, public.grpc, public.admin, *(node.port for node in settled.nodes)]
-    free = _choose(3 * (options.routers - 1), taken)
+    free = _choose(3 * (options.routers - 1), _taken(options.public, settled))
     others = [
         RouterPorts(http=free[at], grpc=free[at + 1], admin=free[at + 2])
         for at in range(0, len(free), 3)
     ]
     return [public, *others]
+
+
+def _taken(public: RouterPorts, settled: Topology) -> list[int]:
+    nodes = (*settled.nodes, *settled.added)
+    return [public.http, public.grpc, public.admin, *(node.port for node in nodes)]
 
 
 async def _run(
@@ -126,9 +132,11 @@ async def _run(
     plans = _plans(data_dir, settled, routers, options)
     supervisor = Supervisor(data_dir, plans, say=print_line)
     _stop_on_signals(supervisor, stop)
-    counts = f"{len(settled.nodes)} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
+    growing = _Growing(data_dir, settled, options, supervisor)
+    node_count = len(plans) - len(routers)
+    counts = f"{node_count} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
     print_line(f"starting cluster {settled.cluster_id}: {counts}; data in {data_dir.path}")
-    listener = await control.serve(data_dir.socket_path, supervisor.handle)
+    listener = await control.serve(data_dir.socket_path, growing.handle)
     try:
         await supervisor.start([f"{HOST}:{router.admin}" for router in routers], stop)
         if not stop.is_set():
@@ -153,7 +161,8 @@ def _plans(
     own_pid, level = os.getpid(), options.log_level
     nodes = [
         plan_node(settled, node, data_dir=data_dir.path, parent_pid=own_pid, log_level=level)
-        for node in settled.nodes
+        for node in (*settled.nodes, *settled.added)
+        if not _was_replaced(data_dir, node)
     ]
     return nodes + [
         plan_router(
@@ -166,6 +175,52 @@ def _plans(
         )
         for number, router in enumerate(routers, start=1)
     ]
+
+
+def _was_replaced(data_dir: DataDir, node: LocalNode) -> bool:
+    """Return whether a node's directory says that another one has its place for good."""
+    directory = data_dir.path / "nodes" / node.name
+    try:
+        identity = load_identity(directory)
+    except StorageError:
+        return False  # the node says what is wrong
+    if identity is None or not identity.removed:
+        return False
+    print_line(f"{node.name} was replaced: it is not started, and {directory} may be deleted")
+    return True
+
+
+class _Growing:
+    """The supervisor, to which nodes can be added while it runs."""
+
+    def __init__(
+        self, data_dir: DataDir, settled: Topology, options: LaunchOptions, supervisor: Supervisor
+    ) -> None:
+        self._data_dir = data_dir
+        self._settled = settled
+        self._options = options
+        self._supervisor = supervisor
+
+    async def handle(self, action: str, name: str, az: str) -> dict[str, object]:
+        """Do what a control request asks for; the handler of `quorate.local.control`."""
+        if action != "add":
+            return await self._supervisor.handle(action, name)
+        try:
+            (port,) = _choose(1, _taken(self._options.public, self._settled))
+            grown = topology.add_node(self._settled, name, az, port)
+        except (topology.TopologyRefused, ports.PortUnusable) as refusal:
+            raise control.ControlRefused(str(refusal)) from refusal
+        plan = plan_node(
+            grown,
+            grown.added[-1],
+            data_dir=self._data_dir.path,
+            parent_pid=os.getpid(),
+            log_level=self._options.log_level,
+        )
+        self._supervisor.check_may_add(plan)
+        topology.write_stamp(self._data_dir.path, grown)
+        self._settled = grown
+        return await self._supervisor.add(plan)
 
 
 def _stop_on_signals(supervisor: Supervisor, stop: asyncio.Event) -> None:

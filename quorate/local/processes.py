@@ -32,12 +32,19 @@ class RouterPorts:
 def plan_node(
     topology: Topology, node: LocalNode, *, data_dir: Path, parent_pid: int, log_level: str
 ) -> ProcessPlan:
-    """Return the plan of one node; its own directory is data_dir/nodes/NAME."""
-    members = [
-        part
-        for member in topology.nodes
-        for part in ("--member", f"{member.name}={member.az}@{member.address}")
-    ]
+    """Return the plan of one node; its own directory is data_dir/nodes/NAME.
+
+    One that the cluster began with is told its members; one that was added joins them.
+    """
+    initial = node in topology.nodes
+    others = topology.added if initial else (*topology.nodes, *topology.added)
+    known = [part for other in others if other != node for part in ("--join", other.address)]
+    if initial:
+        known += [
+            part
+            for member in topology.nodes
+            for part in ("--member", f"{member.name}={member.az}@{member.address}")
+        ]
     return ProcessPlan(
         name=node.name,
         kind="node",
@@ -48,7 +55,7 @@ def plan_node(
             *("--name", node.name, "--az", node.az, "--listen", node.address),
             *("--data-dir", str(data_dir / "nodes" / node.name)),
             *("--cluster-id", topology.cluster_id, "--partitions", str(topology.partitions)),
-            *members,
+            *known,
         ),
     )
 
@@ -65,7 +72,9 @@ def plan_router(
     """Return the plan of router `number`, from 1; routers go round the AZs."""
     http, grpc, admin = (f"{HOST}:{port}" for port in (ports.http, ports.grpc, ports.admin))
     az = AZ_NAMES[(number - 1) % len(AZ_NAMES)]
-    nodes = [part for node in topology.nodes for part in ("--node", node.address)]
+    nodes = [
+        part for node in (*topology.nodes, *topology.added) for part in ("--node", node.address)
+    ]
     return ProcessPlan(
         name=f"r{number}",
         kind="router",

@@ -1,7 +1,8 @@
 """Starts a local cluster's processes, watches them, and stops them; nothing is left half-started.
 
 A process that dies by itself is reported and stays down: whoever watches a cluster wants to see
-that. `quorate node restart NAME` starts it again.
+that. `quorate node restart NAME` starts it again. A node that must not take part (its directory is
+empty, old or replaced) does not keep the others from starting.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
+from node.exits import IDENTITY_EXIT
 from quorate.local import admin_http
 from quorate.local.control import ControlRefused
 from quorate.local.data_dir import DataDir
@@ -159,6 +161,22 @@ class Supervisor:
         self._say(message)
         return {"message": message, "processes": self._list()}
 
+    def check_may_add(self, plan: ProcessPlan) -> None:
+        """Raise ControlRefused if a process cannot be added now."""
+        if self._starting:
+            raise ControlRefused("the cluster is still starting")
+        if plan.name in self.children:
+            raise ControlRefused(f"there is a process called {plan.name} already")
+
+    async def add(self, plan: ProcessPlan) -> dict[str, object]:
+        """Run one more process. Raises ControlRefused."""
+        self.check_may_add(plan)
+        child = self.children[plan.name] = Child(plan)
+        await self._spawn(child)
+        message = f"{plan.name} added, it listens on {plan.listens}"
+        self._say(message)
+        return {"message": message, "processes": self._list()}
+
     def _list(self) -> list[dict[str, object]]:
         return [
             {
@@ -245,6 +263,9 @@ class Supervisor:
         self._data_dir.pid_path(child.plan.name).unlink(missing_ok=True)
         if asked:
             return
+        if child.plan.kind == "node" and returncode == IDENTITY_EXIT:
+            self._say(f"{child.plan.name} does not take part: {self._last_line(child)}")
+            return
         if self._starting and not self._died_at_start.done():
             self._died_at_start.set_result(child)
             return
@@ -272,14 +293,25 @@ class Supervisor:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), READY_POLL_SECONDS)
 
-    def _story(self, child: Child) -> str:
-        """Say how a process died at start, with the last lines of its log."""
+    def _last_line(self, child: Child) -> str:
+        return next(reversed(self._last_lines(child)), f"it {child.ended}")
+
+    def _last_lines(self, child: Child) -> list[str]:
         log = self._data_dir.log_path(child.plan.name)
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES_MAX))
-            lines = file.read().decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+            return file.read().decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+
+    def _story(self, child: Child) -> str:
+        """Say how a process died at start, with the last lines of its log."""
+        log = self._data_dir.log_path(child.plan.name)
         story = f"{child.plan.name} {child.ended} while the cluster was starting"
-        return "\n".join([f"{story}; its last lines ({log}):", *(f"  {line}" for line in lines)])
+        return "\n".join(
+            [
+                f"{story}; its last lines ({log}):",
+                *(f"  {line}" for line in self._last_lines(child)),
+            ]
+        )
 
     def _end_politely(self, child: Child) -> None:
         was_paused = child.state is State.PAUSED

@@ -1,4 +1,4 @@
-"""Which processes a local cluster has, and the stamp that remembers it in the data directory.
+"""Which nodes a local cluster has, and the stamp that remembers it in the data directory.
 
 The node ports are part of the stamp: the catalog holds the nodes' addresses, so they stay the
 same over restarts. Routers hold nothing, so their number and ports may differ from run to run.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 AZ_NAMES: Final = ("az-a", "az-b", "az-c")
 """Three availability zones: the quorum is two of them. Ours."""
@@ -24,6 +25,12 @@ HOST: Final = "127.0.0.1"
 
 NODES_PER_AZ_MAX: Final = 16
 """Most nodes per AZ of a local cluster: they share one machine. Ours."""
+
+ADDED_MAX: Final = 16
+"""Most nodes added to a local cluster. Ours, as above."""
+
+NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""What an added node may be called: it names a directory, too. Ours."""
 
 PARTITIONS_DEFAULT: Final = 12
 PARTITIONS_MAX: Final = 4096
@@ -50,12 +57,13 @@ class LocalNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """What stays the same from run to run."""
+    """What stays the same from run to run; `nodes` it began with, `added` joined later."""
 
     cluster_id: str
     nodes_per_az: int
     partitions: int
     nodes: tuple[LocalNode, ...]
+    added: tuple[LocalNode, ...] = ()
 
 
 def node_names(nodes_per_az: int) -> list[tuple[str, str]]:
@@ -76,6 +84,21 @@ def new_topology(nodes_per_az: int, partitions: int, ports: list[int]) -> Topolo
             for (name, az), port in zip(names, ports, strict=True)
         ),
     )
+
+
+def add_node(topology: Topology, name: str, az: str, port: int) -> Topology:
+    """Return the topology with one more node. Raises TopologyRefused."""
+    if not NODE_NAME.fullmatch(name):
+        raise TopologyRefused(f"{name!r} is no name of a node: letters, digits, - and _")
+    if az not in AZ_NAMES:
+        raise TopologyRefused(f"there is no AZ {az!r}: there are {', '.join(AZ_NAMES)}")
+    if any(node.name == name for node in (*topology.nodes, *topology.added)):
+        raise TopologyRefused(
+            f"there is a node {name} already; if its disk is lost, `quorate node restart {name}`"
+        )
+    if len(topology.added) >= ADDED_MAX:
+        raise TopologyRefused(f"a local cluster has at most {ADDED_MAX} added nodes")
+    return replace(topology, added=(*topology.added, LocalNode(name=name, az=az, port=port)))
 
 
 def stamp_path(data_dir: Path) -> Path:
@@ -119,16 +142,20 @@ def read_stamp(data_dir: Path) -> Topology | None:
             cluster_id=str(document["cluster_id"]),
             nodes_per_az=int(document["nodes_per_az"]),
             partitions=int(document["partitions"]),
-            nodes=tuple(
-                LocalNode(name=str(node["name"]), az=str(node["az"]), port=int(node["port"]))
-                for node in document["nodes"]
-            ),
+            nodes=_nodes_in(document["nodes"]),
+            added=_nodes_in(document.get("added", [])),  # an older release knew of none
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TopologyRefused(
             f"{path} cannot be read ({type(error).__name__}: {error}): restore it from a copy, or"
             " use another data directory"
         ) from error
+
+
+def _nodes_in(rows: list[dict[str, Any]]) -> tuple[LocalNode, ...]:
+    return tuple(
+        LocalNode(name=str(row["name"]), az=str(row["az"]), port=int(row["port"])) for row in rows
+    )
 
 
 def check_same(

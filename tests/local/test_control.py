@@ -12,10 +12,10 @@ import pytest
 from quorate.local import control
 
 
-async def obliging(action: str, name: str) -> dict[str, object]:
+async def obliging(action: str, name: str, az: str) -> dict[str, object]:
     if name == "z9":
         raise control.ControlRefused("there is no z9")
-    return {"message": f"{action} {name}", "processes": []}
+    return {"message": " ".join(filter(None, (action, name, az))), "processes": []}
 
 
 def while_serving(data_dir: Path, question: Any) -> Any:
@@ -34,6 +34,12 @@ def test_a_request_is_answered(tmp_path: Path) -> None:
     answer = while_serving(tmp_path, lambda: control.ask(tmp_path, "kill", "a1"))
 
     assert answer["message"] == "kill a1"
+
+
+def test_an_added_node_has_an_az(tmp_path: Path) -> None:
+    answer = while_serving(tmp_path, lambda: control.ask(tmp_path, "add", "d1", "az-b"))
+
+    assert answer["message"] == "add d1 az-b"
 
 
 def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quorate.local.processes import RouterPorts, plan_node, plan_router
-from quorate.local.topology import Topology, new_topology
+from quorate.local.topology import Topology, add_node, new_topology
 
 
 def topology() -> Topology:
@@ -27,6 +27,21 @@ def test_a_node_is_told_who_it_is_and_who_the_others_are() -> None:
         *("--member", "b1=az-b@127.0.0.1:17002"),
         *("--member", "c1=az-c@127.0.0.1:17003"),
     )
+
+
+def test_an_added_node_joins_the_others_which_are_told_of_it() -> None:
+    cluster = add_node(topology(), "d1", "az-b", 17_004)
+
+    added, initial = (
+        plan_node(cluster, node, data_dir=Path("/d"), parent_pid=7, log_level="info").arguments
+        for node in (cluster.added[0], cluster.nodes[0])
+    )
+
+    joined = [added[at + 1] for at, part in enumerate(added) if part == "--join"]
+    assert joined == ["127.0.0.1:17001", "127.0.0.1:17002", "127.0.0.1:17003"]
+    assert "--member" not in added
+    assert initial[initial.index("--join") + 1] == "127.0.0.1:17004"
+    assert initial.count("--member") == 3
 
 
 def test_routers_go_round_the_azs_and_know_all_nodes() -> None:

@@ -102,6 +102,39 @@ def test_a_process_that_dies_at_start_is_reported_with_its_last_words_and_all_ar
     with_supervisor(tmp_path, [plan("a1", SLEEP), plan("b1", burning)], story)
 
 
+def test_a_node_that_must_not_take_part_does_not_keep_the_others_from_starting(
+    tmp_path: Path, unused_port: int
+) -> None:
+    """Its disk may be lost: the others serve, and it says what to do."""
+
+    async def story(supervised: Supervisor, said: list[str]) -> None:
+        await supervised.start([f"127.0.0.1:{unused_port}"], asyncio.Event())
+        await until(lambda: bool(said))
+
+        assert said == ["b1 does not take part: replace me"]
+        assert states(supervised) == {"a1": "running", "b1": "stopped", "r1": "running"}
+
+    refused = "import sys; print('replace me', file=sys.stderr); sys.exit(4)"
+    router = plan("r1", READY, str(unused_port), kind="router")
+    with_supervisor(tmp_path, [plan("a1", SLEEP), plan("b1", refused), router], story)
+
+
+def test_an_added_process_is_one_of_them(tmp_path: Path) -> None:
+    async def story(supervised: Supervisor, said: list[str]) -> None:
+        with pytest.raises(control.ControlRefused, match="still starting"):
+            await supervised.add(plan("d1", SLEEP))
+        await supervised.start([], asyncio.Event())
+
+        await supervised.add(plan("d1", SLEEP))
+
+        assert said == ["d1 added, it listens on "]
+        assert states(supervised) == {"a1": "running", "d1": "running"}
+        with pytest.raises(control.ControlRefused, match="already"):
+            await supervised.add(plan("d1", SLEEP))
+
+    with_supervisor(tmp_path, [plan("a1", SLEEP)], story)
+
+
 def test_a_cluster_that_is_never_ready_is_given_up_and_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from quorate.local.topology import (
     TopologyRefused,
+    add_node,
     check_same,
     check_unstamped,
     new_topology,
@@ -31,6 +32,41 @@ def test_a_stamp_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert read_stamp(tmp_path) == topology
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.json"]
+
+
+def test_an_added_node_is_remembered_beside_the_initial_ones(tmp_path: Path) -> None:
+    topology = new_topology(1, 12, [10_000, 10_001, 10_002])
+
+    grown = add_node(topology, "d1", "az-b", 10_003)
+    write_stamp(tmp_path, grown)
+
+    assert read_stamp(tmp_path) == grown
+    assert grown.nodes == topology.nodes
+    assert [(node.name, node.az, node.port) for node in grown.added] == [("d1", "az-b", 10_003)]
+
+
+@pytest.mark.parametrize(
+    ("name", "az", "reason"),
+    [
+        ("a1", "az-a", "there is a node a1 already"),
+        ("d1", "az-d", "there is no AZ 'az-d'"),
+        ("../d1", "az-a", "no name of a node"),
+        ("", "az-a", "no name of a node"),
+    ],
+)
+def test_a_node_that_cannot_be_added_is_refused(name: str, az: str, reason: str) -> None:
+    with pytest.raises(TopologyRefused, match=reason):
+        add_node(new_topology(1, 12, [10_000, 10_001, 10_002]), name, az, 10_003)
+
+
+def test_a_stamp_of_a_release_without_added_nodes_is_read(tmp_path: Path) -> None:
+    topology = new_topology(1, 12, [10_000, 10_001, 10_002])
+    write_stamp(tmp_path, topology)
+    document = json.loads(stamp_path(tmp_path).read_text())
+    del document["added"]
+    stamp_path(tmp_path).write_text(json.dumps(document))
+
+    assert read_stamp(tmp_path) == topology
 
 
 def test_a_directory_without_stamp_has_no_topology(tmp_path: Path) -> None:

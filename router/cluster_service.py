@@ -1,0 +1,74 @@
+"""Nodes replaced over gRPC, by operators only. See cluster.proto; /status shows the progress."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from model.errors import (
+    InternalServerError,
+    ModelError,
+    ResourceInUse,
+    ResourceNotFound,
+    ValidationError,
+)
+from quorate.cluster.catalog import Catalog, NodeRecord, find_replacement
+from quorate.cluster.commands import ReplaceNode
+from quorate.v1 import cluster_pb2
+from router.operator_service import OperatorService
+
+SERVICE: Final = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
+
+
+class ClusterService(OperatorService):
+    """Serves cluster.proto."""
+
+    service: ClassVar = SERVICE
+    messages: ClassVar = cluster_pb2
+
+    async def serve(self, operation: str, request: Any, request_id: bytes) -> Any:  # noqa: ANN401
+        """Replace a node."""
+        assert operation == "ReplaceNode"
+        newest = await self.control.newest_catalog()  # a node may have joined just now
+        if newest is not None:
+            self.view.adopt(newest)
+        old = find_node(self.view.catalog, request.old)
+        if not request.new:
+            raise ValidationError("Name the node that is to take the other one's place.")
+        if request.new == old.name and await self.control.is_well(old):
+            raise ValidationError(
+                f"Node {old.name} answers: stop it before a node of the same name takes its place."
+            )
+        await self.change(ReplaceNode(request_id, old.id, request.new))
+        new = find_replacement(self.view.catalog.nodes, self.view.catalog.node_by_id[old.id])
+        return cluster_pb2.ReplaceNodeResponse(
+            old_id=old.id, new_id=new.id if new is not None else 0, az=old.az
+        )
+
+    def refusal(self, reason: str) -> ModelError:
+        """Return what to tell of a refused replacement."""
+        match reason:
+            case "missing":
+                return ResourceNotFound("The node has been removed meanwhile.")
+            case "another AZ":
+                return ValidationError("A node is replaced by one in its own AZ.")
+            case "being replaced":
+                return ResourceInUse("One of the two is being replaced, or replaces another.")
+            case _:
+                return InternalServerError(f"The catalog refused the change: {reason}")
+
+    def subject(self, operation: str, request: Any) -> str:  # noqa: ANN401
+        """Return who replaces whom."""
+        del operation
+        return f"{request.new!r} takes the place of {request.old!r}"
+
+
+def find_node(catalog: Catalog, name: str) -> NodeRecord:
+    """Return the node of that name; of two, the one whose place the other takes.
+
+    Raises ResourceNotFound, which names those that there are.
+    """
+    for node in sorted(catalog.nodes, key=lambda node: node.id):
+        if node.name == name:
+            return node
+    names = ", ".join(sorted({node.name for node in catalog.nodes}))
+    raise ResourceNotFound(f"There is no node {name}: the nodes are {names}.")
