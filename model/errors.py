@@ -52,11 +52,13 @@ class Sentence(StrEnum):
     WRONG_JSON_TYPE = "{found} cannot be converted to {expected}"
     UNEXPECTED_SCALAR = "Unexpected token received from parser"
     UNEXPECTED_FIELD = "Unexpected field type"
+    UNEXPECTED_VALUE = "Unexpected value type in payload"
     UNEXPECTED_STRUCTURE = "Start of structure or map found where not expected"
-    UNEXPECTED_LIST = "Start of list found where not expected"
+    UNEXPECTED_LIST = "Unrecognized collection type {java}"
+    NOT_BASE64 = "only base-64-encoded strings are convertible to bytes"
     BASE64_LENGTH = "Base64 encoded length is expected a multiple of 4 bytes but found: {length}"
     BASE64_CHARACTER = "Invalid Base64 character"
-    BASE64_LAST = "Invalid last non-pad Base64 character detected"
+    BASE64_LAST = "Invalid last non-pad Base64 character dectected"  # so spelt by AWS
     NOT_UNICODE = "A string holds a surrogate that is not part of a pair"
 
     # A member breaks a constraint of the service model.
@@ -69,6 +71,12 @@ class Sentence(StrEnum):
         "Map value must satisfy constraint: [Member must have length less than or equal to "
         "{length_max}, Member must have length greater than or equal to {length_min}]"
     )
+    MAP_KEYS_MUST = (
+        "Map keys must satisfy constraint: [Member must have length less than or equal to "
+        "{length_max}, Member must have length greater than or equal to {length_min}, "
+        "Member must satisfy regular expression pattern: {pattern}]"
+    )
+    BATCH_EMPTY = "The requestItems parameter is required for {operation}"
     LENGTH_AT_LEAST = "Member must have length greater than or equal to {limit}"
     LENGTH_AT_MOST = "Member must have length less than or equal to {limit}"
     VALUE_AT_LEAST = "Member must have value greater than or equal to {limit}"
@@ -101,7 +109,10 @@ class Sentence(StrEnum):
     SET_MEMBER_NULL = (
         "One or more parameter values were invalid: A set may not have a null as a member"
     )
-    NESTED_TOO_DEEPLY = "Nesting Levels have exceeded supported limits"
+    NESTED_TOO_DEEPLY = (
+        "Nesting Levels have exceeded supported limits: "
+        "Attributes in the item have nested levels beyond supported limit"
+    )
     NAME_EMPTY = "One or more parameter values were invalid: Attribute name may not be empty"
     NAME_TOO_LONG = (
         "One or more parameter values were invalid: "
@@ -143,6 +154,8 @@ class Sentence(StrEnum):
         "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
     )
     START_KEY_INVALID_BECAUSE = "The provided starting key is invalid: {reason}"
+    START_KEY_INVALID = "The provided starting key is invalid"
+    START_KEY_OF_ONE_ROW = "The query can return at most one row and cannot be restarted"
     START_KEY_OUTSIDE_RANGE = (
         "The provided starting key is outside query boundaries based on provided conditions"
     )
@@ -164,6 +177,12 @@ class Sentence(StrEnum):
         "Can not use both expression and non-expression parameters in the same request: "
         "Non-expression parameters: {{{legacy}}} Expression parameters: {{{expressions}}}"
     )
+    NAMES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeNames can only be specified when using expressions"
+    )
+    VALUES_WITHOUT_EXPRESSION = (
+        "ExpressionAttributeValues can only be specified when using expressions: {expressions} null"
+    )
     VALUES_TOO_LARGE = (
         "One or more parameter values were invalid: "
         "Size of expression attribute values has exceeded the limit of {limit} bytes"
@@ -181,21 +200,21 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "Value and AttributeValueList cannot be used together for Attribute: {name}"
     )
+    EXPECTED_NOTHING_TO_COMPARE = (
+        "One or more parameter values were invalid: Value or AttributeValueList must be used "
+        "with ComparisonOperator: {operator} for Attribute: {name}"
+    )
     EXPECTED_LIST_ALONE = (
         "One or more parameter values were invalid: "
         "AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}"
     )
     EXPECTED_VALUE_FORBIDDEN = (
         "One or more parameter values were invalid: "
-        "Value cannot be used when Exists is set to false for Attribute: {name}"
+        "Value cannot be used when Exists is false for Attribute: {name}"
     )
     EXPECTED_VALUE_MISSING = (
         "One or more parameter values were invalid: "
         "Value must be provided when Exists is {exists} for Attribute: {name}"
-    )
-    OPERATOR_UNKNOWN = (
-        "One or more parameter values were invalid: "
-        "Invalid ComparisonOperator {operator} for Attribute: {name}"
     )
     OPERAND_COUNT = (
         "One or more parameter values were invalid: "
@@ -205,18 +224,24 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "ComparisonOperator {operator} is not valid for {kind} AttributeValue type"
     )
-    KEY_OPERATOR_UNFIT = "Attempted conditional constraint is not an indexable operation"
-    ACTION_UNKNOWN = (
-        "One or more parameter values were invalid: Invalid Action {action} for Attribute: {name}"
+    OPERAND_TYPES_DIFFER = (
+        "One or more parameter values were invalid: "
+        "AttributeValues inside AttributeValueList must be of same type"
+    )
+    BETWEEN_REVERSED = (
+        "The BETWEEN condition was provided a range where "
+        "the lower bound is greater than the upper bound"
     )
     ACTION_NEEDS_VALUE = (
         "One or more parameter values were invalid: "
         "Only DELETE action is allowed when no attribute value is specified"
     )
-    NAMES_MISSING = (
-        "1 validation error detected: Value '[]' at 'attributesToGet' failed to satisfy "
-        "constraint: Member must have length greater than or equal to 1"
+    ACTION_TYPE = (
+        "One or more parameter values were invalid: {action} is not supported for the type {kind}"
     )
+    UPDATE_TYPE_MISMATCH = "Type mismatch for attribute to update"
+    CONDITIONS_COUNT = "Conditions can be of length 1 or 2 only"
+    INDEX_NOT_FOUND = "The table does not have the specified index: {name}"
     NO_KEY_CONDITION = (
         "Either the KeyConditions or KeyConditionExpression parameter must be specified "
         "in the request."
@@ -243,8 +268,7 @@ class Sentence(StrEnum):
         "Segment: {segment} is not less than TotalSegments: {total}"
     )
     FILTER_ON_KEY = (
-        "Filter Expression can only contain non-primary key attributes: "
-        "Primary key attribute: {name}"
+        "{parameter} can only contain non-primary key attributes: Primary key attribute: {name}"
     )
     BATCH_WRITE_COUNT = "Too many items requested for the BatchWriteItem call"
     BATCH_GET_COUNT = "Too many items requested for the BatchGetItem call"
@@ -259,6 +283,7 @@ class Sentence(StrEnum):
     KEY_SCHEMA_SAME_NAME = (
         "Both the Hash Key and the Range Key element in the KeySchema have the same name"
     )
+    KEY_SCHEMA_TOO_LONG = "Invalid KeySchema: Some index key attribute have no definition"
     KEY_SCHEMA_UNDEFINED = (
         "One or more parameter values were invalid: Some index key attributes are not defined in "
         "AttributeDefinitions. Keys: [{keys}], AttributeDefinitions: [{definitions}]"
@@ -284,6 +309,26 @@ class Sentence(StrEnum):
         "both be specified when BillingMode is PROVISIONED"
     )
     THROUGHPUT_TOO_LARGE = "Given value {value} for {name} is out of bounds"
+    THROUGHPUT_NEEDED = (
+        "One or more parameter values were invalid: "
+        "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"
+    )
+    THROUGHPUT_SAME = (
+        "The provisioned throughput for the table will not change. The requested value equals the "
+        "current value. Current ReadCapacityUnits provisioned for the table: {read}. "
+        "Requested ReadCapacityUnits: {read}. Current WriteCapacityUnits provisioned for the "
+        "table: {write}. Requested WriteCapacityUnits: {write}. Refer to the Amazon DynamoDB "
+        "Developer Guide for current limits and how to request higher limits."
+    )
+    NOTHING_TO_UPDATE = (
+        "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
+        "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required"
+    )
+    INDEX_LIST_EMPTY = "One or more parameter values were invalid: List of {name} is empty"
+    TABLE_CHANGING = (
+        "Attempt to change a resource which is still in use: Table is being updated: {table}"
+    )
+    TABLES_LIMIT = "Subscriber limit exceeded: There is a limit of {limit} tables per subscriber"
 
 
 class ModelError(Exception):

@@ -74,6 +74,13 @@ class KeySchema:
             return (self.partition_name,)
         return (self.partition_name, self.sort_name)
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Types of the key attributes, partition key first."""
+        if self.sort_type is None:
+            return (self.partition_type,)
+        return (self.partition_type, self.sort_type)
+
 
 def partition_hash(table_id: int, partition_key: bytes) -> bytes:
     """Return the 16 bytes that place an encoded partition key on the ring, for ever the same."""
@@ -121,6 +128,14 @@ def item_storage_key(table_id: int, schema: KeySchema, item: Mapping[str, object
     assert schema.sort_type is not None
     sort = _content_or_missing(item, schema.sort_name, schema.sort_type)
     return _join(table_id, schema, partition, sort)
+
+
+def has_key(schema: KeySchema, attributes: Mapping[str, object]) -> bool:
+    """Whether an item or key has all key attributes, each of the right type."""
+    return all(
+        _content(attributes.get(name), kind) is not None
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    )
 
 
 def collection_prefix(table_id: int, schema: KeySchema, partition_value: object) -> bytes:

@@ -24,7 +24,8 @@ KEY_NAME_LENGTH_MAX: Final = 255
 """Longest name of a key attribute. Source: API model, shape KeySchemaAttributeName."""
 
 NESTING_LEVELS_MAX: Final = 32
-"""Deepest nesting of lists and maps in an item. Source: same page, Attributes."""
+"""Most levels of values inside each other; an attribute's value is the first, so 31 maps may be
+around a string. Source: same page, Attributes; counted as AWS does (dynoxide issue 110)."""
 
 NUMBER_DIGITS_MAX: Final = 38
 """Most significant digits of a number. Source: same page, Data types."""
@@ -61,11 +62,17 @@ PAGE_SIZE_BYTES_MAX: Final = MIB
 SEGMENTS_MAX: Final = 1_000_000
 """Most segments of a parallel scan. Source: API model, shape ScanTotalSegments."""
 
+TABLES_MAX: Final = 2_500
+"""Most tables. Source: Developer Guide, quotas, Tables; the catalog counts them."""
+
 LIST_TABLES_MAX: Final = 100
 """Most names in one page of ListTables. Source: API model, shape ListTablesInputLimit."""
 
 THROUGHPUT_UNITS_MAX: Final = 1_000_000_000_000
 """Most provisioned units of a table. Ours as a value; AWS refuses beyond its account quota."""
+
+ENDPOINT_CACHE_MINUTES: Final = 1440
+"""How long a client may go on with an endpoint. Source: AWS's answers."""
 
 WRITE_UNIT_BYTES: Final = KIB
 """Bytes that one write unit pays for. Source: Developer Guide, "Provisioned capacity mode"."""

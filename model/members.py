@@ -5,13 +5,15 @@ constraints at once ("2 validation errors detected: ..."), then the rules of the
 a good request only once, the types inside members are checked by the rules' own walk; only when
 something is refused are they looked at again on their own (`first_fault`), as a wrong type
 anywhere outranks every other fault.
+
+The order of the values of an enum is AWS's own, too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from model.errors import ModelError, Sentence, ValidationError, invalid
@@ -25,6 +27,7 @@ from model.shapes import (
     BOOLEAN,
     INTEGER,
     LIST,
+    LONG,
     STRING,
     STRUCTURE,
     check_map,
@@ -43,6 +46,9 @@ _TABLE_ARN: Final = re.compile(
 VIOLATIONS_MAX: Final = 10
 """Most violations that one message lists. Source: AWS's messages."""
 
+ECHO_ELEMENTS_MAX: Final = 25
+"""Most elements of a list that a message repeats. Ours."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -56,11 +62,30 @@ class Member:
     length_min: int | None = None
     length_max: int | None = None
     pattern: str | None = None
+    is_table_name: bool = False
+    alone: bool = False  # what is wrong with it is all that is said
     check_inside: Callable[[object], object] | None = None  # raises SerializationFailed
     # Constraints on what is inside, given its path, and the JSON types that it relies on.
     check_outline: Callable[[object], object] | None = None
     violations_inside: Callable[[str, object], list[str]] | None = None
     is_supported: Callable[[object], bool] | None = None  # None: every value is
+    is_free: bool = field(init=False)  # any value of the shape will do, for now
+
+    def __post_init__(self) -> None:
+        """Note what is asked for every member of every request."""
+        bound = self.values or self.pattern or self.is_table_name or self.violations_inside
+        limits = (self.value_min, self.value_max, self.length_min, self.length_max)
+        is_free = not bound and self.is_supported is None and limits == (None,) * len(limits)
+        object.__setattr__(self, "is_free", is_free)
+
+
+class Members(dict[str, Member]):
+    """What a request may have, in the order in which AWS lists what is wrong with it."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        """Take the members by name."""
+        super().__init__(members)
+        self.required: Final = tuple(name for name, member in members.items() if member.required)
 
 
 def string(*values: str) -> Member:
@@ -104,8 +129,11 @@ def name_map() -> Member:
     return structure(lambda value: check_map(value, STRING))
 
 
-TABLE_NAME: Final = Member(shape=STRING, required=True)
+TABLE_NAME: Final = Member(shape=STRING, required=True, is_table_name=True)
 """The member TableName: a name or an ARN; see `table_name_of`."""
+
+TABLE_NAME_ALONE: Final = replace(TABLE_NAME, alone=True)
+"""The same, where AWS speaks of nothing else if it is wrong (dynoxide, change log of 0.11.2)."""
 
 CONDITIONAL_OPERATOR: Final = string("OR", "AND")
 RETURN_CONSUMED_CAPACITY: Final = string("INDEXES", "TOTAL", "NONE")
@@ -114,47 +142,61 @@ RETURN_VALUES: Final = string("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDA
 RETURN_ON_FAILURE: Final = string("ALL_OLD", "NONE")
 
 
-def check_members(body: object, members: Mapping[str, Member]) -> Body:
+def check_members(body: object, members: Members) -> Body:
     """Check types, constraints and supportedness of a request's members; return its body.
 
     Members nobody knows are ignored, as AWS does. Raises SerializationFailed or ValidationError.
     """
     if type(body) is not dict:
         raise wrong_type(body, STRUCTURE)
-    violations: list[str] = []
+    violations: dict[str, Sequence[str]] = {}
     refused = ""
     for name, value in body.items():
         member = members.get(name)
         if member is None or value is None:
             continue
         check_type(value, member.shape)
+        if member.is_free:
+            continue
         if member.is_supported is not None and not member.is_supported(value):
             refused = refused or name
-        if member.violations_inside is not None and member.check_outline is not None:
-            member.check_outline(value)
-            violations.extend(member.violations_inside(_path(name), value))
-        elif member.shape is not STRUCTURE and member is not TABLE_NAME:
-            _check_constraints(_path(name), value, member, violations)
-    violations.extend(_always_violations(body, members))
+        found = _violations_of(name, value, member)
+        if found:
+            violations[name] = found
+    for name in members.required:
+        if body.get(name) is None:
+            violations[name] = (missing(path_of(name)),)
     if violations:
-        raise first_fault(body, members, constraints_broken(violations))
+        raise first_fault(body, members, _all_broken(violations, members))
     if refused:
         raise first_fault(body, members, invalid(Sentence.PARAMETER_UNSUPPORTED, name=refused))
     return body
 
 
-def _always_violations(body: Body, members: Mapping[str, Member]) -> list[str]:
-    """Return the constraints broken by what is absent, and by the table's name."""
-    violations = [
-        missing(_path(name))
-        for name, member in members.items()
-        if member.required and body.get(name) is None
-    ]
-    if members.get("TableName") is TABLE_NAME:
-        table_name = body.get("TableName")
-        if type(table_name) is str and not _TABLE_NAME.fullmatch(table_name):
-            violations.extend(table_name_violations("tableName", table_name))
-    return violations
+_NONE: Final[Sequence[str]] = ()
+
+
+def _violations_of(name: str, value: object, member: Member) -> Sequence[str]:
+    """Return the constraints that a member breaks."""
+    if member.violations_inside is not None:
+        if member.check_outline is not None:
+            member.check_outline(value)
+        return member.violations_inside(path_of(name), value)
+    if member.is_table_name:
+        assert isinstance(value, str)
+        return _NONE if _TABLE_NAME.fullmatch(value) else table_name_violations("tableName", value)
+    return _constraint_violations(path_of(name), value, member)
+
+
+def _all_broken(
+    violations: Mapping[str, Sequence[str]], members: Mapping[str, Member]
+) -> ValidationError:
+    for name, member in members.items():
+        if member.alone and name in violations:
+            return constraints_broken(violations[name][:1])
+    return constraints_broken(
+        [violation for name in members for violation in violations.get(name, ())]
+    )
 
 
 def first_fault(body: Body, members: Mapping[str, Member], fault: ModelError) -> ModelError:
@@ -172,11 +214,12 @@ def first_fault(body: Body, members: Mapping[str, Member], fault: ModelError) ->
 
 def constraints_broken(violations: Sequence[str]) -> ValidationError:
     """Return the error that lists all broken constraints."""
+    shown = violations[:VIOLATIONS_MAX]
     return invalid(
         Sentence.CONSTRAINTS,
-        count=len(violations),
-        plural="" if len(violations) == 1 else "s",
-        violations="; ".join(violations[:VIOLATIONS_MAX]),
+        count=len(shown),
+        plural="" if len(shown) == 1 else "s",
+        violations="; ".join(shown),
     )
 
 
@@ -195,29 +238,43 @@ def missing(path: str) -> str:
 def _echo(value: object) -> str:
     if value is None:
         return "null"
-    if isinstance(value, list | dict):  # Java's text of it; only the amount is ever wrong
-        return "'[]'" if not value else "'[...]'"
-    return f"'{str(value)[:ECHO_LENGTH_MAX]}'"
+    return f"'{_java_text(value)[:ECHO_LENGTH_MAX]}'"
+
+
+def _java_text(value: object) -> str:
+    """Return what Java prints for a value; AWS's text of a whole batch cannot be had."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_java_text, value[:ECHO_ELEMENTS_MAX]))}]"
+    if isinstance(value, dict):
+        members = [
+            f"{path_of(name)}={content}"
+            for name, content in value.items()
+            if isinstance(content, str)
+        ]
+        return f"KeySchemaElement({', '.join(members)})" if "KeyType" in value else "{}"
+    return str(value)
 
 
 def member_violations(path: str, value: object, member: Member) -> list[str]:
     """Return the broken constraints of a member inside another; null is checked as absent."""
     if value is None:
         return [missing(path)] if member.required else []
-    violations: list[str] = []
-    _check_constraints(path, value, member, violations)
-    return violations
+    return list(_constraint_violations(path, value, member))
 
 
-def _path(name: str) -> str:
+def path_of(name: str) -> str:
+    """Return a member's name as AWS's messages have it: `TableName` is `tableName`."""
     return name[0].lower() + name[1:]
 
 
-def _check_constraints(path: str, value: object, member: Member, violations: list[str]) -> None:
-    if member.values and value not in member.values:
+def _constraint_violations(path: str, value: object, member: Member) -> Sequence[str]:
+    if member.values:
+        if value in member.values:
+            return _NONE
         shown = ", ".join(member.values)
-        violations.append(violation(path, value, Sentence.MUST_BE_IN, values=shown))
-    if isinstance(value, int) and member.shape is INTEGER:
+        return [violation(path, value, Sentence.MUST_BE_IN, values=shown)]
+    violations: list[str] = []
+    if isinstance(value, int) and member.shape in {INTEGER, LONG}:
         if member.value_min is not None and value < member.value_min:
             limit = member.value_min
             violations.append(violation(path, value, Sentence.VALUE_AT_LEAST, limit=limit))
@@ -225,9 +282,10 @@ def _check_constraints(path: str, value: object, member: Member, violations: lis
             limit = member.value_max
             violations.append(violation(path, value, Sentence.VALUE_AT_MOST, limit=limit))
     if isinstance(value, str | list) and member.shape in {STRING, LIST}:
-        violations.extend(length_violations(path, value, member.length_min, member.length_max))
         if member.pattern is not None and not re.fullmatch(member.pattern, str(value)):
             violations.append(violation(path, value, Sentence.MUST_MATCH, pattern=member.pattern))
+        violations.extend(length_violations(path, value, member.length_min, member.length_max))
+    return violations
 
 
 def length_violations(
@@ -246,14 +304,21 @@ def length_violations(
 
 def table_name_violations(path: str, text: str) -> list[str]:
     """Return the broken constraints of a table's name or ARN."""
-    if _TABLE_NAME.fullmatch(text) or table_name_of(text) != text:
+    if is_table_name(text):
         return []
+    if not text:
+        return length_violations(path, text, 1, None)
     if len(text) > TABLE_ARN_LENGTH_MAX:
         return length_violations(path, text, None, TABLE_ARN_LENGTH_MAX)
-    violations = length_violations(path, text, TABLE_NAME_LENGTH_MIN, TABLE_NAME_LENGTH_MAX)
+    violations: list[str] = []
     if not re.fullmatch(TABLE_NAME_PATTERN, text):
         violations.append(violation(path, text, Sentence.MUST_MATCH, pattern=TABLE_NAME_PATTERN))
-    return violations
+    return violations + length_violations(path, text, TABLE_NAME_LENGTH_MIN, TABLE_NAME_LENGTH_MAX)
+
+
+def is_table_name(text: str) -> bool:
+    """Whether a text is a table's name or ARN, by its form."""
+    return _TABLE_NAME.fullmatch(text) is not None or table_name_of(text) != text
 
 
 def table_name_of(text: str) -> str:

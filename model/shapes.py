@@ -11,18 +11,37 @@ from model.errors import Sentence, SerializationFailed, misshapen
 STRING: Final = "String"
 BOOLEAN: Final = "Boolean"
 INTEGER: Final = "Integer"
+LONG: Final = "Long"
 BLOB: Final = "Blob"
 STRUCTURE: Final = "Structure"
+"""A structure or map that is a member."""
+
+ELEMENT: Final = "Element"
+"""A structure or map in a map or list, most often an attribute value."""
+
 LIST: Final = "List"
 
 _PYTHON_TYPES: Final[dict[str, type]] = {
     STRING: str,
     BOOLEAN: bool,
     INTEGER: int,
+    LONG: int,
     BLOB: str,
     STRUCTURE: dict,
+    ELEMENT: dict,
     LIST: list,
 }
+
+_JAVA_TYPES: Final = {
+    STRING: "class java.lang.String",
+    BOOLEAN: "class java.lang.Boolean",
+    INTEGER: "class java.lang.Integer",
+    LONG: "class java.lang.Long",
+    BLOB: "class java.nio.ByteBuffer",
+    STRUCTURE: ("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>"),
+    ELEMENT: "class com.amazonaws.dynamodb.v20120810.AttributeValue",
+}
+"""What AWS calls them. Source: AWS's messages; exact for attribute values and maps of them."""
 
 _STRING_MEMBERS: Final = ("S", "N")
 _STRING_LIST_MEMBERS: Final = ("SS", "NS")
@@ -34,9 +53,13 @@ def wrong_type(value: object, expected: str) -> SerializationFailed:
     if isinstance(value, dict):
         return misshapen(Sentence.UNEXPECTED_STRUCTURE)
     if isinstance(value, list):
-        return misshapen(Sentence.UNEXPECTED_LIST)
+        return misshapen(Sentence.UNEXPECTED_LIST, java=_JAVA_TYPES[expected])
     if expected in {STRUCTURE, LIST}:
         return misshapen(Sentence.UNEXPECTED_FIELD)
+    if expected == ELEMENT:
+        return misshapen(Sentence.UNEXPECTED_VALUE)
+    if expected == BLOB:
+        return misshapen(Sentence.NOT_BASE64)
     if expected == BOOLEAN and isinstance(value, str):
         return misshapen(Sentence.UNEXPECTED_SCALAR)
     return misshapen(Sentence.WRONG_JSON_TYPE, found=_found(value), expected=expected)
@@ -84,7 +107,7 @@ def check_attribute_map(attributes: object) -> None:
     pending = list(attributes.values()) if isinstance(attributes, dict) else []
     while pending:
         value = pending.pop()
-        check_type(value, STRUCTURE)
+        check_type(value, ELEMENT)
         if isinstance(value, dict):
             pending.extend(_check_attribute_value(value))
 
@@ -111,7 +134,7 @@ def _check_attribute_value(value: dict[str, object]) -> list[object]:
             assert isinstance(content, dict)
             inside.extend(content.values())
         elif name == "L":
-            inside.extend(check_list(content, STRUCTURE))
+            inside.extend(check_list(content, ELEMENT))
     return inside
 
 

@@ -13,10 +13,13 @@ from typing import Final
 
 import orjson
 
+from model.errors import Sentence, invalid
 from model.keys import KeySchema
 
 PROVISIONED: Final = "PROVISIONED"
 PAY_PER_REQUEST: Final = "PAY_PER_REQUEST"
+
+DAY_SECONDS: Final = 86_400
 
 _DESCRIBED_AS_DEFINED: Final = ("AttributeDefinitions", "TableName", "KeySchema", "TableId")
 
@@ -37,11 +40,20 @@ class Table:
         return self.definition["BillingMode"] == PROVISIONED
 
     @property
-    def throughput_units(self) -> tuple[int, int]:
-        """Provisioned (read, write) units a second; (0, 0) for on-demand."""
+    def throughput(self) -> dict[str, object]:
+        """ProvisionedThroughput with its last changes, as defined."""
         throughput = self.definition["ProvisionedThroughput"]
         assert isinstance(throughput, dict)
-        return throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+        return throughput
+
+    @property
+    def throughput_units(self) -> tuple[int, int]:
+        """Provisioned (read, write) units a second; (0, 0) for on-demand."""
+        read_units = self.throughput["ReadCapacityUnits"]
+        write_units = self.throughput["WriteCapacityUnits"]
+        assert isinstance(read_units, int)
+        assert isinstance(write_units, int)
+        return read_units, write_units
 
     @property
     def is_deletion_protected(self) -> bool:
@@ -69,6 +81,8 @@ def schema_of(definition: Mapping[str, object]) -> KeySchema:
 def load_table(table_id: int, name: str, definition: bytes, version: int = 0) -> Table:
     """Return the table of a catalog record."""
     document = orjson.loads(definition)
+    if document["BillingMode"] == PAY_PER_REQUEST:  # release 0.1 did not write when that began
+        document.setdefault("LastUpdateToPayPerRequestDateTime", document["CreationDateTime"])
     return Table(
         id=table_id,
         name=name,
@@ -78,30 +92,68 @@ def load_table(table_id: int, name: str, definition: bytes, version: int = 0) ->
     )
 
 
+def next_throughput(table: Table, units: tuple[int, int], *, now: float) -> dict[str, object]:
+    """Return the ProvisionedThroughput of a definition with other (read, write) units.
+
+    `now` is in seconds since the epoch. Raises ValidationError if the table has these units.
+    """
+    old, before = table.throughput, table.throughput_units
+    read_units, write_units = units
+    throughput = {**old, "ReadCapacityUnits": read_units, "WriteCapacityUnits": write_units}
+    if not table.is_provisioned:
+        return throughput
+    if before == units:
+        raise invalid(Sentence.THROUGHPUT_SAME, read=read_units, write=write_units)
+    if read_units > before[0] or write_units > before[1]:
+        throughput["LastIncreaseDateTime"] = now
+    if read_units < before[0] or write_units < before[1]:
+        throughput["NumberOfDecreasesToday"] = 1 + _decreases(old, now)
+        throughput["LastDecreaseDateTime"] = now
+    return throughput
+
+
+def _decreases(throughput: Mapping[str, object], now: float) -> int:
+    """Return how often the units were lowered on the UTC day of `now`."""
+    last, count = throughput.get("LastDecreaseDateTime"), throughput.get("NumberOfDecreasesToday")
+    if not isinstance(last, float | int) or not isinstance(count, int):
+        return 0
+    return count if last // DAY_SECONDS == now // DAY_SECONDS else 0
+
+
 def table_arn(name: str, region: str) -> str:
     """Return the ARN of a table; the account is always 000000000000."""
     return f"arn:aws:dynamodb:{region}:000000000000:table/{name}"
 
 
 def describe_table(
-    table: Table, *, status: str, item_count: int, size_bytes: int, region: str = "local"
+    table: Table,
+    *,
+    status: str,
+    now: float,
+    item_count: int = 0,
+    size_bytes: int = 0,
+    region: str = "local",
 ) -> dict[str, object]:
-    """Return the TableDescription of a table, to be put under `Table` or `TableDescription`."""
+    """Return the TableDescription of a table, to be put under `Table` or `TableDescription`.
+
+    `now` is in seconds since the epoch.
+    """
     definition = table.definition
     description = {name: definition[name] for name in _DESCRIBED_AS_DEFINED}
     description["TableStatus"] = status
     description["CreationDateTime"] = definition["CreationDateTime"]
-    read_units, write_units = table.throughput_units
     description["ProvisionedThroughput"] = {
-        "NumberOfDecreasesToday": 0,
-        "ReadCapacityUnits": read_units,
-        "WriteCapacityUnits": write_units,
+        **table.throughput,
+        "NumberOfDecreasesToday": _decreases(table.throughput, now),
     }
-    if not table.is_provisioned:
+    on_demand_since = definition.get("LastUpdateToPayPerRequestDateTime")
+    if on_demand_since is not None:  # a table that never was on-demand has no summary
         description["BillingModeSummary"] = {
-            "BillingMode": PAY_PER_REQUEST,
-            "LastUpdateToPayPerRequestDateTime": definition["CreationDateTime"],
+            "BillingMode": definition["BillingMode"],
+            "LastUpdateToPayPerRequestDateTime": on_demand_since,
         }
+    if "TableClass" in definition:
+        description["TableClassSummary"] = {"TableClass": definition["TableClass"]}
     description["TableSizeBytes"] = size_bytes
     description["ItemCount"] = item_count
     description["TableArn"] = table_arn(table.name, region)

@@ -2,7 +2,7 @@
 
 An item stays what it was, DynamoDB's JSON as a dict; nothing is built per attribute. The walk
 writes normal forms of numbers into the dict it was given and drops members it does not know. Deep
-nesting is refused at level 33, so that recursion stays shallow.
+nesting is refused at level 33, so that recursion stays shallow; an attribute's value is level 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from model.limits import (
     NESTING_LEVELS_MAX,
 )
 from model.numbers import normalise_number, number_size_bytes
-from model.shapes import BOOLEAN, LIST, STRING, STRUCTURE, binary_size_bytes, wrong_type
+from model.shapes import (
+    BLOB,
+    BOOLEAN,
+    ELEMENT,
+    LIST,
+    STRING,
+    STRUCTURE,
+    binary_size_bytes,
+    wrong_type,
+)
 
 CONTAINER_BYTES = 3
 """What a list or map costs besides its elements. Source: Developer Guide, item sizes."""
@@ -78,7 +87,22 @@ def measure_start_key(key: dict[str, object]) -> None:
     try:
         measure_item(key)
     except ValidationError as error:
+        # AWS says of some faults only that there is one.
+        if error.message.startswith(_ALONE_IN_START_KEY):
+            raise
         raise invalid(Sentence.START_KEY_INVALID_BECAUSE, reason=error.message) from None
+
+
+_ALONE_IN_START_KEY = (
+    str(Sentence.NUMBER_EMPTY),  # the beginning of NUMBER_INVALID, too
+    str(Sentence.NUMBER_TOO_PRECISE),
+    str(Sentence.NUMBER_OVERFLOW),
+    str(Sentence.NUMBER_UNDERFLOW),
+    str(Sentence.NUMBER_SET_EMPTY),
+    str(Sentence.NUMBER_SET_DUPLICATES),
+    str(Sentence.STRING_SET_DUPLICATES).partition("{")[0],
+)
+"""Source: AWS's messages: what is about numbers or duplicates."""
 
 
 def measure_name(name: str) -> int:
@@ -94,9 +118,9 @@ def measure_name(name: str) -> int:
 def _measure(value: object, level: int) -> int:
     """Check, normalise and measure one value inside `level` lists and maps."""
     if type(value) is not dict:
-        raise wrong_type(value, STRUCTURE) if value is not None else invalid(Sentence.VALUE_EMPTY)
+        raise wrong_type(value, ELEMENT) if value is not None else invalid(Sentence.VALUE_EMPTY)
     if len(value) != 1:
-        _keep_only_member(value)
+        _keep_only_member(value, level)
     for kind, content in value.items():
         if kind == "S" and type(content) is str:
             return len(content) if content.isascii() else len(content.encode())
@@ -129,7 +153,7 @@ def _measure_other(kind: str, content: object) -> int:
 _EXPECTED_JSON = {
     "S": STRING,
     "N": STRING,
-    "B": STRING,
+    "B": BLOB,
     "BOOL": BOOLEAN,
     "NULL": BOOLEAN,
     "SS": LIST,
@@ -140,12 +164,17 @@ _EXPECTED_JSON = {
 }
 
 
-def _keep_only_member(value: dict[str, object]) -> None:
-    """Drop nulls and unknown members from an attribute value; exactly one must remain."""
+def _keep_only_member(value: dict[str, object], level: int) -> None:
+    """Drop nulls and unknown members from an attribute value; exactly one must remain.
+
+    Of several, one that is wrong by itself is what AWS speaks of (ExtendDB pull request 201).
+    """
     kept = [kind for kind in value if kind in _EXPECTED_JSON and value[kind] is not None]
     if not kept:
         raise invalid(Sentence.VALUE_EMPTY)
     if len(kept) > 1:
+        for kind in kept:
+            _measure({kind: value[kind]}, level)
         raise invalid(Sentence.VALUE_AMBIGUOUS)
     content = value[kept[0]]
     value.clear()
@@ -153,7 +182,7 @@ def _keep_only_member(value: dict[str, object]) -> None:
 
 
 def _measure_map(content: dict[str, object], level: int) -> int:
-    if level > NESTING_LEVELS_MAX:
+    if level >= NESTING_LEVELS_MAX and content:
         raise invalid(Sentence.NESTED_TOO_DEEPLY)
     size = CONTAINER_BYTES
     for name, value in content.items():
@@ -162,7 +191,7 @@ def _measure_map(content: dict[str, object], level: int) -> int:
 
 
 def _measure_list(content: list[object], level: int) -> int:
-    if level > NESTING_LEVELS_MAX:
+    if level >= NESTING_LEVELS_MAX and content:
         raise invalid(Sentence.NESTED_TOO_DEEPLY)
     size = CONTAINER_BYTES
     for value in content:

@@ -35,6 +35,11 @@ class Call(ABC):
         self.refreshed = False  # a newer catalog was asked for once already
         self.ended = False
 
+    @property
+    def authority(self) -> str:
+        """Host and port by which the caller reached this router, empty if the face cannot tell."""
+        return ""
+
     def succeed(self, body: bytes) -> None:
         """Answer with the operation's response in DynamoDB's JSON."""
         if not self.ended:

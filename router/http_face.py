@@ -72,6 +72,11 @@ class HttpCall(Call):
         self.exchange = exchange
         self.cors_headers = cors_headers
 
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        return self.exchange.headers.get(b"host", b"").decode("ascii", "replace")
+
     def send_answer(self, body: bytes) -> None:
         """Write the response."""
         if len(body) >= COMPRESSED_BYTES_MIN:

@@ -5,16 +5,25 @@ The sentences are ours: DynamoDB has none for what happens inside it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from model.errors import (
     ConditionFailed,
     InternalServerError,
+    LimitExceeded,
     ModelError,
+    ResourceInUse,
     ResourceNotFound,
+    Sentence,
     ServiceUnavailable,
     Throttled,
     decode_error,
 )
+from model.limits import TABLES_MAX
 from quorate.cluster.outcome import Outcome
+
+NAMING_THE_TABLE: Final = frozenset({"DeleteTable", "DescribeTable", "UpdateTable"})
+"""Operations that tell which table they did not find. Source: AWS's answers."""
 
 
 def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelError:
@@ -31,6 +40,31 @@ def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelErro
     if outcome == Outcome.NO_TABLE:
         return ResourceNotFound()
     return InternalServerError(f"A node answered with an outcome unknown here: {outcome}.")
+
+
+def catalog_refusal(reason: str, table_name: str) -> ModelError:
+    """Return the client's error for a change of a table that the catalog refused.
+
+    The reasons are those of node.proto.
+    """
+    match reason:
+        case "exists":
+            return ResourceInUse(Sentence.TABLE_EXISTS.format(table=table_name))
+        case "missing":
+            return ResourceNotFound(Sentence.TABLE_NOT_FOUND.format(table=table_name))
+        case "changed":
+            return ResourceInUse(Sentence.TABLE_CHANGING.format(table=table_name))
+        case "limit":
+            return LimitExceeded(Sentence.TABLES_LIMIT.format(limit=TABLES_MAX))
+        case _:
+            return InternalServerError(f"The catalog refused the change: {reason}")
+
+
+def table_not_found(operation: str, table_name: str) -> ModelError:
+    """Return the answer of an operation on a table that does not exist."""
+    if operation in NAMING_THE_TABLE:
+        return ResourceNotFound(Sentence.TABLE_NOT_FOUND.format(table=table_name))
+    return ResourceNotFound()
 
 
 def outcome_unknown() -> ModelError:

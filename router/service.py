@@ -14,7 +14,6 @@ from typing import Final
 from model.errors import (
     LimitExceeded,
     ModelError,
-    ResourceNotFound,
     UnknownOperation,
 )
 from router.call import Call
@@ -23,7 +22,7 @@ from router.catalog_watch import CatalogWatch
 from router.control import NodeControl
 from router.dispatch import Dispatch
 from router.json_text import decode_json
-from router.refusals import no_catalog, router_bug, router_full
+from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.table_sizes import TableSizes
 
 log = logging.getLogger(__name__)
@@ -85,16 +84,16 @@ class Service:
             handler(self, body, call)
         except ModelError as error:
             call.fail(error)
-        except UnknownTable:
-            self._after_refresh(body, call)
+        except UnknownTable as unknown:
+            self._after_refresh(body, call, unknown.name)
         except Exception:  # a bug met by one call must not end the others
             log.exception("serving %s failed", operation)
             call.fail(router_bug())
 
-    def _after_refresh(self, body: object, call: Call) -> None:
+    def _after_refresh(self, body: object, call: Call, table_name: str) -> None:
         """Run a call again when the nodes were asked for a newer catalog; once."""
         if call.refreshed:
-            call.fail(ResourceNotFound())
+            call.fail(table_not_found(call.operation, table_name))
             return
         call.refreshed = True
         operation = call.operation
@@ -115,8 +114,8 @@ class Service:
             call.succeed(await work)
         except ModelError as error:
             call.fail(error)
-        except UnknownTable:
-            call.fail(ResourceNotFound())
+        except UnknownTable as unknown:
+            call.fail(table_not_found(call.operation, unknown.name))
         except Exception:  # as in `execute`: this task belongs to one call
             log.exception("serving %s failed", call.operation)
             call.fail(router_bug())

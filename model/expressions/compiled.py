@@ -9,14 +9,13 @@ from model.expressions.condition_parser import ConditionParser
 from model.expressions.evaluation import Test, Values, compile_test
 from model.expressions.key_condition import (
     KEY_CONDITION_LABEL,
-    KeyCondition,
     KeyConditionShape,
-    Schema,
+    parse_key_condition,
 )
 from model.expressions.operands import build_trie
 from model.expressions.projection import Projection, ProjectionParser
-from model.expressions.sentences import UNUSED, Sentence, bad_expression
-from model.expressions.tree import AttributeValue, ConditionNode, Item
+from model.expressions.sentences import KEY_NOT_SCALAR, UNUSED, Sentence, bad_expression
+from model.expressions.tree import AttributeValue, ConditionNode, Item, Path, paths_of
 from model.expressions.update import Update
 from model.expressions.update_parser import UpdateParser
 from model.expressions.value_checks import ValueCheck, condition_checks
@@ -35,7 +34,7 @@ _NO_NAMES: Final[dict[str, str]] = {}
 class Condition:
     """A compiled condition or filter."""
 
-    __slots__ = ("_test", "checks", "root", "used_names", "value_names")
+    __slots__ = ("_test", "checks", "paths", "root", "used_names", "value_names")
 
     def __init__(
         self, root: ConditionNode, used_names: tuple[str, ...], value_names: tuple[str, ...]
@@ -44,6 +43,7 @@ class Condition:
         self.root = root
         self.used_names = used_names
         self.value_names = value_names
+        self.paths = paths_of(root)
         self.checks: tuple[ValueCheck, ...] = condition_checks(root)
         self._test: Test = compile_test(root)
 
@@ -53,7 +53,7 @@ class Condition:
 
 
 class Compiled(Protocol):
-    """What every compiled expression tells about the placeholders it used."""
+    """What every compiled expression tells about what it used."""
 
     @property
     def used_names(self) -> tuple[str, ...]:
@@ -63,6 +63,15 @@ class Compiled(Protocol):
     @property
     def value_names(self) -> tuple[str, ...]:
         """The `:values` in it."""
+        ...
+
+
+class WithPaths(Protocol):
+    """An expression that reads or writes document paths."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All document paths in it, in the order of the text."""
         ...
 
 
@@ -133,18 +142,15 @@ def compile_projection(text: str, names: Names | None = None) -> Projection:
 
 
 def compile_key_condition(
-    text: str, names: Names | None, values: Values | None, schema: Schema
-) -> KeyCondition:
-    """Compile a key condition and fit it to a table and values. Raises ValidationError."""
+    text: str, names: Names | None, values: Values | None
+) -> KeyConditionShape:
+    """Compile a key condition and check the values it uses. Raises ValidationError."""
     found = _NO_NAMES if names is None else names
-    given = _NOTHING if values is None else values
-
-    def compile_it() -> KeyConditionShape:
-        return KeyConditionShape(text, found)
-
-    shape = _key_conditions.get((text, *found.items()), _length(text, found), compile_it)
-    _check_values(shape, given, KEY_CONDITION_LABEL)
-    return shape.bind(schema, given)
+    shape = _key_conditions.get(
+        (text, *found.items()), _length(text, found), lambda: parse_key_condition(text, found)
+    )
+    _check_values(shape, _NOTHING if values is None else values, KEY_CONDITION_LABEL)
+    return shape
 
 
 def check_unused(
@@ -165,6 +171,20 @@ def check_unused(
         unused = [key for key in given or () if key not in used]
         if unused:
             raise ValidationError(UNUSED.format(parameter=parameter, keys=", ".join(unused)))
+
+
+def check_key_paths(compiled: Iterable[WithPaths | None], key_names: Iterable[str]) -> None:
+    """Raise ValidationError if an expression looks for something inside of a key attribute."""
+    nested = {
+        path.name
+        for expression in compiled
+        if expression is not None
+        for path in expression.paths
+        if path.rest
+    }
+    for name in key_names:
+        if name in nested:
+            raise ValidationError(KEY_NOT_SCALAR.format(name=name))
 
 
 def _check_values(compiled: _Checkable, values: Values, label: str) -> None:

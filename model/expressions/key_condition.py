@@ -3,7 +3,7 @@
 Source: Developer Guide, "Key condition expressions for the Query operation".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,11 +13,13 @@ from model.expressions.condition_parser import ConditionParser
 from model.expressions.sentences import (
     KEY_FIRST,
     KEY_MANY_NAMES,
-    KEY_NESTED,
     KEY_NO_NAME,
+    KEY_OPERATOR,
+    KEY_SIZE,
     KEY_TWICE,
     QUERY_KEY_MISSING,
     QUERY_NOT_SUPPORTED,
+    QUERY_OPERATOR_UNFIT,
     QUERY_TOO_MANY,
     QUERY_TYPE,
     Sentence,
@@ -41,6 +43,7 @@ from model.expressions.value_checks import ValueCheck, condition_checks
 
 KEY_CONDITION_LABEL: Final = "KeyConditionExpression"
 
+_INDEXABLE: Final = frozenset({"=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"})
 _MIRRORED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -85,8 +88,6 @@ class KeyCondition:
 
     partition_value: AttributeValue
     sort: SortCondition | None
-    used_names: tuple[str, ...]
-    value_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,51 +99,66 @@ class _Term:
     values: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class KeyConditionShape:
-    """A parsed KeyConditionExpression; the table and the values are yet to come."""
+    """A parsed key condition of one or two terms; the table and the values are yet to come."""
 
-    __slots__ = ("_terms", "checks", "used_names", "value_names")
-
-    def __init__(self, text: str, names: Mapping[str, str]) -> None:
-        """Parse a text. Raises ValidationError."""
-        parser = ConditionParser(text, names, KEY_CONDITION_LABEL)
-        root = parser.parse()
-        self.used_names = tuple(parser.used_names)
-        self.value_names = tuple(parser.values)
-        self.checks: tuple[ValueCheck, ...] = condition_checks(root)
-        self._terms = [_term(node) for node in _conjuncts(root)]
-        seen: set[str] = set()
-        for term in self._terms:
-            if term.name in seen:
-                raise ValidationError(KEY_TWICE)
-            seen.add(term.name)
+    terms: tuple[_Term, ...]
+    checks: tuple[ValueCheck, ...] = ()
+    used_names: tuple[str, ...] = ()
+    value_names: tuple[str, ...] = ()
 
     def bind(self, schema: Schema, values: Mapping[str, AttributeValue]) -> KeyCondition:
         """Fit the condition to a table. Raises ValidationError if it does not."""
-        terms = {term.name: term for term in self._terms}
-        if len(terms) > 2:
-            raise ValidationError(QUERY_TOO_MANY)
+        terms = {term.name: term for term in self.terms}
+        if schema.sort_name is None and len(terms) > 1:
+            raise ValidationError(QUERY_NOT_SUPPORTED)
         partition = terms.pop(schema.partition_name, None)
         if partition is None:
             raise ValidationError(QUERY_KEY_MISSING.format(name=schema.partition_name))
+        partition_value = _typed(partition, values, schema.partition_type)[0]
         if partition.operator != "=":
             raise ValidationError(QUERY_NOT_SUPPORTED)
-        partition_value = _typed(partition, values, schema.partition_type)[0]
         if not terms:
-            return KeyCondition(partition_value, None, self.used_names, self.value_names)
-        sort = terms.get(schema.sort_name) if schema.sort_name is not None else None
-        if sort is None:
-            if schema.sort_name is None:
-                raise ValidationError(QUERY_NOT_SUPPORTED)
-            raise ValidationError(QUERY_KEY_MISSING.format(name=schema.sort_name))
+            return KeyCondition(partition_value, None)
+        assert schema.sort_name is not None
         assert schema.sort_type is not None
+        sort = terms.get(schema.sort_name)
+        if sort is None:
+            raise ValidationError(QUERY_KEY_MISSING.format(name=schema.sort_name))
         condition = SortCondition(sort.operator, _typed(sort, values, schema.sort_type))
-        return KeyCondition(partition_value, condition, self.used_names, self.value_names)
+        return KeyCondition(partition_value, condition)
+
+
+def parse_key_condition(text: str, names: Mapping[str, str]) -> KeyConditionShape:
+    """Parse a KeyConditionExpression. Raises ValidationError."""
+    parser = ConditionParser(text, names, KEY_CONDITION_LABEL)
+    root = parser.parse()
+    terms = tuple(_term(node) for node in _conjuncts(root))
+    if len({term.name for term in terms}) != len(terms):
+        raise ValidationError(KEY_TWICE)
+    if len(terms) > 2:
+        raise ValidationError(QUERY_TOO_MANY)
+    return KeyConditionShape(
+        terms, condition_checks(root), tuple(parser.used_names), tuple(parser.values)
+    )
+
+
+def legacy_key_condition(
+    terms: Iterable[tuple[str, str, tuple[str, ...]]],
+) -> KeyConditionShape:
+    """Return the shape of KeyConditions: (attribute, operator, placeholders) of one or two terms.
+
+    Operators are an expression's where there is one; others are refused when the table is known.
+    """
+    return KeyConditionShape(tuple(_Term(*term) for term in terms))
 
 
 def _typed(
     term: _Term, values: Mapping[str, AttributeValue], type_name: str
 ) -> tuple[AttributeValue, ...]:
+    if term.operator not in _INDEXABLE:
+        raise ValidationError(QUERY_OPERATOR_UNFIT)
     found = tuple(values[name] for name in term.values)
     if any(type_of(value) != type_name for value in found):
         raise ValidationError(QUERY_TYPE)
@@ -201,10 +217,12 @@ def _build(operator: str, first: Operand, *others: Operand) -> _Term:
     if paths[0] is not first:
         raise ValidationError(KEY_FIRST.format(operator=operator))
     if paths[0].rest:
-        raise ValidationError(KEY_NESTED)
+        raise bad_expression(KEY_CONDITION_LABEL, Sentence.KEY_NESTED)
     placeholders = tuple(operand.name for operand in others if isinstance(operand, Value))
     return _Term(paths[0].name, operator, placeholders)
 
 
 def _refused(operator: str) -> ValidationError:
-    return bad_expression(KEY_CONDITION_LABEL, Sentence.KEY_OPERATOR, operator=operator)
+    return ValidationError(
+        KEY_SIZE if operator == "size" else KEY_OPERATOR.format(operator=operator)
+    )

@@ -8,7 +8,6 @@ from model.errors import ValidationError
 from model.expressions.sentences import (
     NAME_EMPTY,
     NAME_TOO_LONG,
-    NO_EXPRESSION,
     PARAMETER_EMPTY,
     PLACEHOLDER_SYNTAX,
     PLACEHOLDER_TOO_LONG,
@@ -21,24 +20,15 @@ VALUES: Final = "ExpressionAttributeValues"
 _NAME: Final = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE: Final = re.compile(r":[A-Za-z0-9_]+")
 
-# Parameters whose grammar has no values: AWS leaves them out where it lists what is missing.
-_WITHOUT_VALUES: Final = frozenset({"ProjectionExpression"})
-
 
 def check_placeholders(
-    names: Mapping[str, str] | None,
-    values: Mapping[str, object] | None,
-    expressions: Mapping[str, str | None],
+    names: Mapping[str, str] | None, values: Mapping[str, object] | None
 ) -> None:
-    """Raise ValidationError if names or values came without an expression, empty or misspelt.
+    """Raise ValidationError if names or values are empty or misspelt.
 
-    `expressions` are all that the operation takes, by parameter, None where absent. The values
-    themselves are checked elsewhere (model.values).
+    The values themselves are checked elsewhere (model.values).
     """
-    if names is None and values is None:
-        return
     if names is not None:
-        _check_needed(NAMES, expressions, "")
         _check_keys(NAMES, names, _NAME)
         for key, name in names.items():
             if not name:
@@ -46,16 +36,7 @@ def check_placeholders(
             if len(name.encode()) > ATTRIBUTE_NAME_BYTES_MAX:
                 raise ValidationError(NAME_TOO_LONG.format(key=key))
     if values is not None:
-        taking = {name: text for name, text in expressions.items() if name not in _WITHOUT_VALUES}
-        verb = "is" if len(taking) == 1 else "are"
-        detail = f": {' and '.join(taking)} {verb} null" if taking else ""
-        _check_needed(VALUES, taking, detail)
         _check_keys(VALUES, values, _VALUE)
-
-
-def _check_needed(parameter: str, expressions: Mapping[str, str | None], detail: str) -> None:
-    if all(text is None for text in expressions.values()):
-        raise ValidationError(NO_EXPRESSION.format(parameter=parameter, detail=detail))
 
 
 def _check_keys(parameter: str, given: Iterable[str], pattern: re.Pattern[str]) -> None:

@@ -82,7 +82,7 @@ class Sentence(Enum):
         "Two document paths conflict with each other; must remove or rewrite one of these paths; "
         "path one: {one}, path two: {two}"
     )
-    KEY_OPERATOR = "Invalid operator used in KeyConditionExpression: {operator}"
+    KEY_NESTED = "KeyConditionExpressions cannot have conditions on nested attributes"
 
 
 # Sentences that stand alone, without `Invalid <parameter>: ` before them.
@@ -96,8 +96,11 @@ KEY_UPDATED: Final = (
     "One or more parameter values were invalid: "
     "Cannot update attribute {name}. This attribute is part of the key"
 )
+KEY_NOT_SCALAR: Final = (
+    "Key attributes must be scalars; "
+    "list random access '[]' and map lookup '.' are not allowed: Key: {name}"
+)
 UNUSED: Final = "Value provided in {parameter} unused in expressions: keys: {{{keys}}}"
-NO_EXPRESSION: Final = "{parameter} can only be specified when using expressions{detail}"
 PARAMETER_EMPTY: Final = "{parameter} must not be empty"
 PLACEHOLDER_SYNTAX: Final = '{parameter} contains invalid key: Syntax error; key: "{key}"'
 PLACEHOLDER_TOO_LONG: Final = (
@@ -110,7 +113,8 @@ NAME_EMPTY: Final = (
 NAME_TOO_LONG: Final = (
     "ExpressionAttributeNames contains invalid value: Attribute name is too long for key {key}"
 )
-KEY_NESTED: Final = "KeyConditionExpressions cannot have conditions on nested attributes"
+KEY_OPERATOR: Final = "Invalid operator used in KeyConditionExpression: {operator}"
+KEY_SIZE: Final = "KeyConditionExpressions cannot contain nested operations"
 KEY_TWICE: Final = "KeyConditionExpressions must only contain one condition per key"
 KEY_MANY_NAMES: Final = (
     "Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"
@@ -123,6 +127,7 @@ KEY_FIRST: Final = (
 QUERY_TOO_MANY: Final = "Conditions can be of length 1 or 2 only"
 QUERY_KEY_MISSING: Final = "Query condition missed key schema element: {name}"
 QUERY_NOT_SUPPORTED: Final = "Query key condition not supported"
+QUERY_OPERATOR_UNFIT: Final = "Attempted conditional constraint is not an indexable operation"
 QUERY_TYPE: Final = (
     "One or more parameter values were invalid: Condition parameter type does not match schema type"
 )

@@ -158,6 +158,11 @@ def children(node: Node) -> tuple[Node, ...]:
             return node.conditions
 
 
+def paths_of(root: Node) -> tuple[Path, ...]:
+    """List the document paths in a tree, in the order of the text."""
+    return tuple(node for node in post_order(root) if isinstance(node, Path))
+
+
 def post_order(root: Node) -> Iterator[Node]:
     """Yield every node after its children, from left to right, without recursion."""
     pending: list[tuple[Node, bool]] = [(root, False)]

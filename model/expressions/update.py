@@ -33,6 +33,7 @@ from model.expressions.tree import (
     SetAction,
     Value,
     children,
+    paths_of,
     post_order,
 )
 from model.expressions.value_checks import ValueCheck, update_checks
@@ -59,6 +60,7 @@ class Update:
         "actions",
         "checks",
         "may_create",
+        "paths",
         "top_names",
         "used_names",
         "value_names",
@@ -75,6 +77,7 @@ class Update:
         self.actions = actions
         self.used_names = used_names
         self.value_names = value_names
+        self.paths = tuple(path for action in actions for path in _paths_of(action))
         self.checks: tuple[ValueCheck, ...] = update_checks(actions)
         self.may_create = any(isinstance(action, SetAction | AddAction) for action in actions)
         self.top_names = tuple(str(name) for name in trie.children)
@@ -114,6 +117,11 @@ class Update:
         (ExtendDB issue 98).
         """
         return project_item(self._kept, item)
+
+
+def _paths_of(action: Action) -> tuple[Path, ...]:
+    read = paths_of(action.value) if isinstance(action, SetAction) else ()
+    return (action.path, *read)
 
 
 def check_update_keys(update: Update, key_names: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ A batch is refused as a whole for what can be known from the request. What then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,48 +14,71 @@ import orjson
 
 from model.capacity import consumed_capacities, read_units
 from model.errors import Sentence, ValidationError, invalid
-from model.expressions import Projection
+from model.expressions import Projection, check_key_paths
 from model.image import encode_image, image_size_bytes
-from model.keys import item_storage_key, storage_key
-from model.limits import BATCH_GET_ITEMS_MAX, BATCH_SIZE_BYTES_MAX, BATCH_WRITE_ITEMS_MAX
+from model.keys import has_key, item_storage_key, storage_key
+from model.limits import (
+    BATCH_GET_ITEMS_MAX,
+    BATCH_SIZE_BYTES_MAX,
+    BATCH_WRITE_ITEMS_MAX,
+    TABLE_NAME_LENGTH_MAX,
+    TABLE_NAME_LENGTH_MIN,
+)
 from model.members import (
     RETURN_CONSUMED_CAPACITY,
     RETURN_ITEM_COLLECTION_METRICS,
-    VIOLATIONS_MAX,
+    TABLE_NAME_PATTERN,
     Body,
     Member,
+    Members,
     boolean,
     check_members,
     first_fault,
+    is_table_name,
+    length_violations,
     map_of,
+    member_violations,
     missing,
     name_map,
+    path_of,
     string,
     table_name_of,
-    table_name_violations,
     text_of,
     violation,
 )
+from model.requests import parameters
 from model.requests.legacy import without_legacy
+from model.requests.parameters import check_all_together
 from model.requests.reads import ATTRIBUTES_TO_GET, project_image, projection_of
 from model.requests.writes import Write
-from model.shapes import LIST, STRUCTURE, check_attribute_map, check_list, check_map, check_type
+from model.shapes import (
+    ELEMENT,
+    LIST,
+    STRUCTURE,
+    check_attribute_map,
+    check_list,
+    check_map,
+    check_type,
+)
 from model.tables import Table
 from model.values import check_item_size, measure_item
 
-KEYS_AND_ATTRIBUTES: Final[Mapping[str, Member]] = {
-    "ConsistentRead": boolean(),
-    "ProjectionExpression": string(),
-    "ExpressionAttributeNames": name_map(),
-    "AttributesToGet": ATTRIBUTES_TO_GET,
-}
+KEYS_AND_ATTRIBUTES: Final = Members(
+    {
+        "AttributesToGet": ATTRIBUTES_TO_GET,
+        "ConsistentRead": boolean(),
+        "ProjectionExpression": string(),
+        "ExpressionAttributeNames": name_map(),
+    }
+)
+_KEYS: Final = Member(shape=LIST, required=True, length_min=1, length_max=BATCH_GET_ITEMS_MAX)
 
 
 def _write_outline(value: object) -> list[object]:
     """Check the JSON types in RequestItems of a BatchWriteItem; return the items and keys."""
     inside: list[object] = []
     for requests in check_map(value, LIST).values():
-        for request in check_list(requests, STRUCTURE):
+        for request in check_list(requests, ELEMENT):
             assert isinstance(request, dict)
             for action, name in (("PutRequest", "Item"), ("DeleteRequest", "Key")):
                 given = request.get(action)
@@ -92,7 +115,14 @@ def _check_keys_and_attributes(value: object) -> None:
 
 def _write_violations(path: str, value: object) -> list[str]:
     assert isinstance(value, dict)
-    violations = _tables_violations(path, value, BATCH_WRITE_ITEMS_MAX, lambda requests: requests)
+    if not value:
+        return []  # AWS has a sentence of its own for it
+    violations = _map_violations(path, value, BATCH_WRITE_ITEMS_MAX)
+    for requests in value.values():
+        if not isinstance(requests, list) or not 1 <= len(requests) <= BATCH_WRITE_ITEMS_MAX:
+            constraint = Sentence.MAP_VALUES_MUST
+            limits = {"length_min": 1, "length_max": BATCH_WRITE_ITEMS_MAX}
+            violations.append(violation(path, value, constraint, **limits))
     for name, requests in value.items():
         if violations or not isinstance(requests, list):
             break
@@ -101,75 +131,64 @@ def _write_violations(path: str, value: object) -> list[str]:
             for action, inside in (("PutRequest", "Item"), ("DeleteRequest", "Key")):
                 content = given.get(action)
                 if isinstance(content, dict) and content.get(inside) is None:
-                    member = f"{action[0].lower()}{action[1:]}.{inside.lower()}"
+                    member = f"{path_of(action)}.{path_of(inside)}"
                     violations.append(missing(f"{path}.{name}.member.{position}.member.{member}"))
     return violations
 
 
 def _get_violations(path: str, value: object) -> list[str]:
     assert isinstance(value, dict)
-    absent = [
-        missing(f"{path}.{name}.member.keys")
-        for name, given in list(value.items())[:VIOLATIONS_MAX]
-        if isinstance(given, dict) and given.get("Keys") is None
-    ]
-    return absent or _tables_violations(
-        path,
-        value,
-        BATCH_GET_ITEMS_MAX,
-        lambda given: given.get("Keys") if isinstance(given, dict) else None,
-    )
-
-
-def _tables_violations(
-    path: str,
-    request_items: dict[str, object],
-    count_max: int,
-    elements_of: Callable[[object], object],
-) -> list[str]:
-    """Check the number of tables, their names, and the number of elements of each."""
-    if not request_items:
-        return [violation(path, request_items, Sentence.LENGTH_AT_LEAST, limit=1)]
-    if len(request_items) > count_max:
-        return [violation(path, request_items, Sentence.LENGTH_AT_MOST, limit=count_max)]
-    violations: list[str] = []
-    for name, given in request_items.items():
-        violations.extend(table_name_violations(f"{path}.key", name))
-        elements = elements_of(given)
-        if not isinstance(elements, list) or not 1 <= len(elements) <= count_max:
-            violations.append(
-                violation(
-                    path,
-                    request_items,
-                    Sentence.MAP_VALUES_MUST,
-                    length_min=1,
-                    length_max=count_max,
-                )
-            )
+    violations = _map_violations(path, value, BATCH_GET_ITEMS_MAX)
+    for name, given in list(value.items())[:BATCH_GET_ITEMS_MAX]:
+        inside = given if isinstance(given, dict) else {}
+        for member_name, member in (("Keys", _KEYS), ("AttributesToGet", ATTRIBUTES_TO_GET)):
+            member_path = f"{path}.{name}.member.{path_of(member_name)}"
+            violations += member_violations(member_path, inside.get(member_name), member)
     return violations
 
 
-BATCH_WRITE_ITEM: Final[Mapping[str, Member]] = {
-    "RequestItems": Member(
-        shape=STRUCTURE,
-        required=True,
-        check_inside=_check_write_requests,
-        check_outline=_write_outline,
-        violations_inside=_write_violations,
-    ),
-    "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
-    "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
-}
-BATCH_GET_ITEM: Final[Mapping[str, Member]] = {
-    "RequestItems": Member(
-        shape=STRUCTURE,
-        required=True,
-        check_inside=_check_keys_and_attributes,
-        check_outline=_get_outline,
-        violations_inside=_get_violations,
-    ),
-    "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
-}
+def _map_violations(path: str, tables: dict[str, object], count_max: int) -> list[str]:
+    """Check the number of tables, and their names."""
+    violations = length_violations(path, tables, 1, count_max)
+    if not all(map(is_table_name, tables)):
+        violations.append(
+            violation(
+                path,
+                tables,
+                Sentence.MAP_KEYS_MUST,
+                length_min=TABLE_NAME_LENGTH_MIN,
+                length_max=TABLE_NAME_LENGTH_MAX,
+                pattern=TABLE_NAME_PATTERN,
+            )
+        )
+    return violations
+
+
+BATCH_WRITE_ITEM: Final = Members(
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
+        "RequestItems": Member(
+            shape=STRUCTURE,
+            required=True,
+            check_inside=_check_write_requests,
+            check_outline=_write_outline,
+            violations_inside=_write_violations,
+        ),
+    }
+)
+BATCH_GET_ITEM: Final = Members(
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "RequestItems": Member(
+            shape=STRUCTURE,
+            required=True,
+            check_inside=_check_keys_and_attributes,
+            check_outline=_get_outline,
+            violations_inside=_get_violations,
+        ),
+    }
+)
 
 
 @dataclass(slots=True)
@@ -270,7 +289,7 @@ class BatchGetItem:
     def bind(self, tables: Mapping[str, Table]) -> list[BatchGet]:
         """Return what to read, in the order of the request.
 
-        Raises ValidationError if a key does not fit its table, or is asked for twice.
+        Raises ValidationError if a key does not fit its table.
         """
         gets: list[BatchGet] = []
         for group in self.groups:
@@ -278,7 +297,7 @@ class BatchGetItem:
             for request_key in group.keys:
                 key = storage_key(table.id, table.schema, request_key)
                 gets.append(BatchGet(key, table, group.consistent, group, request_key))
-        _check_distinct([get.key for get in gets])
+            check_key_paths((group.projection,), table.schema.names)
         return gets
 
     def response(self, gets: Sequence[BatchGet], images: Sequence[bytes | None]) -> bytes:
@@ -316,7 +335,10 @@ def parse_batch_write_item(body: object) -> BatchWriteItem:
     """Check a BatchWriteItem body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, BATCH_WRITE_ITEM)
     try:
-        actions = _actions(map_of(checked, "RequestItems"))
+        request_items = map_of(checked, "RequestItems")
+        if not request_items:
+            raise invalid(Sentence.BATCH_EMPTY, operation="BatchWriteItem")
+        actions = _actions(request_items)
     except ValidationError as fault:
         raise first_fault(checked, BATCH_WRITE_ITEM, fault) from None
     return BatchWriteItem(actions, text_of(checked, "ReturnConsumedCapacity"))
@@ -327,7 +349,10 @@ def parse_batch_get_item(body: object) -> BatchGetItem:
     checked = check_members(body, BATCH_GET_ITEM)
     try:
         request_items = map_of(checked, "RequestItems")
+        bodies = [given for given in request_items.values() if isinstance(given, dict)]
+        check_all_together(bodies, parameters.GET)
         groups = [_key_group(name, given) for name, given in request_items.items()]
+        _check_keys_distinct(groups)
         if sum(len(group.keys) for group in groups) > BATCH_GET_ITEMS_MAX:
             raise invalid(Sentence.BATCH_GET_COUNT)
     except ValidationError as fault:
@@ -350,18 +375,17 @@ def _actions(request_items: dict[str, object]) -> list[_Action]:
 def _action(given_name: str, request: object) -> _Action:
     given = request if isinstance(request, dict) else {}
     put, delete = given.get("PutRequest"), given.get("DeleteRequest")
-    if put is not None and delete is not None:
-        raise invalid(Sentence.VALUE_AMBIGUOUS)
+    if (put is None) is (delete is None):
+        raise invalid(Sentence.VALUE_AMBIGUOUS)  # AWS says the same of a request that is empty
     if isinstance(put, dict):
         item = map_of(put, "Item")
         size_bytes = measure_item(item)
         check_item_size(size_bytes)
         return _Action(given_name, item, size_bytes, given)
-    if isinstance(delete, dict):
-        key = map_of(delete, "Key")
-        measure_item(key)
-        return _Action(given_name, key, None, given)
-    raise invalid(Sentence.VALUE_EMPTY)
+    assert isinstance(delete, dict)
+    key = map_of(delete, "Key")
+    measure_item(key)
+    return _Action(given_name, key, None, given)
 
 
 def _bind_action(action: _Action, tables: Mapping[str, Table]) -> BatchWrite:
@@ -370,6 +394,9 @@ def _bind_action(action: _Action, tables: Mapping[str, Table]) -> BatchWrite:
     if size_bytes is None:
         write = Write(storage_key(table.id, table.schema, attributes), b"", b"")
     else:
+        # Less is said of an item's key than PutItem says of it (dynoxide issue 97).
+        if not has_key(table.schema, attributes):
+            raise invalid(Sentence.KEY_MISMATCH)
         key = item_storage_key(table.id, table.schema, attributes)
         write = Write(key, encode_image(attributes, size_bytes), b"")
     return BatchWrite(write, table, action.given_name, action.request)
@@ -379,20 +406,29 @@ def _key_group(given_name: str, given: object) -> _KeyGroup:
     """Check what a BatchGetItem asks of one table."""
     assert isinstance(given, dict)
     options: Body = {
-        name: value
-        for name, value in check_members(given, KEYS_AND_ATTRIBUTES).items()
-        if name in KEYS_AND_ATTRIBUTES and value is not None
+        name: given[name] for name in KEYS_AND_ATTRIBUTES if given.get(name) is not None
     }
+    projection = projection_of(without_legacy(given))
     keys = [key for key in given["Keys"] if isinstance(key, dict)]
     if len(keys) != len(given["Keys"]):
         raise invalid(Sentence.KEY_MISMATCH)
     for key in keys:
         measure_item(key)
-    projection = projection_of(without_legacy(given))
     consistent = given.get("ConsistentRead") is True
     return _KeyGroup(given_name, keys, consistent, projection, options)
 
 
-def _check_distinct(keys: Sequence[bytes]) -> None:
+def _check_keys_distinct(groups: Sequence[_KeyGroup]) -> None:
+    """Refuse a key that is asked for twice, before anybody looks for the table."""
+    _check_distinct(
+        [
+            (table_name_of(group.given_name), orjson.dumps(key, option=orjson.OPT_SORT_KEYS))
+            for group in groups
+            for key in group.keys
+        ]
+    )
+
+
+def _check_distinct(keys: Sequence[Hashable]) -> None:
     if len(set(keys)) != len(keys):
         raise invalid(Sentence.BATCH_DUPLICATES)

@@ -9,17 +9,19 @@ Source: Developer Guide, "Legacy conditional parameters".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from model.errors import Sentence, invalid
-from model.expressions import check_placeholders
+from model.expressions import KeyConditionShape, legacy_key_condition
+from model.expressions.comparison import ordered, type_of
 from model.limits import ECHO_LENGTH_MAX
-from model.members import Body
+from model.members import Body, Member, member_violations, path_of
 from model.shapes import (
     BOOLEAN,
-    LIST,
+    ELEMENT,
     STRING,
     STRUCTURE,
     check_attribute_map,
@@ -29,57 +31,49 @@ from model.shapes import (
 )
 from model.values import measure_value
 
-LEGACY_PARAMETERS: Final = (
-    "AttributesToGet",
-    "AttributeUpdates",
-    "ConditionalOperator",
-    "Expected",
-    "KeyConditions",
-    "QueryFilter",
-    "ScanFilter",
-)
-_LEGACY: Final = frozenset(LEGACY_PARAMETERS)
-_EXPRESSIONS: Final = (
-    "ProjectionExpression",
-    "UpdateExpression",
-    "ConditionExpression",
-    "FilterExpression",
-    "KeyConditionExpression",
-)
 _CONDITIONS: Final = {
     "Expected": "ConditionExpression",
     "QueryFilter": "FilterExpression",
     "ScanFilter": "FilterExpression",
 }
+_TRANSLATED: Final = frozenset(
+    {*_CONDITIONS, "AttributesToGet", "AttributeUpdates", "ConditionalOperator"}
+)
+
+_OPERATORS: Final = (
+    "IN", "NULL", "BETWEEN", "LT", "NOT_CONTAINS", "EQ", "GT", "NOT_NULL", "NE", "LE",
+    "BEGINS_WITH", "GE", "CONTAINS",
+)  # fmt: skip
+_OPERATOR: Final = Member(shape=STRING, values=_OPERATORS)
+_OPERATOR_REQUIRED: Final = Member(shape=STRING, values=_OPERATORS, required=True)
+_ACTION: Final = Member(shape=STRING, values=("ADD", "DELETE", "PUT"))
 
 _COMPARISONS: Final = {"EQ": "=", "NE": "<>", "LE": "<=", "LT": "<", "GE": ">=", "GT": ">"}
-_OPERATORS: Final = (
-    *_COMPARISONS, "IN", "BETWEEN", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH",
-)  # fmt: skip
-_KEY_OPERATORS: Final = frozenset({"EQ", "LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH"})
+_KEY_OPERATORS: Final = {**_COMPARISONS, "BETWEEN": "BETWEEN", "BEGINS_WITH": "begins_with"}
 _OPERAND_COUNTS: Final = {"BETWEEN": 2, "NOT_NULL": 0, "NULL": 0}
 _OPERAND_TYPES: Final = {
     **dict.fromkeys(("LE", "LT", "GE", "GT", "BETWEEN", "IN"), frozenset({"S", "N", "B"})),
     **dict.fromkeys(("CONTAINS", "NOT_CONTAINS"), frozenset({"S", "N", "B", "BOOL", "NULL"})),
     "BEGINS_WITH": frozenset({"S", "B"}),
 }
-_ACTIONS: Final = ("ADD", "PUT", "DELETE")
+_SETS: Final = frozenset({"SS", "NS", "BS"})
+_ADDABLE: Final = _SETS | {"N", "L"}
 
 
 def check_condition_map(value: object) -> None:
     """Check the JSON types in Expected, KeyConditions, QueryFilter or ScanFilter."""
-    for condition in check_map(value, STRUCTURE).values():
+    for condition in check_map(value, ELEMENT).values():
         assert isinstance(condition, dict)
         check_type(condition.get("ComparisonOperator"), STRING)
         check_type(condition.get("Exists"), BOOLEAN)
         check_attribute_map({"": condition.get("Value")})
-        check_list(condition.get("AttributeValueList"), STRUCTURE)
+        check_list(condition.get("AttributeValueList"), ELEMENT)
         check_attribute_map(dict(enumerate(condition.get("AttributeValueList") or ())))
 
 
 def check_attribute_updates(value: object) -> None:
     """Check the JSON types in AttributeUpdates."""
-    for update in check_map(value, STRUCTURE).values():
+    for update in check_map(value, ELEMENT).values():
         assert isinstance(update, dict)
         check_type(update.get("Action"), STRING)
         check_attribute_map({"": update.get("Value")})
@@ -88,6 +82,33 @@ def check_attribute_updates(value: object) -> None:
 def check_names(value: object) -> None:
     """Check the JSON types in AttributesToGet."""
     check_list(value, STRING)
+
+
+def _constrained(name: str, member: Member, check_inside: Callable[[object], object]) -> Member:
+    """Return a member that is a map of structures, of which the member `name` is constrained."""
+
+    def violations(path: str, value: object) -> list[str]:
+        return [
+            violation
+            for attribute, given in check_map(value, ELEMENT).items()
+            if isinstance(given, dict)
+            for violation in member_violations(
+                f"{path}.{attribute}.member.{path_of(name)}", given.get(name), member
+            )
+        ]
+
+    return Member(
+        shape=STRUCTURE,
+        check_inside=check_inside,
+        check_outline=check_inside,
+        violations_inside=violations,
+    )
+
+
+EXPECTED: Final = _constrained("ComparisonOperator", _OPERATOR, check_condition_map)
+CONDITIONS: Final = _constrained("ComparisonOperator", _OPERATOR_REQUIRED, check_condition_map)
+ATTRIBUTE_UPDATES: Final = _constrained("Action", _ACTION, check_attribute_updates)
+"""What Expected, the filters and KeyConditions, and AttributeUpdates may be."""
 
 
 @dataclass(slots=True)
@@ -106,38 +127,32 @@ class _Translation:
         return placeholder
 
     def value(self, value: object) -> str:
-        """Return the placeholder of a value; raises ValidationError if it breaks a rule."""
-        measure_value(value)
+        """Return the placeholder of a checked value."""
         placeholder = f":{len(self.values)}"
         self.values[placeholder] = value
         return placeholder
 
 
 def without_legacy(body: Body) -> Body:
-    """Return the request with expressions in place of legacy parameters.
+    """Return the request with expressions in place of legacy parameters, but for KeyConditions.
 
     The body itself is returned if it has none, else a copy. Raises SerializationFailed or
-    ValidationError, also if a request has both kinds.
+    ValidationError. That it has not both kinds has been checked (model.requests.parameters).
     """
-    if _LEGACY.isdisjoint(body):
+    if _TRANSLATED.isdisjoint(body):
         return body
-    given = [name for name in LEGACY_PARAMETERS if body.get(name) is not None]
+    given = {name for name in _TRANSLATED if body.get(name) is not None}
     if not given:
         return body
-    _check_not_mixed(body, given)
-    translated = {name: value for name, value in body.items() if name not in _LEGACY}
+    translated = {name: value for name, value in body.items() if name not in _TRANSLATED}
     translation = _Translation()
-    _translate_conditions(body, translated, translation)
     if "AttributesToGet" in given:
-        names = body["AttributesToGet"]
-        translated["ProjectionExpression"] = _projection(names, translation)
+        translated["ProjectionExpression"] = _projection(body["AttributesToGet"], translation)
     if "AttributeUpdates" in given:
         text = _update(body["AttributeUpdates"], translation)
         if text:
             translated["UpdateExpression"] = text
-    if "KeyConditions" in given:
-        text = _key_condition(body["KeyConditions"], translation)
-        translated["KeyConditionExpression"] = text
+    _translate_conditions(body, translated, translation)
     if translation.names:
         translated["ExpressionAttributeNames"] = translation.names
     if translation.values:
@@ -145,25 +160,35 @@ def without_legacy(body: Body) -> Body:
     return translated
 
 
-def _check_not_mixed(body: Body, given: list[str]) -> None:
-    expressions = [name for name in _EXPRESSIONS if body.get(name) is not None]
-    if expressions:
-        raise invalid(
-            Sentence.MIXED_PARAMETERS, legacy=", ".join(given), expressions=", ".join(expressions)
-        )
-    names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
-    check_placeholders(
-        {} if names is not None else None,
-        {} if values is not None else None,
-        {"ConditionExpression": None},
-    )
+@dataclass(frozen=True, slots=True)
+class LegacyKeyCondition:
+    """KeyConditions, checked as far as that goes without the table."""
+
+    shape: KeyConditionShape
+    values: dict[str, dict[str, object]]
+
+
+def key_condition_of(conditions: object) -> LegacyKeyCondition:
+    """Check and translate KeyConditions. Raises SerializationFailed or ValidationError."""
+    check_condition_map(conditions)
+    translation = _Translation()
+    terms: list[tuple[str, str, tuple[str, ...]]] = []
+    for name, condition in check_map(conditions, ELEMENT).items():
+        assert isinstance(condition, dict)
+        named, operands = _operands(condition)
+        placeholders = tuple(map(translation.value, operands))
+        terms.append((name, _KEY_OPERATORS.get(named, named), placeholders))
+    if len(terms) not in {1, 2}:
+        raise invalid(Sentence.CONDITIONS_COUNT)
+    values = {key: value for key, value in translation.values.items() if isinstance(value, dict)}
+    return LegacyKeyCondition(legacy_key_condition(terms), values)
 
 
 def _translate_conditions(body: Body, translated: Body, translation: _Translation) -> None:
-    operator = body.get("ConditionalOperator")
+    joint = body.get("ConditionalOperator")
     count = 0
     for parameter, expression in _CONDITIONS.items():
-        conditions = check_map(body.get(parameter), STRUCTURE)
+        conditions = check_map(body.get(parameter), ELEMENT)
         check_condition_map(conditions)
         texts = [
             _expected(name, condition, translation)
@@ -174,8 +199,8 @@ def _translate_conditions(body: Body, translated: Body, translation: _Translatio
         ]
         count += len(texts)
         if texts:
-            translated[expression] = f" {operator or 'AND'} ".join(texts)
-    if operator is not None and count < 2:
+            translated[expression] = f" {joint or 'AND'} ".join(texts)
+    if joint is not None and count < 2:
         raise invalid(
             Sentence.CONDITIONAL_OPERATOR_ALONE if count else Sentence.CONDITIONAL_OPERATOR_ONLY
         )
@@ -184,15 +209,18 @@ def _translate_conditions(body: Body, translated: Body, translation: _Translatio
 def _expected(name: str, expected: dict[str, object], translation: _Translation) -> str:
     """Translate one attribute of Expected: {Value, Exists}, or a comparison."""
     value, exists = expected.get("Value"), expected.get("Exists")
-    if expected.get("ComparisonOperator") is not None:
+    operands, named = expected.get("AttributeValueList"), expected.get("ComparisonOperator")
+    if value is not None and operands is not None:
+        raise invalid(Sentence.EXPECTED_VALUE_AND_LIST, name=name)
+    if named is not None:
         if exists is not None:
             raise invalid(Sentence.EXPECTED_EXISTS_AND_OPERATOR, name=name)
-        if value is None:
-            return _comparison(name, expected, translation)
-        if expected.get("AttributeValueList") is not None:
-            raise invalid(Sentence.EXPECTED_VALUE_AND_LIST, name=name)
-        return _comparison(name, {**expected, "AttributeValueList": [value]}, translation)
-    if expected.get("AttributeValueList") is not None:
+        if value is None and operands is None and named not in {"NULL", "NOT_NULL"}:
+            raise invalid(Sentence.EXPECTED_NOTHING_TO_COMPARE, operator=named, name=name)
+        if value is not None:
+            expected = {**expected, "AttributeValueList": [value]}
+        return _comparison(name, expected, translation)
+    if operands is not None:
         raise invalid(Sentence.EXPECTED_LIST_ALONE, name=name)
     if exists is False:
         if value is not None:
@@ -201,31 +229,44 @@ def _expected(name: str, expected: dict[str, object], translation: _Translation)
     if value is None:
         shown = "null" if exists is None else "true"
         raise invalid(Sentence.EXPECTED_VALUE_MISSING, exists=shown, name=name)
+    measure_value(value)
     return f"{translation.name(name)} = {translation.value(value)}"
 
 
 def _comparison(name: str, condition: Mapping[str, object], translation: _Translation) -> str:
     """Translate {ComparisonOperator, AttributeValueList} on one attribute."""
-    operator = condition.get("ComparisonOperator")
-    if not isinstance(operator, str) or operator not in _OPERATORS:
-        raise invalid(Sentence.OPERATOR_UNKNOWN, operator=operator, name=name)
-    given = condition.get("AttributeValueList")
-    operands = given if isinstance(given, list) else []
-    count = _OPERAND_COUNTS.get(operator, 1)
-    if len(operands) < 1 if operator == "IN" else len(operands) != count:
-        raise invalid(Sentence.OPERAND_COUNT, operator=operator)
-    values = [translation.value(operand) for operand in operands]
+    named, operands = _operands(condition)
+    return _comparison_text(
+        named, translation.name(name), [translation.value(operand) for operand in operands]
+    )
+
+
+def _operands(condition: Mapping[str, object]) -> tuple[str, list[dict[str, object]]]:
+    """Return the operator of a condition, and its operands, checked."""
+    named, given = condition["ComparisonOperator"], condition.get("AttributeValueList")
+    assert isinstance(named, str)
+    operands = [] if given is None else given
+    assert isinstance(operands, list)
     for operand in operands:
-        kind = next(iter(operand))
-        if kind not in _OPERAND_TYPES.get(operator, {kind}):
-            raise invalid(Sentence.OPERAND_TYPE, operator=operator, kind=kind)
-    return _comparison_text(operator, translation.name(name), values)
+        measure_value(operand)
+    count = _OPERAND_COUNTS.get(named, 1)
+    if len(operands) < 1 if named == "IN" else len(operands) != count:
+        raise invalid(Sentence.OPERAND_COUNT, operator=named)
+    kinds = [type_of(operand) for operand in operands]
+    if len(set(kinds)) > 1:
+        raise invalid(Sentence.OPERAND_TYPES_DIFFER)
+    for kind in kinds:
+        if kind not in _OPERAND_TYPES.get(named, {kind}):
+            raise invalid(Sentence.OPERAND_TYPE, operator=named, kind=kind)
+    if named == "BETWEEN" and not ordered(operands[0], operands[1], operator.le):
+        raise invalid(Sentence.BETWEEN_REVERSED)
+    return named, operands
 
 
-def _comparison_text(operator: str, name: str, values: list[str]) -> str:
-    if operator in _COMPARISONS:
-        return f"{name} {_COMPARISONS[operator]} {values[0]}"
-    match operator:
+def _comparison_text(named: str, name: str, values: list[str]) -> str:
+    if named in _COMPARISONS:
+        return f"{name} {_COMPARISONS[named]} {values[0]}"
+    match named:
         case "NULL":
             return f"attribute_not_exists({name})"
         case "NOT_NULL":
@@ -239,50 +280,46 @@ def _comparison_text(operator: str, name: str, values: list[str]) -> str:
         case "BETWEEN":
             return f"{name} BETWEEN {values[0]} AND {values[1]}"
         case _:
-            assert operator == "IN"
+            assert named == "IN"
             return f"{name} IN ({', '.join(values)})"
-
-
-def _key_condition(conditions: object, translation: _Translation) -> str:
-    check_condition_map(conditions)
-    texts: list[str] = []
-    for name, condition in check_map(conditions, STRUCTURE).items():
-        assert isinstance(condition, dict)
-        operator = condition.get("ComparisonOperator")
-        if operator in _OPERATORS and operator not in _KEY_OPERATORS:
-            raise invalid(Sentence.KEY_OPERATOR_UNFIT)
-        texts.append(_comparison(name, condition, translation))
-    if not texts:
-        raise invalid(Sentence.NO_KEY_CONDITION)
-    return " AND ".join(texts)
 
 
 def _update(updates: object, translation: _Translation) -> str:
     """Translate AttributeUpdates; empty for none."""
     check_attribute_updates(updates)
     sections: dict[str, list[str]] = {"SET": [], "REMOVE": [], "ADD": [], "DELETE": []}
-    for name, update in check_map(updates, STRUCTURE).items():
+    for name, update in check_map(updates, ELEMENT).items():
         assert isinstance(update, dict)
         action, value = update.get("Action") or "PUT", update.get("Value")
-        if action not in _ACTIONS:
-            raise invalid(Sentence.ACTION_UNKNOWN, action=action, name=name)
-        path = translation.name(name)
-        if value is None:
-            if action != "DELETE":
-                raise invalid(Sentence.ACTION_NEEDS_VALUE)
-            sections["REMOVE"].append(path)
-        elif action == "PUT":
-            sections["SET"].append(f"{path} = {translation.value(value)}")
-        else:
-            sections[str(action)].append(f"{path} {translation.value(value)}")
+        if value is not None:
+            measure_value(value)
+        elif action != "DELETE":
+            raise invalid(Sentence.ACTION_NEEDS_VALUE)
+        section, text = _action(action, translation.name(name), value, translation)
+        sections[section].append(text)
     return " ".join(f"{section} {', '.join(texts)}" for section, texts in sections.items() if texts)
 
 
+def _action(
+    action: str, path: str, value: dict[str, object] | None, translation: _Translation
+) -> tuple[str, str]:
+    """Return the section of an UpdateExpression and the text of one action."""
+    if value is None:
+        return "REMOVE", path
+    kind = type_of(value)
+    if action == "DELETE" and kind not in _SETS:
+        raise invalid(Sentence.ACTION_TYPE, action="DELETE action with value", kind=kind)
+    if action == "ADD" and kind not in _ADDABLE:
+        raise invalid(Sentence.ACTION_TYPE, action="ADD action", kind=kind)
+    operand = translation.value(value)
+    if action == "ADD" and kind == "L":  # appends, which ADD of an expression does not
+        empty = translation.value({"L": []})
+        return "SET", f"{path} = list_append(if_not_exists({path}, {empty}), {operand})"
+    return ("SET", f"{path} = {operand}") if action == "PUT" else (action, f"{path} {operand}")
+
+
 def _projection(names: object, translation: _Translation) -> str:
-    check_type(names, LIST)
     texts = [str(name) for name in check_list(names, STRING)]
-    if not texts:
-        raise invalid(Sentence.NAMES_MISSING)
     seen: set[str] = set()
     for name in texts:
         if name in seen:

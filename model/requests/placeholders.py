@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +9,7 @@ from model.errors import Sentence, invalid
 from model.expressions import check_placeholders
 from model.limits import SUBSTITUTIONS_BYTES_MAX
 from model.members import Body, optional_map_of
+from model.requests.parameters import NAMES, VALUES
 from model.shapes import STRING, check_map
 from model.values import measure_values
 
@@ -25,15 +25,14 @@ class Placeholders:
     values: Values | None
 
 
-def placeholders_of(body: Body, texts: Mapping[str, str | None]) -> Placeholders:
+def placeholders_of(body: Body) -> Placeholders:
     """Check and return the names and values that the request's expressions may use.
 
-    `texts` are all expressions that the operation takes, by parameter, None where absent.
     Raises SerializationFailed or ValidationError; values are normalised.
     """
-    names = _names(optional_map_of(body, "ExpressionAttributeNames"))
-    values = optional_map_of(body, "ExpressionAttributeValues")
-    check_placeholders(names, values, texts)
+    names = _names(optional_map_of(body, NAMES))
+    values = optional_map_of(body, VALUES)
+    check_placeholders(names, values)
     if values is not None and measure_values(values) > SUBSTITUTIONS_BYTES_MAX:
         raise invalid(Sentence.VALUES_TOO_LARGE, limit=SUBSTITUTIONS_BYTES_MAX)
     return Placeholders(names, _as_values(values))

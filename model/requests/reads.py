@@ -5,7 +5,6 @@ The rows of a Query or Scan are collected by `model.requests.pages`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,33 +14,37 @@ from model.capacity import consumed_capacity, read_units
 from model.errors import Sentence, ValidationError, invalid
 from model.expressions import (
     Condition,
+    KeyConditionShape,
     Projection,
     SortCondition,
+    check_key_paths,
     check_unused,
     compile_condition,
     compile_key_condition,
     compile_projection,
 )
-from model.expressions.tree import Path, post_order
 from model.image import decode_image, image_json, image_size_bytes
 from model.keys import (
     COLLECTION_BYTES,
     KeySchema,
     SortRange,
     collection_prefix,
+    has_key,
     sort_key_bytes,
     sort_range,
     storage_key,
     token_bound,
     token_of,
 )
-from model.limits import SEGMENTS_MAX
+from model.limits import SEGMENTS_MAX, TABLE_NAME_LENGTH_MAX, TABLE_NAME_LENGTH_MIN
 from model.members import (
     CONDITIONAL_OPERATOR,
     RETURN_CONSUMED_CAPACITY,
     TABLE_NAME,
+    TABLE_NAME_PATTERN,
     Body,
     Member,
+    Members,
     boolean,
     check_members,
     first_fault,
@@ -53,11 +56,12 @@ from model.members import (
     structure,
     table_name_of,
     text_of,
-    unsupported,
 )
-from model.requests.legacy import check_condition_map, check_names, without_legacy
+from model.requests import parameters
+from model.requests.legacy import CONDITIONS, check_names, key_condition_of, without_legacy
 from model.requests.pages import RangePlan
-from model.requests.placeholders import Placeholders, placeholders_of
+from model.requests.parameters import check_together
+from model.requests.placeholders import Placeholders, Values, placeholders_of
 from model.shapes import LIST, STRING, check_attribute_map
 from model.tables import Table
 from model.values import measure_item, measure_start_key
@@ -67,46 +71,58 @@ TOKENS: Final = 1 << 64
 ITEMS_MAX: Final = (1 << 31) - 1
 """Largest Limit that is told apart; no page has that many rows. Ours."""
 
-ATTRIBUTES_TO_GET: Final = Member(shape=LIST, check_inside=check_names)
+ATTRIBUTES_TO_GET: Final = Member(shape=LIST, length_min=1, check_inside=check_names)
+INDEX_NAME: Final = Member(
+    shape=STRING,
+    length_min=TABLE_NAME_LENGTH_MIN,
+    length_max=TABLE_NAME_LENGTH_MAX,
+    pattern=TABLE_NAME_PATTERN,
+)
 
-GET_ITEM: Final[Mapping[str, Member]] = {
-    "Key": structure(check_attribute_map, required=True),
-    "TableName": TABLE_NAME,
-    "ConsistentRead": boolean(),
-    "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
-    "ProjectionExpression": string(),
-    "ExpressionAttributeNames": name_map(),
-    "AttributesToGet": ATTRIBUTES_TO_GET,
-}
+GET_ITEM: Final = Members(
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "AttributesToGet": ATTRIBUTES_TO_GET,
+        "TableName": TABLE_NAME,
+        "Key": structure(check_attribute_map, required=True),
+        "ConsistentRead": boolean(),
+        "ProjectionExpression": string(),
+        "ExpressionAttributeNames": name_map(),
+    }
+)
 
 _EVERY_RANGE: Final[dict[str, Member]] = {
-    "TableName": TABLE_NAME,
-    "Select": string("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"),
     "Limit": integer(1),
-    "ConsistentRead": boolean(),
     "ExclusiveStartKey": structure(check_attribute_map),
     "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
-    "ProjectionExpression": string(),
+    "AttributesToGet": ATTRIBUTES_TO_GET,
+    "Select": string("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"),
+    "ConditionalOperator": CONDITIONAL_OPERATOR,
+    "TableName": TABLE_NAME,
+    "ConsistentRead": boolean(),
+    "IndexName": INDEX_NAME,
     "FilterExpression": string(),
+    "ProjectionExpression": string(),
     "ExpressionAttributeNames": name_map(),
     "ExpressionAttributeValues": structure(check_attribute_map),
-    "IndexName": unsupported(STRING),
-    "AttributesToGet": ATTRIBUTES_TO_GET,
-    "ConditionalOperator": CONDITIONAL_OPERATOR,
 }
-QUERY: Final[Mapping[str, Member]] = {
-    **_EVERY_RANGE,
-    "ScanIndexForward": boolean(),
-    "KeyConditionExpression": string(),
-    "KeyConditions": structure(check_condition_map),
-    "QueryFilter": structure(check_condition_map),
-}
-SCAN: Final[Mapping[str, Member]] = {
-    **_EVERY_RANGE,
-    "Segment": integer(0, SEGMENTS_MAX - 1),
-    "TotalSegments": integer(1, SEGMENTS_MAX),
-    "ScanFilter": structure(check_condition_map),
-}
+QUERY: Final = Members(
+    {
+        "QueryFilter": CONDITIONS,
+        "KeyConditions": CONDITIONS,
+        **_EVERY_RANGE,
+        "ScanIndexForward": boolean(),
+        "KeyConditionExpression": string(),
+    }
+)
+SCAN: Final = Members(
+    {
+        "ScanFilter": CONDITIONS,
+        **_EVERY_RANGE,
+        "Segment": integer(0, SEGMENTS_MAX - 1),
+        "TotalSegments": integer(1, SEGMENTS_MAX),
+    }
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +137,9 @@ class GetItem:
 
     def bind(self, table: Table) -> bytes:
         """Return the storage key; raises ValidationError if the key does not fit."""
-        return storage_key(table.id, table.schema, self.key)
+        key = storage_key(table.id, table.schema, self.key)
+        check_key_paths((self.projection,), table.schema.names)
+        return key
 
     def response(self, table: Table, image: bytes) -> bytes:
         """Return the JSON response; `image` is empty if there is no such item."""
@@ -140,14 +158,21 @@ class RangeRequest:
     """What Query and Scan have in common."""
 
     table_name: str
+    index_name: str | None
     consistent: bool
     items_max: int  # Limit; 0 = none
     count_only: bool
     start_key: dict[str, object] | None
     placeholders: Placeholders
+    filter_parameter: str  # the filter's name in a message
     condition: Condition | None
     projection: Projection | None
     capacity_mode: str | None
+
+    def check_index(self) -> None:
+        """Raise ValidationError if the request is for an index: no table has one."""
+        if self.index_name is not None:
+            raise invalid(Sentence.INDEX_NOT_FOUND, name=self.index_name)
 
     def plan(
         self,
@@ -178,10 +203,11 @@ class RangeRequest:
 
 @dataclass(slots=True)
 class Query:
-    """A checked Query; its key condition is looked at in `bind`, as it depends on the schema."""
+    """A checked Query; whether its key condition fits the table's schema, `bind` finds out."""
 
     request: RangeRequest
-    key_condition_text: str
+    key_condition: KeyConditionShape
+    key_values: Values
     backwards: bool
 
     @property
@@ -200,29 +226,43 @@ class Query:
         Raises ValidationError if key condition, filter or start key do not fit the table.
         """
         request, schema = self.request, table.schema
-        names, values = request.placeholders.names, request.placeholders.values
-        key_condition = compile_key_condition(self.key_condition_text, names, values, schema)
-        check_unused(names, values, (key_condition, request.condition, request.projection))
-        _check_filter(request.condition, schema)
+        request.check_index()
+        if request.start_key is not None:
+            _check_start_key(request.start_key, schema)
+        key_condition = self.key_condition.bind(schema, self.key_values)
         collection = collection_prefix(table.id, schema, key_condition.partition_value)
         wanted = _sort_range(schema, key_condition.sort)
         if request.start_key is not None:
-            wanted = self._after_start_key(table, collection, wanted, request.start_key)
+            has_sort = key_condition.sort is not None
+            wanted = self._after_start_key(
+                table, collection, wanted, request.start_key, has_sort=has_sort
+            )
+        check_key_paths((request.projection,), schema.names)
+        _check_filter(request, schema)
         bounds = wanted.bounds(collection)
         return request.plan(table, bounds, collection, wanted, backwards=self.backwards)
 
     def _after_start_key(
-        self, table: Table, collection: bytes, wanted: SortRange, start_key: dict[str, object]
+        self,
+        table: Table,
+        collection: bytes,
+        wanted: SortRange,
+        start_key: dict[str, object],
+        *,
+        has_sort: bool,
     ) -> SortRange:
         """Return the part of the range that comes after ExclusiveStartKey."""
         schema = table.schema
-        if _start_storage_key(table, start_key)[:COLLECTION_BYTES] != collection:
+        is_inside = _start_storage_key(table, start_key)[:COLLECTION_BYTES] == collection
+        if not is_inside and not has_sort:
             raise invalid(Sentence.START_KEY_OUTSIDE_RANGE)
         if schema.sort_name is None:
             return SortRange(b"\x00")  # the one item there can be has been read
         start = sort_key_bytes(schema, start_key[schema.sort_name])
         if not wanted.holds(start):
             raise invalid(Sentence.START_KEY_OUTSIDE_SORT_RANGE)
+        if not is_inside:
+            raise invalid(Sentence.START_KEY_OF_ONE_ROW)
         return wanted.before(start) if self.backwards else wanted.after(start)
 
 
@@ -250,9 +290,11 @@ class Scan:
         Raises ValidationError if the start key does not fit the table or the segment.
         """
         request = self.request
+        request.check_index()
         low_token = self.segment * TOKENS // self.segments
         high_token = (self.segment + 1) * TOKENS // self.segments
         low, high = token_bound(table.id, low_token), token_bound(table.id, high_token)
+        check_key_paths((request.projection, request.condition), table.schema.names)
         if request.start_key is None:
             return request.plan(table, (low, high), b"", SortRange())
         start = _start_storage_key(table, request.start_key)
@@ -278,6 +320,7 @@ def parse_get_item(body: object) -> GetItem:
     """Check a GetItem body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, GET_ITEM)
     try:
+        check_together(checked, parameters.GET)
         key = map_of(checked, "Key")
         measure_item(key)
         projection = projection_of(without_legacy(checked))
@@ -296,84 +339,112 @@ def parse_query(body: object) -> Query:
     """Check a Query body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, QUERY)
     try:
+        check_together(checked, parameters.QUERY)
         translated = without_legacy(checked)
-        text = text_of(translated, "KeyConditionExpression")
-        request = _range_request(translated, {"KeyConditionExpression": text})
-        if text is None:
+        _check_start_values(checked)
+        text = text_of(checked, "KeyConditionExpression")
+        conditions = checked.get("KeyConditions")
+        if text is None and conditions is None:
             raise invalid(Sentence.NO_KEY_CONDITION)
+        placeholders = placeholders_of(translated)
+        names, values = placeholders.names, placeholders.values
+        expression = None if text is None else compile_key_condition(text, names, values)
+        request = _range_request(checked, translated, placeholders, expression)
+        if expression is None:
+            legacy = key_condition_of(conditions)
+            shape, key_values = legacy.shape, legacy.values
+        else:
+            shape, key_values = expression, values or {}
     except ValidationError as fault:
         raise first_fault(checked, QUERY, fault) from None
-    return Query(request, text, checked.get("ScanIndexForward") is False)
+    return Query(request, shape, key_values, checked.get("ScanIndexForward") is False)
 
 
 def parse_scan(body: object) -> Scan:
     """Check a Scan body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, SCAN)
     try:
+        check_together(checked, parameters.SCAN)
+        translated = without_legacy(checked)
+        _check_start_values(checked)
         segment, segments = _segments(checked)
-        request = _range_request(without_legacy(checked), {})
-        given = request.placeholders
-        check_unused(given.names, given.values, (request.condition, request.projection))
+        request = _range_request(checked, translated, placeholders_of(translated), None)
     except ValidationError as fault:
         raise first_fault(checked, SCAN, fault) from None
     return Scan(request, segment, segments)
 
 
-def _range_request(body: Body, other_texts: Mapping[str, str | None]) -> RangeRequest:
-    """Check what Query and Scan have in common."""
-    filter_text = text_of(body, "FilterExpression")
-    projection_text = text_of(body, "ProjectionExpression")
-    texts = {
-        "ProjectionExpression": projection_text,
-        "FilterExpression": filter_text,
-        **other_texts,
-    }
+def _check_start_values(body: Body) -> None:
     start_key = optional_map_of(body, "ExclusiveStartKey")
     if start_key is not None:
         measure_start_key(start_key)
-    select = text_of(body, "Select")
-    _check_select(select, projection_text)
-    placeholders = placeholders_of(body, texts)
+
+
+def _range_request(
+    checked: Body,
+    translated: Body,
+    placeholders: Placeholders,
+    key_condition: KeyConditionShape | None,
+) -> RangeRequest:
+    """Check the expressions of a Query or Scan; `key_condition` has been."""
+    select = text_of(checked, "Select")
+    _check_select(select, checked)
+    filter_text = text_of(translated, "FilterExpression")
+    projection_text = text_of(translated, "ProjectionExpression")
+    names, values = placeholders.names, placeholders.values
     condition = projection = None
     if filter_text is not None:
-        names, values = placeholders.names, placeholders.values
         condition = compile_condition(filter_text, names, values, "FilterExpression")
     if projection_text is not None:
-        projection = compile_projection(projection_text, placeholders.names)
-    limit = body.get("Limit")
+        projection = compile_projection(projection_text, names)
+    check_unused(names, values, (key_condition, condition, projection))
+    limit = checked.get("Limit")
     return RangeRequest(
-        table_name=table_name_of(text_of(body, "TableName") or ""),
-        consistent=body.get("ConsistentRead") is True,
+        table_name=table_name_of(text_of(checked, "TableName") or ""),
+        index_name=text_of(checked, "IndexName"),
+        consistent=checked.get("ConsistentRead") is True,
         items_max=min(limit, ITEMS_MAX) if isinstance(limit, int) else 0,
         count_only=select == "COUNT",
-        start_key=start_key,
+        start_key=optional_map_of(checked, "ExclusiveStartKey"),
         placeholders=placeholders,
+        filter_parameter="QueryFilter" if "QueryFilter" in checked else "Filter Expression",
         condition=condition,
         projection=projection,
-        capacity_mode=text_of(body, "ReturnConsumedCapacity"),
+        capacity_mode=text_of(checked, "ReturnConsumedCapacity"),
     )
 
 
 def projection_of(body: Body) -> Projection | None:
     """Compile the projection of a GetItem, or of one table of a BatchGetItem."""
     text = text_of(body, "ProjectionExpression")
-    names = placeholders_of(body, {"ProjectionExpression": text}).names
     if text is None:
         return None
+    names = placeholders_of(body).names
     projection = compile_projection(text, names)
     check_unused(names, None, (projection,))
     return projection
 
 
-def _check_select(select: str | None, projection_text: str | None) -> None:
-    if select == "ALL_PROJECTED_ATTRIBUTES":
-        raise invalid(Sentence.SELECT_NEEDS_INDEX)
-    if select == "SPECIFIC_ATTRIBUTES" and projection_text is None:
+_SELECTED: Final = {"COUNT": "only the Count"}
+"""What AWS's messages call a value of Select, where it is not its name."""
+
+
+def _check_select(select: str | None, body: Body) -> None:
+    parameter = next(
+        (
+            name
+            for name in ("ProjectionExpression", "AttributesToGet")
+            if body.get(name) is not None
+        ),
+        None,
+    )
+    if select == "SPECIFIC_ATTRIBUTES" and parameter is None:
         raise invalid(Sentence.SELECT_NEEDS_PROJECTION)
-    if select in {"ALL_ATTRIBUTES", "COUNT"} and projection_text is not None:
-        raise invalid(
-            Sentence.SELECT_FORBIDS_PROJECTION, parameter="ProjectionExpression", select=select
-        )
+    if select not in {None, "SPECIFIC_ATTRIBUTES"} and parameter is not None:
+        shown = _SELECTED.get(str(select), select)
+        raise invalid(Sentence.SELECT_FORBIDS_PROJECTION, parameter=parameter, select=shown)
+    if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
+        raise invalid(Sentence.SELECT_NEEDS_INDEX)
 
 
 def _segments(body: Body) -> tuple[int, int]:
@@ -392,13 +463,20 @@ def _segments(body: Body) -> tuple[int, int]:
     return segment, segments
 
 
-def _check_filter(condition: Condition | None, schema: KeySchema) -> None:
+def _check_filter(request: RangeRequest, schema: KeySchema) -> None:
     """Refuse a Query's filter on a key attribute: that belongs in the key condition."""
-    if condition is None:
+    if request.condition is None:
         return
-    for node in post_order(condition.root):
-        if isinstance(node, Path) and node.elements[0] in schema.names:
-            raise invalid(Sentence.FILTER_ON_KEY, name=node.elements[0])
+    filtered = {path.name for path in request.condition.paths}
+    for name in schema.names:
+        if name in filtered:
+            raise invalid(Sentence.FILTER_ON_KEY, parameter=request.filter_parameter, name=name)
+
+
+def _check_start_key(start_key: dict[str, object], schema: KeySchema) -> None:
+    """Check that a Query's ExclusiveStartKey has the key attributes, of the right types."""
+    if len(start_key) != len(schema.names) or not has_key(schema, start_key):
+        raise invalid(Sentence.START_KEY_INVALID)
 
 
 def _sort_range(schema: KeySchema, condition: SortCondition | None) -> SortRange:

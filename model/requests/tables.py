@@ -1,4 +1,4 @@
-"""CreateTable, DescribeTable, ListTables, DeleteTable. See model.tables for tables themselves."""
+"""CreateTable, UpdateTable, DescribeTable, ListTables, DeleteTable; see model.tables for tables."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from model.members import (
     VIOLATIONS_MAX,
     Body,
     Member,
+    Members,
     boolean,
     check_members,
     integer,
@@ -29,13 +30,24 @@ from model.members import (
     length_violations,
     member_violations,
     optional_map_of,
+    path_of,
     string,
     table_name_of,
     text_of,
     unsupported,
 )
-from model.shapes import INTEGER, LIST, STRING, STRUCTURE, check_list, check_map, check_type
-from model.tables import PAY_PER_REQUEST, PROVISIONED, Table
+from model.shapes import (
+    BOOLEAN,
+    ELEMENT,
+    LIST,
+    LONG,
+    STRING,
+    STRUCTURE,
+    check_list,
+    check_map,
+    check_type,
+)
+from model.tables import PAY_PER_REQUEST, PROVISIONED, Table, next_throughput
 
 _KEY_NAME: Final = Member(shape=STRING, required=True, length_min=1, length_max=KEY_NAME_LENGTH_MAX)
 _DEFINITION: Final = {
@@ -46,13 +58,13 @@ _KEY_ELEMENT: Final = {
     "AttributeName": _KEY_NAME,
     "KeyType": Member(shape=STRING, required=True, values=("HASH", "RANGE")),
 }
-_UNITS: Final = Member(shape=INTEGER, required=True, value_min=1)
+_UNITS: Final = Member(shape=LONG, required=True, value_min=1)
 _THROUGHPUT: Final = {"WriteCapacityUnits": _UNITS, "ReadCapacityUnits": _UNITS}
 
 
 def _check_structures(value: object) -> None:
     """Check the JSON types of a list of structures whose members are strings."""
-    for structure in check_list(value, STRUCTURE):
+    for structure in check_list(value, ELEMENT):
         check_map(structure, STRING)
 
 
@@ -86,22 +98,16 @@ def _violations(path: str, given: dict[str, object], members: Mapping[str, Membe
     return [
         violation
         for name, member in members.items()
-        for violation in member_violations(
-            f"{path}.{name[0].lower()}{name[1:]}", given.get(name), member
-        )
+        for violation in member_violations(f"{path}.{path_of(name)}", given.get(name), member)
     ]
 
 
 def _check_throughput(value: object) -> None:
-    for name, units in check_map_values(value):
-        if name in _THROUGHPUT:
-            check_type(units, INTEGER)
-
-
-def check_map_values(value: object) -> list[tuple[str, object]]:
-    """Return the members of a structure."""
+    """Check the JSON types in ProvisionedThroughput."""
     check_type(value, STRUCTURE)
-    return list(value.items()) if isinstance(value, dict) else []
+    assert isinstance(value, dict)
+    for name in _THROUGHPUT:
+        check_type(value.get(name), LONG)
 
 
 def _is_off(flag: str) -> Member:
@@ -109,52 +115,74 @@ def _is_off(flag: str) -> Member:
     return unsupported(STRUCTURE, lambda value: isinstance(value, dict) and not value.get(flag))
 
 
-CREATE_TABLE: Final[Mapping[str, Member]] = {
-    "AttributeDefinitions": Member(
-        shape=LIST,
-        check_outline=_check_structures,
-        violations_inside=_definitions_violations,
-    ),
-    "TableName": TABLE_NAME,
-    "KeySchema": Member(
-        shape=LIST,
-        check_outline=_check_structures,
-        violations_inside=_key_schema_violations,
-    ),
-    "BillingMode": string(PROVISIONED, PAY_PER_REQUEST),
-    "ProvisionedThroughput": Member(
-        shape=STRUCTURE,
-        check_outline=_check_throughput,
-        violations_inside=_throughput_violations,
-    ),
-    "DeletionProtectionEnabled": boolean(),
-    "TableClass": Member(
-        shape=STRING,
-        values=("STANDARD", "STANDARD_INFREQUENT_ACCESS"),
-        is_supported=lambda value: value == "STANDARD",
-    ),
-    "LocalSecondaryIndexes": unsupported(LIST, is_empty),
-    "GlobalSecondaryIndexes": unsupported(LIST, is_empty),
-    "VectorIndexes": unsupported(LIST, is_empty),
-    "Tags": unsupported(LIST, is_empty),
-    "StreamSpecification": _is_off("StreamEnabled"),
-    "SSESpecification": _is_off("Enabled"),
-    "WarmThroughput": unsupported(STRUCTURE, is_empty),
-    "OnDemandThroughput": unsupported(STRUCTURE, is_empty),
-    "ResourcePolicy": unsupported(STRING, is_empty),
-    "GlobalTableSourceArn": unsupported(STRING),
-    "GlobalTableSettingsReplicationMode": unsupported(STRING),
-}
-ONE_TABLE: Final[Mapping[str, Member]] = {"TableName": TABLE_NAME}
-LIST_TABLES: Final[Mapping[str, Member]] = {
-    "ExclusiveStartTableName": Member(
-        shape=STRING,
-        length_min=TABLE_NAME_LENGTH_MIN,
-        length_max=TABLE_NAME_LENGTH_MAX,
-        pattern=TABLE_NAME_PATTERN,
-    ),
-    "Limit": integer(1, LIST_TABLES_MAX),
-}
+_DEFINITIONS_MEMBER: Final = Member(
+    shape=LIST, check_outline=_check_structures, violations_inside=_definitions_violations
+)
+_KEY_SCHEMA_MEMBER: Final = Member(
+    shape=LIST, check_outline=_check_structures, violations_inside=_key_schema_violations
+)
+_THROUGHPUT_MEMBER: Final = Member(
+    shape=STRUCTURE, check_outline=_check_throughput, violations_inside=_throughput_violations
+)
+_BILLING_MODE: Final = string(PROVISIONED, PAY_PER_REQUEST)
+_TABLE_CLASS: Final = string("STANDARD", "STANDARD_INFREQUENT_ACCESS")
+
+CREATE_TABLE: Final = Members(
+    {
+        "AttributeDefinitions": _DEFINITIONS_MEMBER,
+        "TableName": TABLE_NAME,
+        "BillingMode": _BILLING_MODE,
+        "ProvisionedThroughput": _THROUGHPUT_MEMBER,
+        "KeySchema": _KEY_SCHEMA_MEMBER,
+        "DeletionProtectionEnabled": boolean(),
+        "TableClass": _TABLE_CLASS,
+        "LocalSecondaryIndexes": unsupported(LIST, is_empty),
+        "GlobalSecondaryIndexes": unsupported(LIST, is_empty),
+        "VectorIndexes": unsupported(LIST, is_empty),
+        "Tags": unsupported(LIST, is_empty),
+        "StreamSpecification": _is_off("StreamEnabled"),
+        "SSESpecification": _is_off("Enabled"),
+        "WarmThroughput": unsupported(STRUCTURE, is_empty),
+        "OnDemandThroughput": unsupported(STRUCTURE, is_empty),
+        "ResourcePolicy": unsupported(STRING, is_empty),
+        "GlobalTableSourceArn": unsupported(STRING),
+        "GlobalTableSettingsReplicationMode": unsupported(STRING),
+    }
+)
+UPDATE_TABLE: Final = Members(
+    {
+        # Only an index can need another attribute; AWS drops those that nothing needs.
+        "AttributeDefinitions": _DEFINITIONS_MEMBER,
+        "TableName": TABLE_NAME,
+        "BillingMode": _BILLING_MODE,
+        "ProvisionedThroughput": _THROUGHPUT_MEMBER,
+        "DeletionProtectionEnabled": boolean(),
+        "TableClass": _TABLE_CLASS,
+        "GlobalSecondaryIndexUpdates": unsupported(LIST, is_empty),
+        "VectorIndexUpdates": unsupported(LIST, is_empty),
+        "ReplicaUpdates": unsupported(LIST),
+        "GlobalTableWitnessUpdates": unsupported(LIST),
+        "StreamSpecification": unsupported(STRUCTURE),
+        "SSESpecification": unsupported(STRUCTURE),
+        "WarmThroughput": unsupported(STRUCTURE),
+        "OnDemandThroughput": unsupported(STRUCTURE),
+        "MultiRegionConsistency": unsupported(STRING),
+        "GlobalTableSettingsReplicationMode": unsupported(STRING),
+        "DisassociationProtectionEnabled": unsupported(BOOLEAN),
+    }
+)
+ONE_TABLE: Final = Members({"TableName": TABLE_NAME})
+LIST_TABLES: Final = Members(
+    {
+        "Limit": integer(1, LIST_TABLES_MAX),
+        "ExclusiveStartTableName": Member(
+            shape=STRING,
+            length_min=TABLE_NAME_LENGTH_MIN,
+            length_max=TABLE_NAME_LENGTH_MAX,
+            pattern=TABLE_NAME_PATTERN,
+        ),
+    }
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,27 +196,65 @@ class CreateTable:
     read_units: int
     write_units: int
     deletion_protected: bool
+    table_class: str | None
 
     def definition(self, *, created_at: float, table_uuid: str) -> bytes:
         """Return what the catalog keeps: JSON bytes, for `model.tables.load_table`.
 
         `created_at` is in seconds since the epoch; `table_uuid` is the TableId that callers see.
         """
-        return orjson.dumps(
-            {
-                "TableName": self.table_name,
-                "TableId": table_uuid,
-                "CreationDateTime": created_at,
-                "AttributeDefinitions": self.attribute_definitions,
-                "KeySchema": self.key_schema,
-                "BillingMode": self.billing_mode,
-                "ProvisionedThroughput": {
-                    "ReadCapacityUnits": self.read_units,
-                    "WriteCapacityUnits": self.write_units,
-                },
-                "DeletionProtectionEnabled": self.deletion_protected,
-            }
-        )
+        definition: dict[str, object] = {
+            "TableName": self.table_name,
+            "TableId": table_uuid,
+            "CreationDateTime": created_at,
+            "AttributeDefinitions": self.attribute_definitions,
+            "KeySchema": self.key_schema,
+            "BillingMode": self.billing_mode,
+            "ProvisionedThroughput": {
+                "ReadCapacityUnits": self.read_units,
+                "WriteCapacityUnits": self.write_units,
+            },
+            "DeletionProtectionEnabled": self.deletion_protected,
+        }
+        if self.billing_mode == PAY_PER_REQUEST:
+            definition["LastUpdateToPayPerRequestDateTime"] = created_at
+        if self.table_class is not None:
+            definition["TableClass"] = self.table_class
+        return orjson.dumps(definition)
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateTable:
+    """A checked UpdateTable; None is what it does not ask for."""
+
+    table_name: str
+    billing_mode: str | None
+    units: tuple[int, int] | None  # read, write
+    deletion_protected: bool | None
+    table_class: str | None
+
+    def definition(self, table: Table, *, now: float) -> bytes:
+        """Return the next definition of a table, empty if nothing changes.
+
+        `now` is in seconds since the epoch. Raises ValidationError if the throughput does not go
+        with the billing mode, or is what the table has.
+        """
+        changed = dict(table.definition)
+        billing_mode = self.billing_mode or table.definition["BillingMode"]
+        if billing_mode == PAY_PER_REQUEST:
+            if self.units is not None:
+                raise invalid(Sentence.THROUGHPUT_FORBIDDEN)
+            changed["ProvisionedThroughput"] = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+            if table.is_provisioned:
+                changed["LastUpdateToPayPerRequestDateTime"] = now
+        elif self.units is not None:
+            changed["ProvisionedThroughput"] = next_throughput(table, self.units, now=now)
+        changed["BillingMode"] = billing_mode
+        if self.deletion_protected is not None:
+            changed["DeletionProtectionEnabled"] = self.deletion_protected
+        if self.table_class is not None:
+            changed["TableClass"] = self.table_class
+        return b"" if changed == table.definition else orjson.dumps(changed)
 
 
 @dataclass(slots=True)
@@ -238,6 +304,9 @@ def parse_create_table(body: object) -> CreateTable:
     definitions = _structures(checked, "AttributeDefinitions", Sentence.DEFINITIONS_MISSING)
     elements = _structures(checked, "KeySchema", Sentence.KEY_SCHEMA_MISSING)
     _check_key_schema(elements, definitions)
+    for name in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+        if checked.get(name) is not None:
+            raise invalid(Sentence.INDEX_LIST_EMPTY, name=name)
     return CreateTable(
         table_name=table_name_of(text_of(checked, "TableName") or ""),
         attribute_definitions=[_only(definition, _DEFINITION) for definition in definitions],
@@ -246,6 +315,28 @@ def parse_create_table(body: object) -> CreateTable:
         read_units=read_units,
         write_units=write_units,
         deletion_protected=checked.get("DeletionProtectionEnabled") is True,
+        table_class=text_of(checked, "TableClass"),
+    )
+
+
+def parse_update_table(body: object) -> UpdateTable:
+    """Check an UpdateTable body; raises SerializationFailed or ValidationError."""
+    checked = check_members(body, UPDATE_TABLE)
+    billing_mode = text_of(checked, "BillingMode")
+    throughput = optional_map_of(checked, "ProvisionedThroughput")
+    protected = checked.get("DeletionProtectionEnabled")
+    table_class = text_of(checked, "TableClass")
+    asked = (billing_mode, throughput, protected, table_class)
+    if all(given is None for given in asked):
+        raise invalid(Sentence.NOTHING_TO_UPDATE)
+    if billing_mode == PROVISIONED and throughput is None:
+        raise invalid(Sentence.THROUGHPUT_NEEDED)
+    return UpdateTable(
+        table_name=table_name_of(text_of(checked, "TableName") or ""),
+        billing_mode=billing_mode,
+        units=None if throughput is None else _both_units(throughput),
+        deletion_protected=protected if isinstance(protected, bool) else None,
+        table_class=table_class,
     )
 
 
@@ -271,8 +362,8 @@ def parse_list_tables(body: object) -> ListTables:
     )
 
 
-def created_response(description: dict[str, object]) -> bytes:
-    """Return the JSON response of CreateTable and DeleteTable."""
+def changed_response(description: dict[str, object]) -> bytes:
+    """Return the JSON response of CreateTable, UpdateTable and DeleteTable."""
     return orjson.dumps({"TableDescription": description})
 
 
@@ -296,6 +387,10 @@ def _throughput(body: Body, billing_mode: str) -> tuple[int, int]:
         return 0, 0
     if given is None:
         raise invalid(Sentence.THROUGHPUT_MISSING)
+    return _both_units(given)
+
+
+def _both_units(given: dict[str, object]) -> tuple[int, int]:
     return _units(given, "ReadCapacityUnits"), _units(given, "WriteCapacityUnits")
 
 
@@ -313,17 +408,18 @@ def _check_key_schema(
     """Check that the key schema is one partition key and perhaps a sort key, both defined."""
     names = [str(element["AttributeName"]) for element in elements]
     defined = [str(definition["AttributeName"]) for definition in definitions]
-    if elements[0]["KeyType"] != "HASH":
-        raise invalid(Sentence.KEY_SCHEMA_FIRST)
-    if len(elements) > 1:
-        if elements[1]["KeyType"] != "RANGE":
-            raise invalid(Sentence.KEY_SCHEMA_SECOND)
-        if names[0] == names[1]:
-            raise invalid(Sentence.KEY_SCHEMA_SAME_NAME)
-    if len(set(defined)) != len(defined):
-        raise invalid(Sentence.DEFINITIONS_DUPLICATE)
+    if len(names) > len(defined):
+        raise invalid(Sentence.KEY_SCHEMA_TOO_LONG)
     if any(name not in defined for name in names):
         raise _undefined(names, defined)
+    if len(set(names)) != len(names):
+        raise invalid(Sentence.KEY_SCHEMA_SAME_NAME)
+    if elements[0]["KeyType"] != "HASH":
+        raise invalid(Sentence.KEY_SCHEMA_FIRST)
+    if len(elements) > 1 and elements[1]["KeyType"] != "RANGE":
+        raise invalid(Sentence.KEY_SCHEMA_SECOND)
+    if len(set(defined)) != len(defined):
+        raise invalid(Sentence.DEFINITIONS_DUPLICATE)
     if len(names) != len(defined):
         raise invalid(Sentence.KEY_SCHEMA_COUNT)
 

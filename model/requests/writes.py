@@ -6,23 +6,25 @@ Anything else travels with a program (model.program), which the leader evaluates
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
 
 from model.capacity import consumed_capacity
-from model.errors import Sentence, ValidationError, invalid
+from model.errors import ModelError, Sentence, ValidationError, invalid
 from model.expressions import (
+    Condition,
     Update,
+    check_key_paths,
     check_unused,
     check_update_keys,
     compile_condition,
     compile_update,
 )
+from model.expressions.sentences import OPERAND_DATA_TYPE
 from model.image import encode_image
-from model.keys import item_storage_key, storage_key
+from model.keys import KeySchema, item_storage_key, storage_key
 from model.members import (
     CONDITIONAL_OPERATOR,
     RETURN_CONSUMED_CAPACITY,
@@ -30,8 +32,10 @@ from model.members import (
     RETURN_ON_FAILURE,
     RETURN_VALUES,
     TABLE_NAME,
+    TABLE_NAME_ALONE,
     Body,
     Member,
+    Members,
     check_members,
     first_fault,
     map_of,
@@ -42,7 +46,9 @@ from model.members import (
     text_of,
 )
 from model.program import Program, encode_program
-from model.requests.legacy import check_attribute_updates, check_condition_map, without_legacy
+from model.requests import parameters
+from model.requests.legacy import ATTRIBUTE_UPDATES, EXPECTED, without_legacy
+from model.requests.parameters import check_together
 from model.requests.placeholders import Placeholders, placeholders_of
 from model.shapes import check_attribute_map
 from model.tables import Table
@@ -50,33 +56,53 @@ from model.values import check_item_size, measure_item
 
 EMPTY_RESPONSE: Final = b"{}"
 
-_EVERY_WRITE: Final[dict[str, Member]] = {
-    "TableName": TABLE_NAME,
+_KEY: Final = structure(check_attribute_map, required=True)
+_EXPECTED: Final[dict[str, Member]] = {
+    "ConditionalOperator": CONDITIONAL_OPERATOR,
+    "Expected": EXPECTED,
+}
+_EXPRESSIONS: Final[dict[str, Member]] = {
     "ConditionExpression": string(),
     "ExpressionAttributeNames": name_map(),
     "ExpressionAttributeValues": structure(check_attribute_map),
-    "ReturnValues": RETURN_VALUES,
-    "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
-    "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
     "ReturnValuesOnConditionCheckFailure": RETURN_ON_FAILURE,
-    "Expected": structure(check_condition_map),
-    "ConditionalOperator": CONDITIONAL_OPERATOR,
 }
 
-PUT_ITEM: Final[Mapping[str, Member]] = {
-    "Item": structure(check_attribute_map, required=True),
-    **_EVERY_WRITE,
-}
-DELETE_ITEM: Final[Mapping[str, Member]] = {
-    "Key": structure(check_attribute_map, required=True),
-    **_EVERY_WRITE,
-}
-UPDATE_ITEM: Final[Mapping[str, Member]] = {
-    "Key": structure(check_attribute_map, required=True),
-    "UpdateExpression": string(),
-    "AttributeUpdates": structure(check_attribute_updates),
-    **_EVERY_WRITE,
-}
+PUT_ITEM: Final = Members(
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "TableName": TABLE_NAME_ALONE,
+        "Item": structure(check_attribute_map, required=True),
+        **_EXPECTED,
+        "ReturnValues": RETURN_VALUES,
+        "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
+        **_EXPRESSIONS,
+    }
+)
+DELETE_ITEM: Final = Members(
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "TableName": TABLE_NAME,
+        "Key": _KEY,
+        **_EXPECTED,
+        "ReturnValues": RETURN_VALUES,
+        "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
+        **_EXPRESSIONS,
+    }
+)
+UPDATE_ITEM: Final = Members(
+    {
+        "TableName": TABLE_NAME_ALONE,
+        "ReturnValues": replace(RETURN_VALUES, alone=True),
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
+        "Key": _KEY,
+        **_EXPECTED,
+        "AttributeUpdates": ATTRIBUTE_UPDATES,
+        "UpdateExpression": string(),
+        **_EXPRESSIONS,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -93,12 +119,19 @@ class Conditions:
     """The expressions of one write, checked, with what they refer to."""
 
     placeholders: Placeholders
-    condition_text: str | None
-    update_text: str | None
-    update: Update | None
+    condition_text: str | None = None
+    condition: Condition | None = None
+    update_text: str | None = None
+    update: Update | None = None
+
+    def check_keys(self, schema: KeySchema) -> None:
+        """Raise ValidationError if an expression does what it must not with a key attribute."""
+        if self.update is not None:
+            check_update_keys(self.update, schema.names)
+        check_key_paths((self.update, self.condition), schema.names)
 
 
-_NO_CONDITIONS: Final = Conditions(Placeholders(None, None), None, None, None)
+_NO_CONDITIONS: Final = Conditions(Placeholders(None, None))
 
 
 @dataclass(slots=True)
@@ -110,6 +143,15 @@ class WriteRequest:
     capacity_mode: str | None
     return_on_failure: str | None
     conditions: Conditions | None
+
+    def check_keys(self, schema: KeySchema) -> None:
+        """Raise ValidationError if an expression does what it must not with a key attribute."""
+        if self.conditions is not None:
+            self.conditions.check_keys(schema)
+
+    def explain(self, error: ModelError) -> ModelError:
+        """Return the error that the caller gets for one that ended the write."""
+        return error
 
     def response(self, table: Table, units: int, returned: bytes) -> bytes:
         """Return the JSON response; `returned` is the JSON of the attributes, empty for none."""
@@ -155,6 +197,7 @@ class PutItem(WriteRequest):
     def bind(self, table: Table) -> Write:
         """Return what to send; raises ValidationError if the item lacks a fitting key."""
         key = item_storage_key(table.id, table.schema, self.item)
+        self.check_keys(table.schema)
         program = b"" if self.is_plain else self.program("put")
         return Write(key, encode_image(self.item, self.size_bytes), program)
 
@@ -168,6 +211,7 @@ class DeleteItem(WriteRequest):
     def bind(self, table: Table) -> Write:
         """Return what to send; raises ValidationError if the key does not fit."""
         key = storage_key(table.id, table.schema, self.key)
+        self.check_keys(table.schema)
         program = b"" if self.is_plain else self.program("delete")
         return Write(key, b"", program)
 
@@ -177,24 +221,31 @@ class UpdateItem(WriteRequest):
     """A checked UpdateItem; it is never plain, as its image depends on the old one."""
 
     key: dict[str, object]
+    is_legacy: bool  # has AttributeUpdates
 
     def bind(self, table: Table) -> Write:
         """Return what to send; raises ValidationError if the key does not fit or is updated."""
         key = storage_key(table.id, table.schema, self.key)
-        if self.conditions is not None and self.conditions.update is not None:
-            check_update_keys(self.conditions.update, table.schema.names)
+        self.check_keys(table.schema)
         return Write(key, b"", self.program("update", self.key))
+
+    def explain(self, error: ModelError) -> ModelError:
+        """AttributeUpdates have a sentence of their own for a type that does not fit."""
+        if self.is_legacy and error.message == OPERAND_DATA_TYPE:
+            return invalid(Sentence.UPDATE_TYPE_MISMATCH)
+        return error
 
 
 def parse_put_item(body: object) -> PutItem:
     """Check a PutItem body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, PUT_ITEM)
     try:
+        check_together(checked, parameters.PUT)
         item = map_of(checked, "Item")
         size_bytes = measure_item(item)
         return_values = _old_or_none(checked)
         check_item_size(size_bytes)
-        conditions = _conditions(without_legacy(checked), PUT_ITEM)
+        conditions = _conditions(without_legacy(checked))
     except ValidationError as fault:
         raise first_fault(checked, PUT_ITEM, fault) from None
     return PutItem(*_common(checked, return_values, conditions), item, size_bytes)
@@ -204,10 +255,11 @@ def parse_delete_item(body: object) -> DeleteItem:
     """Check a DeleteItem body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, DELETE_ITEM)
     try:
+        check_together(checked, parameters.DELETE)
         key = map_of(checked, "Key")
         measure_item(key)
         return_values = _old_or_none(checked)
-        conditions = _conditions(without_legacy(checked), DELETE_ITEM)
+        conditions = _conditions(without_legacy(checked))
     except ValidationError as fault:
         raise first_fault(checked, DELETE_ITEM, fault) from None
     return DeleteItem(*_common(checked, return_values, conditions), key)
@@ -217,13 +269,15 @@ def parse_update_item(body: object) -> UpdateItem:
     """Check an UpdateItem body; raises SerializationFailed or ValidationError."""
     checked = check_members(body, UPDATE_ITEM)
     try:
+        check_together(checked, parameters.UPDATE)
         key = map_of(checked, "Key")
         measure_item(key)
-        conditions = _conditions(without_legacy(checked), UPDATE_ITEM)
+        conditions = _conditions(without_legacy(checked))
     except ValidationError as fault:
         raise first_fault(checked, UPDATE_ITEM, fault) from None
     return_values = text_of(checked, "ReturnValues")
-    return UpdateItem(*_common(checked, return_values, conditions), key)
+    is_legacy = checked.get("AttributeUpdates") is not None
+    return UpdateItem(*_common(checked, return_values, conditions), key, is_legacy)
 
 
 def _old_or_none(body: Body) -> str | None:
@@ -247,27 +301,23 @@ def _common(
     )
 
 
-def _conditions(body: Body, members: Mapping[str, Member]) -> Conditions | None:
+def _conditions(body: Body) -> Conditions | None:
     """Check the expressions of a write; None if it has none."""
     if _EXPRESSION_MEMBERS.isdisjoint(body):
         return None
-    texts = {name: text_of(body, name) for name in _EXPRESSIONS if name in members}
-    placeholders = placeholders_of(body, texts)
+    update_text = text_of(body, "UpdateExpression")
+    condition_text = text_of(body, "ConditionExpression")
+    if update_text is None and condition_text is None:
+        return None
+    placeholders = placeholders_of(body)
     names, values = placeholders.names, placeholders.values
-    update_text, condition_text = texts.get("UpdateExpression"), texts["ConditionExpression"]
     update = condition = None
     if update_text is not None:
         update = compile_update(update_text, names, values)
     if condition_text is not None:
         condition = compile_condition(condition_text, names, values)
     check_unused(names, values, (update, condition))
-    if update is None and condition is None:
-        return None
-    return Conditions(placeholders, condition_text, update_text, update)
+    return Conditions(placeholders, condition_text, condition, update_text, update)
 
 
-_EXPRESSIONS: Final = ("UpdateExpression", "ConditionExpression")
-
-_EXPRESSION_MEMBERS: Final = frozenset(
-    {*_EXPRESSIONS, "ExpressionAttributeNames", "ExpressionAttributeValues"}
-)
+_EXPRESSION_MEMBERS: Final = frozenset({"UpdateExpression", "ConditionExpression"})

@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from router.operations.account import describe_endpoints, describe_limits
 from router.operations.batches import batch_get_item, batch_write_item
 from router.operations.gets import get_item
 from router.operations.pages import query, scan
-from router.operations.tables import create_table, delete_table, describe_table, list_tables
+from router.operations.tables import (
+    create_table,
+    delete_table,
+    describe_table,
+    list_tables,
+    update_table,
+)
 from router.operations.writes import delete_item, put_item, update_item
 from router.service import Handler
 
@@ -20,6 +27,8 @@ OPERATIONS: Final[Mapping[str, Handler]] = MappingProxyType(
         "CreateTable": create_table,
         "DeleteItem": delete_item,
         "DeleteTable": delete_table,
+        "DescribeEndpoints": describe_endpoints,
+        "DescribeLimits": describe_limits,
         "DescribeTable": describe_table,
         "GetItem": get_item,
         "ListTables": list_tables,
@@ -27,5 +36,6 @@ OPERATIONS: Final[Mapping[str, Handler]] = MappingProxyType(
         "Query": query,
         "Scan": scan,
         "UpdateItem": update_item,
+        "UpdateTable": update_table,
     }
 )

@@ -1,37 +1,26 @@
-"""CreateTable, DescribeTable, ListTables, DeleteTable: rare, so each waits in a task of its own."""
+"""CreateTable, UpdateTable, DescribeTable, ListTables, DeleteTable: rare, so each has a task."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from typing import Final
 
-from model.errors import (
-    InternalServerError,
-    ModelError,
-    ResourceInUse,
-    ResourceNotFound,
-    Sentence,
-)
 from model.requests.tables import (
     CreateTable,
     DescribeTable,
-    created_response,
+    changed_response,
     parse_create_table,
     parse_delete_table,
     parse_describe_table,
     parse_list_tables,
+    parse_update_table,
 )
 from model.tables import Table
 from model.tables import describe_table as describe
 from quorate.v1 import catalog_pb2, node_pb2
 from router.call import Call
-from router.refusals import outcome_unknown
+from router.refusals import catalog_refusal, outcome_unknown
 from router.service import Service
-
-REASON_EXISTS: Final = "exists"
-REASON_MISSING: Final = "missing"
-"""Why a node refuses a change of the catalog; see node.proto."""
 
 
 def create_table(service: Service, body: object, call: Call) -> None:
@@ -61,6 +50,14 @@ def delete_table(service: Service, body: object, call: Call) -> None:
     service.run_in_background(call, _delete(service, table, call))
 
 
+def update_table(service: Service, body: object, call: Call) -> None:
+    """Serve UpdateTable."""
+    request = parse_update_table(body)
+    table = service.view.table(request.table_name)
+    definition = request.definition(table, now=time.time())
+    service.run_in_background(call, _update(service, table, definition, call))
+
+
 async def _create(service: Service, request: CreateTable, call: Call) -> bytes:
     definition = request.definition(created_at=time.time(), table_uuid=str(uuid.uuid4()))
     command = catalog_pb2.CatalogCommand(
@@ -69,42 +66,61 @@ async def _create(service: Service, request: CreateTable, call: Call) -> bytes:
             name=request.table_name, definition=definition
         ),
     )
-    answer = await service.control.change_catalog(command, call.deadline)
-    if answer.outcome == node_pb2.OUTCOME_INVALID:
-        raise _refusal(answer.reason, request.table_name)
-    await _see(service, answer, call)
+    await _change(service, command, request.table_name, call)
     table = service.view.table(request.table_name)
-    return created_response(describe(table, status="CREATING", item_count=0, size_bytes=0))
+    return changed_response(describe(table, status="CREATING", now=time.time()))
 
 
 async def _describe(service: Service, request: DescribeTable, table: Table) -> bytes:
-    item_count, size_bytes = await service.sizes.of(table.id)
-    return request.response(
-        describe(table, status="ACTIVE", item_count=item_count, size_bytes=size_bytes)
+    return request.response(await _described(service, table, "ACTIVE"))
+
+
+async def _update(service: Service, table: Table, definition: bytes, call: Call) -> bytes:
+    """Replace a table's definition; an empty one is no change."""
+    if not definition:
+        return changed_response(await _described(service, table, "ACTIVE"))
+    command = catalog_pb2.CatalogCommand(
+        request_id=call.request_id,
+        update_table=catalog_pb2.CatalogCommand.UpdateTable(
+            name=table.name, id=table.id, version=table.version, definition=definition
+        ),
     )
+    await _change(service, command, table.name, call)
+    # The change is there at once; like AWS, its own answer does not say so yet.
+    changed = service.view.table(table.name)
+    description = await _described(service, changed, "UPDATING")
+    if table.is_provisioned and changed.is_provisioned:
+        throughput = description["ProvisionedThroughput"]
+        assert isinstance(throughput, dict)
+        read_units, write_units = table.throughput_units
+        throughput.update(ReadCapacityUnits=read_units, WriteCapacityUnits=write_units)
+    return changed_response(description)
 
 
 async def _delete(service: Service, table: Table, call: Call) -> bytes:
     command = catalog_pb2.CatalogCommand(
         request_id=call.request_id,
-        delete_table=catalog_pb2.CatalogCommand.DeleteTable(name=table.name, id=table.id),
+        delete_table=catalog_pb2.CatalogCommand.DeleteTable(
+            name=table.name, id=table.id, version=table.version
+        ),
     )
+    await _change(service, command, table.name, call)
+    return changed_response(describe(table, status="DELETING", now=time.time()))
+
+
+async def _described(service: Service, table: Table, status: str) -> dict[str, object]:
+    item_count, size_bytes = await service.sizes.of(table.id)
+    return describe(
+        table, status=status, now=time.time(), item_count=item_count, size_bytes=size_bytes
+    )
+
+
+async def _change(
+    service: Service, command: catalog_pb2.CatalogCommand, table_name: str, call: Call
+) -> None:
+    """Change the catalog, and wait until this router has the change: its next call must see it."""
     answer = await service.control.change_catalog(command, call.deadline)
     if answer.outcome == node_pb2.OUTCOME_INVALID:
-        raise _refusal(answer.reason, table.name)
-    await _see(service, answer, call)
-    return created_response(describe(table, status="DELETING", item_count=0, size_bytes=0))
-
-
-def _refusal(reason: str, table_name: str) -> ModelError:
-    if reason == REASON_EXISTS:
-        return ResourceInUse(Sentence.TABLE_EXISTS.format(table=table_name))
-    if reason == REASON_MISSING:
-        return ResourceNotFound(Sentence.TABLE_NOT_FOUND.format(table=table_name))
-    return InternalServerError(f"The catalog refused the change: {reason}")
-
-
-async def _see(service: Service, answer: node_pb2.ChangeCatalogResponse, call: Call) -> None:
-    """Wait until this router's own catalog has the change: its next call must see it."""
+        raise catalog_refusal(answer.reason, table_name)
     if not await service.view.wait_for(answer.epoch, call.deadline):
         raise outcome_unknown()

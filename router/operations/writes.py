@@ -34,7 +34,7 @@ class SingleWrite(RoutedOwner):
 
     def failed(self, routed: Routed, error: ModelError) -> None:  # noqa: ARG002
         """Fail the call."""
-        self.call.fail(error)
+        self.call.fail(self.request.explain(error))
 
 
 def put_item(service: Service, body: object, call: Call) -> None:

@@ -90,7 +90,18 @@ def test_wrong_json_type_is_a_serialization_error(value: object) -> None:
 
 @pytest.mark.parametrize("kind", ["L", "M"])
 def test_thirty_two_levels_are_allowed(kind: str) -> None:
-    assert measure_value(nested(32, kind)) > 0
+    """The string inside is a level too."""
+    assert measure_value(nested(31, kind)) > 0
+
+
+def test_empty_map_may_be_the_last_level() -> None:
+    deep: dict[str, object] = {"M": {}}
+    for _ in range(31):
+        deep = {"L": [deep]}
+
+    assert measure_value(deep) > 0
+    with pytest.raises(ValidationError, match="Nesting Levels have exceeded"):
+        measure_value({"L": [deep]})
 
 
 def test_numbers_are_normalised_in_place_at_every_depth() -> None:

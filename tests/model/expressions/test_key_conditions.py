@@ -3,7 +3,7 @@
 import pytest
 
 from model.errors import ValidationError
-from model.expressions import SortCondition, compile_key_condition
+from model.expressions import KeyCondition, SortCondition, compile_key_condition
 from model.keys import KeySchema
 
 SIMPLE = KeySchema(partition_name="pk", partition_type="S")
@@ -14,12 +14,16 @@ VALUES = {
 }  # fmt: skip
 
 
+def bind(text: str, schema: KeySchema, names: dict[str, str] | None = None) -> KeyCondition:
+    return compile_key_condition(text, names, VALUES).bind(schema, VALUES)
+
+
 def test_partition_alone_selects_all_of_it() -> None:
-    condition = compile_key_condition("pk = :p", None, VALUES, COMPOSITE)
+    condition = bind("pk = :p", COMPOSITE)
 
     assert condition.partition_value == {"S": "p"}
     assert condition.sort is None
-    assert condition.value_names == (":p",)
+    assert compile_key_condition("pk = :p", None, VALUES).value_names == (":p",)
 
 
 @pytest.mark.parametrize(
@@ -39,14 +43,14 @@ def test_sort_condition_says_operator_and_values(
     text: str, operator: str, values: tuple[str, ...]
 ) -> None:
     names = {"#p": "pk", "#s": "sk"}
-    condition = compile_key_condition(text, names, VALUES, COMPOSITE)
+    condition = bind(text, COMPOSITE, names)
 
     assert condition.partition_value == {"S": "p"}
     assert condition.sort == SortCondition(operator, tuple(VALUES[name] for name in values))
 
 
 def test_begins_with_is_a_sort_condition() -> None:
-    condition = compile_key_condition("pk = :p AND begins_with(sk, :s)", None, VALUES, TEXTUAL)
+    condition = bind("pk = :p AND begins_with(sk, :s)", TEXTUAL)
 
     assert condition.sort == SortCondition("begins_with", ({"S": "s"},))
 
@@ -62,14 +66,15 @@ ONE_CONDITION = "Invalid condition in KeyConditionExpression: "
         ("pk", INVALID + 'Syntax error; token: "<EOF>", near: "pk"'),
         ("pk = :q", INVALID + "An expression attribute value used in expression is not defined; "
          "attribute value: :q"),
-        ("pk = :p OR sk = :n", INVALID + "Invalid operator used in KeyConditionExpression: OR"),
-        ("NOT pk = :p", INVALID + "Invalid operator used in KeyConditionExpression: NOT"),
-        ("pk <> :p", INVALID + "Invalid operator used in KeyConditionExpression: <>"),
-        ("pk IN (:p)", INVALID + "Invalid operator used in KeyConditionExpression: IN"),
-        ("size(pk) = :n", INVALID + "Invalid operator used in KeyConditionExpression: size"),
-        ("contains(pk, :p)", INVALID + "Invalid operator used in KeyConditionExpression: contains"),
-        ("pk = size(sk)", INVALID + "Invalid operator used in KeyConditionExpression: size"),
-        ("pk.a = :p", "KeyConditionExpressions cannot have conditions on nested attributes"),
+        ("pk = :p OR sk = :n", "Invalid operator used in KeyConditionExpression: OR"),
+        ("NOT pk = :p", "Invalid operator used in KeyConditionExpression: NOT"),
+        ("pk <> :p", "Invalid operator used in KeyConditionExpression: <>"),
+        ("pk IN (:p)", "Invalid operator used in KeyConditionExpression: IN"),
+        ("size(pk) = :n", "KeyConditionExpressions cannot contain nested operations"),
+        ("contains(pk, :p)", "Invalid operator used in KeyConditionExpression: contains"),
+        ("pk = size(sk)", "KeyConditionExpressions cannot contain nested operations"),
+        ("pk.a = :p", INVALID + "KeyConditionExpressions cannot have conditions on nested "
+         "attributes"),
         ("pk = :p AND pk = :p",
          "KeyConditionExpressions must only contain one condition per key"),
         ("pk = sk", ONE_CONDITION + "Multiple attribute names used in one condition"),
@@ -93,11 +98,11 @@ ONE_CONDITION = "Invalid condition in KeyConditionExpression: "
 )  # fmt: skip
 def test_meaningless_key_condition_is_refused_with_its_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        compile_key_condition(text, None, VALUES, COMPOSITE)
+        bind(text, COMPOSITE)
 
     assert str(caught.value) == sentence
 
 
 def test_sort_condition_needs_a_sort_key() -> None:
     with pytest.raises(ValidationError, match="Query key condition not supported"):
-        compile_key_condition("pk = :p AND a = :n", None, VALUES, SIMPLE)
+        bind("pk = :p AND a = :n", SIMPLE)

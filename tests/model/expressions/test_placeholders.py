@@ -9,69 +9,49 @@ ONE = {"N": "1"}
 
 
 @pytest.mark.parametrize(
-    ("names", "values", "expressions", "sentence"),
+    ("names", "values", "sentence"),
     [
+        ({}, None, "ExpressionAttributeNames must not be empty"),
+        (None, {}, "ExpressionAttributeValues must not be empty"),
         (
-            {"#a": "a"}, None, {"ConditionExpression": None},
-            "ExpressionAttributeNames can only be specified when using expressions",
-        ),
-        (
-            None, {":v": ONE}, {"ConditionExpression": None},
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            "ConditionExpression is null",
-        ),
-        (
-            None, {":v": ONE}, {"UpdateExpression": None, "ConditionExpression": None},
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            "UpdateExpression and ConditionExpression are null",
-        ),
-        (
-            None, {":v": ONE}, {"FilterExpression": None, "ProjectionExpression": "a"},
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            "FilterExpression is null",
-        ),
-        ({}, None, {"X": "a"}, "ExpressionAttributeNames must not be empty"),
-        (None, {}, {"X": "a"}, "ExpressionAttributeValues must not be empty"),
-        (
-            {"a": "a"}, None, {"X": "a"},
+            {"a": "a"}, None,
             'ExpressionAttributeNames contains invalid key: Syntax error; key: "a"',
         ),
         (
-            {"#a-b": "a"}, None, {"X": "a"},
+            {"#a-b": "a"}, None,
             'ExpressionAttributeNames contains invalid key: Syntax error; key: "#a-b"',
         ),
         (
-            None, {":": ONE}, {"X": "a"},
+            None, {":": ONE},
             'ExpressionAttributeValues contains invalid key: Syntax error; key: ":"',
         ),
         (
-            None, {":" + "v" * 255: ONE}, {"X": "a"},
+            None, {":" + "v" * 255: ONE},
             "ExpressionAttributeValues contains invalid key: "
             "The expression attribute map contains a key that is too long; key size: 256",
         ),
         (
-            {"#a": ""}, None, {"X": "a"},
+            {"#a": ""}, None,
             "ExpressionAttributeNames contains invalid value: Empty attribute name for key #a",
         ),
         (
-            {"#a": "é" * 32768}, None, {"X": "a"},
+            {"#a": "é" * 32768}, None,
             "ExpressionAttributeNames contains invalid value: "
             "Attribute name is too long for key #a",
         ),
     ],
 )  # fmt: skip
-def test_misplaced_or_misspelt_placeholder_is_refused_with_its_sentence(
+def test_misspelt_placeholder_is_refused_with_its_sentence(
     names: dict[str, str] | None,
     values: dict[str, object] | None,
-    expressions: dict[str, str | None],
     sentence: str,
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        check_placeholders(names, values, expressions)
+        check_placeholders(names, values)
 
     assert str(caught.value) == sentence
 
 
 def test_well_formed_placeholders_pass() -> None:
-    check_placeholders({"#a_1": "a"}, {":V9": ONE}, {"A": None, "B": "x"})
-    check_placeholders(None, None, {"A": None})
+    check_placeholders({"#a_1": "a"}, {":V9": ONE})
+    check_placeholders(None, None)

@@ -177,7 +177,7 @@ def test_updated_item_may_be_as_large_as_the_limit_and_no_larger() -> None:
 
 def test_updated_item_may_not_be_nested_deeper_than_the_limit() -> None:
     deep: dict[str, object] = {"S": "leaf"}
-    for _ in range(31):
+    for _ in range(30):
         deep = {"L": [deep]}
     old = {"pk": {"S": "k"}, "m": {"M": {"n": {"M": {}}}}}
 

@@ -300,7 +300,7 @@ def test_any_text_is_evaluated_or_refused_with_a_model_error(
         lambda: compile_condition(text, names, request_values).holds(item, request_values),
         lambda: compile_update(text, names, request_values).apply(item, {}, request_values),
         lambda: compile_projection(text, names).project(item),
-        lambda: compile_key_condition(text, names, request_values, SCHEMA),
+        lambda: compile_key_condition(text, names, request_values).bind(SCHEMA, request_values),
     ):
         with suppress(ModelError):
             attempt()

@@ -36,10 +36,12 @@ from model.requests.tables import (
     CREATE_TABLE,
     LIST_TABLES,
     ONE_TABLE,
+    UPDATE_TABLE,
     parse_create_table,
     parse_delete_table,
     parse_describe_table,
     parse_list_tables,
+    parse_update_table,
 )
 from model.requests.writes import (
     DELETE_ITEM,
@@ -64,6 +66,7 @@ OPERATIONS: Final[list[tuple[Callable[[object], object], Mapping[str, Member]]]]
     (parse_batch_write_item, BATCH_WRITE_ITEM),
     (parse_batch_get_item, BATCH_GET_ITEM),
     (parse_create_table, CREATE_TABLE),
+    (parse_update_table, UPDATE_TABLE),
     (parse_list_tables, LIST_TABLES),
     (parse_describe_table, ONE_TABLE),
     (parse_delete_table, ONE_TABLE),

@@ -110,20 +110,19 @@ def test_gets_stop_at_sixteen_megabytes() -> None:
     [
         (
             {"RequestItems": {}},
-            "1 validation error detected: Value '[]' at 'requestItems' failed to satisfy "
-            "constraint: Member must have length greater than or equal to 1",
+            "The requestItems parameter is required for BatchWriteItem",
         ),
         ({}, "Value null at 'requestItems' failed"),
         (writes(), "Map value must satisfy constraint: [Member must have length less than or "),
         (writes(*(put(str(n)) for n in range(26))), "less than or equal to 25"),
-        ({"RequestItems": {"t!": [put("a")]}}, "at 'requestItems.key' failed to satisfy"),
+        ({"RequestItems": {"t!": [put("a")]}}, "Map keys must satisfy constraint: ["),
         (writes({"PutRequest": {}}), "requestItems.things.member.1.member.putRequest.item"),
         (writes({"DeleteRequest": {}}), "requestItems.things.member.1.member.deleteRequest.key"),
-        (writes({}), Sentence.VALUE_EMPTY),
+        (writes({}), Sentence.VALUE_AMBIGUOUS),
         (writes({**put("a"), **delete("a")}), Sentence.VALUE_AMBIGUOUS),
         (writes(put("a", x={"S": "x" * 409_600})), Sentence.ITEM_TOO_LARGE),
         (writes(put("a", x={"N": "x"}), put("b", x={"S": 1})), "NUMBER_VALUE cannot"),
-        (writes("x"), Sentence.UNEXPECTED_FIELD),
+        (writes("x"), Sentence.UNEXPECTED_VALUE),
         (
             {"RequestItems": {"one": [put(str(n)) for n in range(13)],
                               "two": [put(str(n)) for n in range(13)]}},
@@ -138,10 +137,19 @@ def test_bad_batches_of_writes_are_refused_as_a_whole(body: object, message: str
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (gets(), "Map value must satisfy constraint"),
+        (
+            {"RequestItems": {}},
+            "1 validation error detected: Value '{}' at 'requestItems' failed to satisfy "
+            "constraint: Member must have length greater than or equal to 1",
+        ),
+        (
+            gets(),
+            "1 validation error detected: Value '[]' at 'requestItems.things.member.keys' failed "
+            "to satisfy constraint: Member must have length greater than or equal to 1",
+        ),
         (gets(*(str(n) for n in range(101))), "less than or equal to 100"),
         ({"RequestItems": {"things": {}}}, "requestItems.things.member.keys"),
-        ({"RequestItems": {"things": None}}, "Map value must satisfy constraint"),
+        ({"RequestItems": {"things": None}}, "requestItems.things.member.keys"),
         (gets("a", AttributesToGet=["a", "a"]), "Duplicate value in attribute name: a"),
         (gets("a", ProjectionExpression=""), "Invalid ProjectionExpression"),
         (gets("a", ExpressionAttributeNames={"#a": "b"}), "can only be specified when using"),
@@ -165,8 +173,36 @@ def test_two_actions_on_one_item_are_refused(requests: list[dict[str, object]]) 
         request.bind(TABLES)
 
 
-def test_same_key_twice_is_refused() -> None:
-    request = parse_batch_get_item(gets("a", "a"))
+def test_same_key_twice_is_refused_before_anybody_looks_for_the_table() -> None:
+    twice = gets("a", "a")
+    one, two = {"Keys": [{"n": {"N": "1"}}]}, {"Keys": [{"n": {"N": "1.0"}}]}
+    by_two_names: dict[str, object] = {"RequestItems": {"things": one, ARN: two}}
 
-    with pytest.raises(ValidationError, match=Sentence.BATCH_DUPLICATES):
+    for body in (twice, by_two_names):
+        assert refusal(parse_batch_get_item, body) == Sentence.BATCH_DUPLICATES
+
+
+@pytest.mark.parametrize("item", [{"x": {"S": "a"}}, {"pk": {"N": "1"}}, {"pk": {"L": []}}])
+def test_put_without_a_fitting_key_says_less_than_put_item(item: dict[str, object]) -> None:
+    """Dynoxide issue 97, measured on AWS."""
+    request = parse_batch_write_item(writes({"PutRequest": {"Item": item}}))
+
+    with pytest.raises(ValidationError) as caught:
         request.bind(TABLES)
+    assert str(caught.value) == Sentence.KEY_MISMATCH
+
+
+def test_tables_of_one_batch_must_not_mix_expressions_and_legacy_parameters() -> None:
+    """ExtendDB pull request 178, measured on AWS."""
+    expression = {"Keys": [{"pk": {"S": "a"}}], "ProjectionExpression": "x"}
+    legacy = {"Keys": [{"pk": {"S": "a"}}], "AttributesToGet": ["x"]}
+    names = {"Keys": [{"pk": {"S": "a"}}], "ExpressionAttributeNames": {"#x": "x"}}
+
+    assert refusal(parse_batch_get_item, {"RequestItems": {"one": expression, "two": legacy}}) == (
+        "Can not use both expression and non-expression parameters in the same request: "
+        "Non-expression parameters: {AttributesToGet} "
+        "Expression parameters: {ProjectionExpression}"
+    )
+    assert refusal(parse_batch_get_item, {"RequestItems": {"one": names, "two": legacy}}) == (
+        Sentence.NAMES_WITHOUT_EXPRESSION
+    )

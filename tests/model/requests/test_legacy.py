@@ -198,7 +198,7 @@ def test_empty_legacy_parameters_ask_for_nothing() -> None:
         ({"Expected": {"n": {"Exists": True}}}, "when Exists is true for Attribute: n"),
         (
             {"Expected": {"n": {"Exists": False, "Value": {"N": "1"}}}},
-            "Value cannot be used when Exists is set to false",
+            "Value cannot be used when Exists is false for Attribute: n",
         ),
         ({"Expected": {"n": {"AttributeValueList": []}}}, "only be used with a ComparisonOp"),
         ({"Expected": {"n": {**compare("NULL"), "Exists": True}}}, "cannot be used together"),
@@ -206,9 +206,31 @@ def test_empty_legacy_parameters_ask_for_nothing() -> None:
             {"Expected": {"n": {**compare("EQ", {"N": "1"}), "Value": {"N": "1"}}}},
             "cannot be used together",
         ),
-        ({"Expected": {"n": compare("LIKE", {"S": "a"})}}, "Invalid ComparisonOperator LIKE"),
-        ({"Expected": {"n": compare("EQ")}}, "Invalid number of argument(s) for the EQ"),
-        ({"Expected": {"n": compare("IN")}}, "Invalid number of argument(s) for the IN"),
+        (
+            {"Expected": {"n": compare("LIKE", {"S": "a"})}},
+            "1 validation error detected: Value 'LIKE' at 'expected.n.member.comparisonOperator' "
+            "failed to satisfy constraint: Member must satisfy enum value set: [IN, NULL, ",
+        ),
+        (
+            {"Expected": {"n": compare("EQ")}},
+            "Value or AttributeValueList must be used with ComparisonOperator: EQ for Attribute: n",
+        ),
+        (
+            {"Expected": {"n": {"ComparisonOperator": "IN", "AttributeValueList": []}}},
+            "Invalid number of argument(s) for the IN",
+        ),
+        (
+            {"Expected": {"n": compare("EQ", {"S": "a"}, {"S": "b"})}},
+            "Invalid number of argument(s) for the EQ",
+        ),
+        (
+            {"Expected": {"n": compare("IN", {"S": "a"}, {"N": "1"})}},
+            "AttributeValues inside AttributeValueList must be of same type",
+        ),
+        (
+            {"Expected": {"n": compare("BETWEEN", {"N": "10"}, {"N": "9"})}},
+            "The BETWEEN condition was provided a range where the lower bound is greater",
+        ),
         ({"Expected": {"n": compare("NULL", {"S": "a"})}}, "argument(s) for the NULL"),
         ({"Expected": {"n": compare("LT", {"L": []})}}, "LT is not valid for L AttributeValue"),
         ({"Expected": {"": compare("NULL")}}, "Attribute name may not be empty"),
@@ -231,7 +253,19 @@ def test_bad_conditions_are_refused(members: dict[str, object], message: str) ->
     ("updates", "message"),
     [
         ({"n": {"Action": "PUT"}}, "Only DELETE action is allowed"),
-        ({"n": {"Action": "MERGE", "Value": {"N": "1"}}}, "Invalid Action MERGE"),
+        (
+            {"n": {"Action": "MERGE", "Value": {"N": "1"}}},
+            "at 'attributeUpdates.n.member.action' failed to satisfy constraint: "
+            r"Member must satisfy enum value set: \[ADD, DELETE, PUT\]",
+        ),
+        (
+            {"n": {"Action": "DELETE", "Value": {"S": "a"}}},
+            "DELETE action with value is not supported for the type S",
+        ),
+        (
+            {"n": {"Action": "ADD", "Value": {"M": {}}}},
+            "ADD action is not supported for the type M",
+        ),
     ],
 )
 def test_bad_updates_are_refused(updates: dict[str, object], message: str) -> None:
@@ -244,8 +278,20 @@ def test_bad_updates_are_refused(updates: dict[str, object], message: str) -> No
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"KeyConditions": {}}, "Either the KeyConditions or KeyConditionExpression"),
-        ({"KeyConditions": {"pk": compare("NE", {"S": "a"})}}, "not an indexable operation"),
+        ({"KeyConditions": None}, "Either the KeyConditions or KeyConditionExpression"),
+        ({"KeyConditions": {}}, "Conditions can be of length 1 or 2 only"),
+        (
+            {"KeyConditions": {name: compare("EQ", {"S": "a"}) for name in ("pk", "sk", "n")}},
+            "Conditions can be of length 1 or 2 only",
+        ),
+        (
+            {"KeyConditions": {"pk": {"AttributeValueList": []}}},
+            "Value null at 'keyConditions.pk.member.comparisonOperator' failed to satisfy",
+        ),
+        (
+            {"KeyConditions": {"sk": compare("BETWEEN", {"S": "b"}, {"S": "a"})}},
+            "The BETWEEN condition was provided a range where the lower bound is greater",
+        ),
         ({"AttributesToGet": []}, "Member must have length greater than or equal to 1"),
     ],
 )
@@ -258,6 +304,77 @@ def test_bad_queries_are_refused(members: dict[str, object], message: str) -> No
 
     with pytest.raises(ValidationError, match=message):
         parse_query(body)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"pk": compare("NE", {"S": "a"})}, "not an indexable operation"),
+        ({"pk": compare("LT", {"S": "a"})}, "Query key condition not supported"),
+        ({"sk": compare("EQ", {"S": "a"})}, "missed key schema element: pk"),
+        (
+            {"pk": compare("EQ", {"S": "a"}), "sk": compare("CONTAINS", {"S": "a"})},
+            "not an indexable operation",
+        ),
+        ({"pk": compare("EQ", {"N": "1"})}, "type does not match schema type"),
+    ],
+)
+def test_key_conditions_are_fitted_when_the_table_is_known(
+    conditions: dict[str, object], message: str
+) -> None:
+    request = parse_query({"TableName": "orders", "KeyConditions": conditions})
+
+    with pytest.raises(ValidationError, match=message):
+        request.bind(TABLE)
+
+
+def test_key_conditions_go_with_the_expressions_of_a_query() -> None:
+    """A filter's placeholders are its own, whatever they are called."""
+    body: dict[str, object] = {
+        "TableName": "orders",
+        "KeyConditions": {"pk": compare("EQ", {"S": "a"})},
+        "FilterExpression": "n > :0",
+        "ExpressionAttributeValues": {":0": {"N": "4"}},
+        "ProjectionExpression": "n",
+    }
+    plan = parse_query(body).bind(TABLE)
+    page = plan.start()
+    page.add([plan.low], [OLD_IMAGE], more=False)
+
+    assert json.loads(page.response())["Items"] == [{"n": {"N": "5"}}]
+
+
+def test_filter_on_a_key_is_refused_under_its_own_name() -> None:
+    body: dict[str, object] = {
+        "TableName": "orders",
+        "KeyConditions": {"pk": compare("EQ", {"S": "a"})},
+        "QueryFilter": {"sk": compare("NOT_NULL")},
+    }
+
+    with pytest.raises(ValidationError, match=r"^QueryFilter can only contain non-primary key"):
+        parse_query(body).bind(TABLE)
+
+
+def test_list_can_be_added_to_a_list() -> None:
+    """Which only AttributeUpdates can: ADD of an expression takes numbers and sets."""
+    added: dict[str, object] = {"Action": "ADD", "Value": {"L": [{"S": "z"}]}}
+    body = {"TableName": "orders", "Key": dict(KEY), "AttributeUpdates": {"list": added}}
+    first = evaluate(decode_program(parse_update_item(body).bind(TABLE).program), OLD_IMAGE, b"")
+    second = evaluate(decode_program(parse_update_item(body).bind(TABLE).program), first.image, b"")
+
+    assert decode_image(second.image)["list"] == {"L": [{"S": "z"}, {"S": "z"}]}
+
+
+@pytest.mark.parametrize("value", [{"N": "1"}, {"SS": ["a"]}, {"L": []}])
+def test_type_that_does_not_fit_has_a_sentence_of_its_own(value: dict[str, object]) -> None:
+    added: dict[str, object] = {"Action": "ADD", "Value": value}
+    request = parse_update_item(
+        {"TableName": "orders", "Key": dict(KEY), "AttributeUpdates": {"s": added}}
+    )
+
+    with pytest.raises(ValidationError) as caught:
+        evaluate(decode_program(request.bind(TABLE).program), OLD_IMAGE, b"")
+    assert str(request.explain(caught.value)) == "Type mismatch for attribute to update"
 
 
 @pytest.mark.parametrize(

@@ -299,8 +299,25 @@ def test_table_without_sort_key_is_paged_too() -> None:
     [
         (
             {"ExclusiveStartKey": {"pk": {"S": "a"}}},
-            "The provided starting key is invalid: "
-            "The provided key element does not match the schema",
+            "The provided starting key is invalid",
+        ),
+        (
+            {"ExclusiveStartKey": {"pk": {"S": "a"}, "sk": {"S": "1"}}},
+            "The provided starting key is invalid",
+        ),
+        (
+            {
+                "KeyConditionExpression": "pk = :pk AND sk < :a",
+                "ExpressionAttributeValues": {":pk": {"S": "a"}, ":a": {"B": "Mg=="}},
+                "ExclusiveStartKey": {"pk": {"S": "b"}, "sk": {"B": "MQ=="}},
+            },
+            "The query can return at most one row and cannot be restarted",
+        ),
+        ({"IndexName": "by-date"}, "The table does not have the specified index: by-date"),
+        (
+            {"ProjectionExpression": "sk.a"},
+            "Key attributes must be scalars; list random access '[]' and map lookup '.' are not "
+            "allowed: Key: sk",
         ),
         (
             {"ExclusiveStartKey": {"pk": {"S": "b"}, "sk": {"B": "MQ=="}}},

@@ -121,7 +121,14 @@ def test_segments_cut_the_ring_without_gaps() -> None:
             "FilterExpression and KeyConditionExpression are null",
         ),
         (parse_query, {"TableName": "orders"}, Sentence.NO_KEY_CONDITION),
-        (parse_query, query(IndexName="by-date"), "IndexName is not supported"),
+        (
+            parse_query,
+            query(IndexName="a!"),
+            "2 validation errors detected: Value 'a!' at 'indexName' failed to satisfy "
+            "constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; "
+            "Value 'a!' at 'indexName' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 3",
+        ),
         (parse_query, query(Limit=0), "Member must have value greater than or equal to 1"),
         (parse_query, query(Select="ALL"), "Member must satisfy enum value set"),
         (parse_query, query(Select="ALL_PROJECTED_ATTRIBUTES"), Sentence.SELECT_NEEDS_INDEX),
@@ -129,12 +136,28 @@ def test_segments_cut_the_ring_without_gaps() -> None:
         (
             parse_query,
             query(Select="COUNT", ProjectionExpression="a"),
-            "Cannot specify the ProjectionExpression when choosing to get COUNT",
+            "Cannot specify the ProjectionExpression when choosing to get only the Count",
+        ),
+        (
+            parse_scan,
+            scan(Select="ALL_PROJECTED_ATTRIBUTES", AttributesToGet=["a"]),
+            "Cannot specify the AttributesToGet when choosing to get ALL_PROJECTED_ATTRIBUTES",
         ),
         (
             parse_query,
             query(ExclusiveStartKey={"pk": {"N": "x"}}),
-            "The provided starting key is invalid: The parameter cannot be converted",
+            "The parameter cannot be converted",
+        ),
+        (
+            parse_query,
+            query(ExclusiveStartKey={"pk": {}}),
+            "The provided starting key is invalid: Supplied AttributeValue is empty",
+        ),
+        (parse_query, query(KeyConditionExpression="pk = "), "Invalid KeyConditionExpression: S"),
+        (
+            parse_query,
+            query(ExpressionAttributeValues={":pk": {"S": "a"}, ":z": {"S": "a"}}),
+            "unused in expressions: keys: {:z}",
         ),
         (
             parse_scan,
@@ -192,10 +215,6 @@ def test_wrong_json_types_are_serialization_errors(members: dict[str, object]) -
         ({"KeyConditionExpression": "x = :pk"}, "missed key schema element: pk"),
         ({"ExpressionAttributeValues": {":pk": {"N": "1"}}}, "type does not match schema type"),
         ({"ExpressionAttributeValues": {":pk": {"S": ""}}}, "empty string value. Key: pk"),
-        (
-            {"ExpressionAttributeValues": {":pk": {"S": "a"}, ":z": {"S": "a"}}},
-            "unused in expressions: keys: {:z}",
-        ),
     ],
 )
 def test_key_condition_is_checked_when_the_table_is_known(

@@ -2,19 +2,23 @@
 
 import json
 
+import orjson
 import pytest
 
 from model.errors import ModelError, Sentence, SerializationFailed, ValidationError
 from model.keys import KeySchema
 from model.requests.tables import (
-    created_response,
+    changed_response,
     parse_create_table,
     parse_delete_table,
     parse_describe_table,
     parse_list_tables,
+    parse_update_table,
 )
 from model.tables import Table, describe_table, load_table
 
+NOW = 1_700_100_000.25
+DAY = 86_400
 UUID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -52,9 +56,9 @@ def test_definition_gives_the_table_back() -> None:
 
 
 def test_description_is_what_waiters_and_consoles_read() -> None:
-    description = describe_table(made(), status="ACTIVE", item_count=3, size_bytes=77)
+    description = describe_table(made(), status="ACTIVE", now=NOW, item_count=3, size_bytes=77)
 
-    assert json.loads(created_response(description))["TableDescription"] == {
+    assert json.loads(changed_response(description))["TableDescription"] == {
         "TableName": "orders",
         "TableId": UUID,
         "TableStatus": "ACTIVE",
@@ -78,9 +82,8 @@ def test_description_is_what_waiters_and_consoles_read() -> None:
 
 
 def test_provisioned_table_keeps_its_units() -> None:
-    units = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}
-    table = made(BillingMode=None, ProvisionedThroughput=units)
-    description = describe_table(table, status="ACTIVE", item_count=0, size_bytes=0)
+    table = provisioned(5, 6)
+    description = describe_table(table, status="ACTIVE", now=NOW)
 
     assert table.is_provisioned
     assert table.throughput_units == (5, 6)
@@ -94,7 +97,6 @@ def test_harmless_parameters_are_accepted() -> None:
             TableClass="STANDARD",
             SSESpecification={"Enabled": False},
             StreamSpecification={"StreamEnabled": False},
-            GlobalSecondaryIndexes=[],
             NoSuchParameter=1,
         )
     )
@@ -110,7 +112,6 @@ def test_harmless_parameters_are_accepted() -> None:
         ("StreamSpecification", {"StreamEnabled": True}),
         ("SSESpecification", {"Enabled": True}),
         ("Tags", [{"Key": "a", "Value": "b"}]),
-        ("TableClass", "STANDARD_INFREQUENT_ACCESS"),
         ("WarmThroughput", {"ReadUnitsPerSecond": 1}),
         ("VectorIndexes", [{}]),
     ],
@@ -136,12 +137,14 @@ SK = {"AttributeName": "sk", "AttributeType": "N"}
             Sentence.KEY_SCHEMA_SAME_NAME,
         ),
         ({"KeySchema": [HASH]}, Sentence.KEY_SCHEMA_COUNT),
-        ({"AttributeDefinitions": [PK, PK]}, Sentence.DEFINITIONS_DUPLICATE),
+        ({"AttributeDefinitions": [PK, SK, SK]}, Sentence.DEFINITIONS_DUPLICATE),
+        ({"AttributeDefinitions": [PK]}, Sentence.KEY_SCHEMA_TOO_LONG),
         (
-            {"AttributeDefinitions": [PK]},
+            {"AttributeDefinitions": [PK, {**SK, "AttributeName": "other"}]},
             "Some index key attributes are not defined in AttributeDefinitions. "
-            "Keys: [pk, sk], AttributeDefinitions: [pk]",
+            "Keys: [pk, sk], AttributeDefinitions: [pk, other]",
         ),
+        ({"GlobalSecondaryIndexes": []}, "List of GlobalSecondaryIndexes is empty"),
         ({"AttributeDefinitions": None}, Sentence.DEFINITIONS_MISSING),
         ({"KeySchema": None}, Sentence.KEY_SCHEMA_MISSING),
         ({"BillingMode": None}, Sentence.THROUGHPUT_MISSING),
@@ -166,7 +169,13 @@ SK = {"AttributeName": "sk", "AttributeType": "N"}
             {"AttributeDefinitions": [{**PK, "AttributeType": "BOOL"}, SK]},
             "Value 'BOOL' at 'attributeDefinitions.1.member.attributeType'",
         ),
-        ({"KeySchema": [HASH, RANGE, RANGE]}, "Member must have length less than or equal to 2"),
+        (
+            {"KeySchema": [HASH, RANGE, RANGE]},
+            "Value '[KeySchemaElement(attributeName=pk, keyType=HASH), "
+            "KeySchemaElement(attributeName=sk, keyType=RANGE), "
+            "KeySchemaElement(attributeName=sk, keyType=RANGE)]' at 'keySchema' failed to satisfy "
+            "constraint: Member must have length less than or equal to 2",
+        ),
         ({"KeySchema": [None]}, "'keySchema.1.member.attributeName'"),
         ({"KeySchema": [{**HASH, "AttributeName": "a" * 256}]}, "less than or equal to 255"),
         ({"BillingMode": "FREE"}, "[PROVISIONED, PAY_PER_REQUEST]"),
@@ -218,6 +227,131 @@ def test_names_are_listed_in_order_and_in_pages() -> None:
 def test_bad_pages_of_names_are_refused(body: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         parse_list_tables(body)
+
+
+def updated(table: Table, *, now: float = NOW, **members: object) -> Table:
+    """The table after an UpdateTable that changes something."""
+    request = parse_update_table({"TableName": "orders", **members})
+    definition = request.definition(table, now=now)
+    assert definition, "nothing has changed"
+    return load_table(table.id, table.name, definition, table.version + 1)
+
+
+def units(read: int, write: int) -> dict[str, int]:
+    return {"ReadCapacityUnits": read, "WriteCapacityUnits": write}
+
+
+def provisioned(read: int, write: int) -> Table:
+    return made(BillingMode=None, ProvisionedThroughput=units(read, write))
+
+
+def throughput(table: Table, now: float = NOW) -> object:
+    return describe_table(table, status="ACTIVE", now=now)["ProvisionedThroughput"]
+
+
+def test_units_change_and_the_changes_are_dated_and_counted() -> None:
+    table = updated(provisioned(5, 5), ProvisionedThroughput=units(10, 5))
+    assert throughput(table) == {
+        **units(10, 5), "NumberOfDecreasesToday": 0, "LastIncreaseDateTime": NOW,
+    }  # fmt: skip
+
+    for hours, read in enumerate((9, 8)):
+        table = updated(table, now=NOW + hours, ProvisionedThroughput=units(read, 6))
+    assert throughput(table, NOW + 1) == {
+        **units(8, 6), "NumberOfDecreasesToday": 2,
+        "LastIncreaseDateTime": NOW, "LastDecreaseDateTime": NOW + 1,
+    }  # fmt: skip
+
+    later = throughput(table, NOW + DAY)
+    assert isinstance(later, dict)
+    assert later["NumberOfDecreasesToday"] == 0
+    table = updated(table, now=NOW + DAY, ProvisionedThroughput=units(7, 6))
+    assert table.throughput["NumberOfDecreasesToday"] == 1
+
+
+def test_billing_mode_changes_both_ways() -> None:
+    on_demand = updated(provisioned(5, 6), BillingMode="PAY_PER_REQUEST")
+    description = describe_table(on_demand, status="ACTIVE", now=NOW)
+    assert description["BillingModeSummary"] == {
+        "BillingMode": "PAY_PER_REQUEST",
+        "LastUpdateToPayPerRequestDateTime": NOW,
+    }
+    assert throughput(on_demand) == {**units(0, 0), "NumberOfDecreasesToday": 0}
+
+    back = updated(on_demand, BillingMode="PROVISIONED", ProvisionedThroughput=units(3, 4))
+    description = describe_table(back, status="ACTIVE", now=NOW + DAY)
+    assert description["BillingModeSummary"] == {
+        "BillingMode": "PROVISIONED",
+        "LastUpdateToPayPerRequestDateTime": NOW,
+    }
+    assert back.throughput_units == (3, 4)
+
+
+def test_protection_and_class_change() -> None:
+    table = updated(made(), DeletionProtectionEnabled=True, TableClass="STANDARD_INFREQUENT_ACCESS")
+
+    assert table.is_deletion_protected
+    assert describe_table(table, status="ACTIVE", now=NOW)["TableClassSummary"] == {
+        "TableClass": "STANDARD_INFREQUENT_ACCESS"
+    }
+
+
+@pytest.mark.parametrize(
+    "members", [{"BillingMode": "PAY_PER_REQUEST"}, {"DeletionProtectionEnabled": False}]
+)
+def test_what_is_so_already_is_no_change(members: dict[str, object]) -> None:
+    request = parse_update_table({"TableName": "orders", **members})
+
+    assert request.definition(made(), now=NOW) == b""
+
+
+def test_table_of_the_first_release_is_described_as_on_demand_too() -> None:
+    definition = dict(made().definition)
+    del definition["LastUpdateToPayPerRequestDateTime"]
+
+    table = load_table(4, "orders", orjson.dumps(definition))
+
+    assert describe_table(table, status="ACTIVE", now=NOW)["BillingModeSummary"] == {
+        "BillingMode": "PAY_PER_REQUEST",
+        "LastUpdateToPayPerRequestDateTime": 1700000000.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({}, "At least one of ProvisionedThroughput, BillingMode, "),
+        ({"AttributeDefinitions": [PK]}, "At least one of ProvisionedThroughput, "),
+        ({"BillingMode": "PROVISIONED"}, "must be specified when BillingMode is PROVISIONED"),
+        ({"BillingMode": "FREE"}, "[PROVISIONED, PAY_PER_REQUEST]"),
+        ({"TableClass": "FREE"}, "[STANDARD, STANDARD_INFREQUENT_ACCESS]"),
+        ({"ProvisionedThroughput": units(1, 10**12 + 1)}, "Given value 1000000000001 for Write"),
+        ({"GlobalSecondaryIndexUpdates": [{}]}, "GlobalSecondaryIndexUpdates is not supported"),
+        ({"StreamSpecification": {"StreamEnabled": True}}, "StreamSpecification is not supp"),
+        ({"OnDemandThroughput": {}}, "OnDemandThroughput is not supported"),
+    ],
+)
+def test_bad_updates_are_refused(members: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse_update_table({"TableName": "orders", **members})
+
+    assert message in str(caught.value)
+
+
+def test_updates_that_do_not_go_with_the_table_are_refused() -> None:
+    request = parse_update_table({"TableName": "orders", "ProvisionedThroughput": units(5, 6)})
+
+    with pytest.raises(ValidationError, match="Neither ReadCapacityUnits nor WriteCapacity"):
+        request.definition(made(), now=NOW)
+    with pytest.raises(ValidationError) as caught:
+        request.definition(provisioned(5, 6), now=NOW)
+    assert str(caught.value) == (
+        "The provisioned throughput for the table will not change. The requested value equals the "
+        "current value. Current ReadCapacityUnits provisioned for the table: 5. Requested "
+        "ReadCapacityUnits: 5. Current WriteCapacityUnits provisioned for the table: 6. Requested "
+        "WriteCapacityUnits: 6. Refer to the Amazon DynamoDB Developer Guide for current limits "
+        "and how to request higher limits."
+    )
 
 
 def test_protected_table_cannot_be_deleted() -> None:

@@ -115,30 +115,56 @@ def test_wrong_json_type_anywhere_comes_before_every_other_fault() -> None:
 
 def test_constraints_come_before_rules_and_all_at_once() -> None:
     body: dict[str, object] = {
-        "TableName": "a!",
         "ReturnValues": "NOPE",
-        "Item": {"a": {"N": "x"}},
+        "ReturnConsumedCapacity": "SOME",
+        "Key": {"a": {"N": "x"}},
+        "TableName": "a!",
     }
 
-    message = refusal(parse_put_item, body)
-
-    assert message.startswith("3 validation errors detected: ")
-    assert (
+    assert refusal(parse_delete_item, body) == (
+        "4 validation errors detected: "
+        "Value 'SOME' at 'returnConsumedCapacity' failed to satisfy constraint: Member must "
+        "satisfy enum value set: [INDEXES, TOTAL, NONE]; "
+        "Value 'a!' at 'tableName' failed to satisfy constraint: Member must satisfy regular "
+        "expression pattern: [a-zA-Z0-9_.-]+; "
+        "Value 'a!' at 'tableName' failed to satisfy constraint: Member must have length greater "
+        "than or equal to 3; "
         "Value 'NOPE' at 'returnValues' failed to satisfy constraint: Member must satisfy enum "
-        "value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]" in message
+        "value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
     )
-    assert (
-        "Value 'a!' at 'tableName' failed to satisfy constraint: Member must have length" in message
+
+
+def test_put_and_update_speak_of_the_table_alone() -> None:
+    """And an update of its ReturnValues (dynoxide, change log of 0.11.2)."""
+    members: dict[str, object] = {"ReturnValues": "NOPE", "ReturnConsumedCapacity": "SOME"}
+
+    for parse, body in ((parse_put_item, put(**members)), (parse_update_item, on_key(**members))):
+        assert refusal(parse, {**body, "TableName": ""}) == (
+            "1 validation error detected: Value '' at 'tableName' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1"
+        )
+    assert refusal(parse_put_item, put(**members)).startswith("2 validation errors detected: ")
+    assert refusal(parse_update_item, on_key(**members)).startswith(
+        "1 validation error detected: Value 'NOPE' at 'returnValues'"
     )
-    assert "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+" in message
 
 
 def test_absent_members_are_named() -> None:
-    assert refusal(parse_put_item, {}) == (
+    assert refusal(parse_delete_item, {}) == (
         "2 validation errors detected: "
-        "Value null at 'item' failed to satisfy constraint: Member must not be null; "
-        "Value null at 'tableName' failed to satisfy constraint: Member must not be null"
+        "Value null at 'tableName' failed to satisfy constraint: Member must not be null; "
+        "Value null at 'key' failed to satisfy constraint: Member must not be null"
     )
+
+
+def test_how_parameters_go_together_comes_before_their_values() -> None:
+    body = put(
+        Item={"pk": {}},
+        Expected={"a": {"Exists": False}},
+        ConditionExpression="attribute_exists(",
+    )
+
+    assert refusal(parse_put_item, body).startswith("Can not use both expression and non-expr")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +257,20 @@ def test_key_schema_is_checked_when_the_table_is_known(
     request = parse_put_item(put(Item=item))
 
     with pytest.raises(ValidationError, match=message):
+        request.bind(TABLE)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"ConditionExpression": "attribute_exists(pk[0])"},
+        {"UpdateExpression": "SET a = pk.b"},
+    ],
+)
+def test_nothing_is_inside_a_key_attribute(members: dict[str, object]) -> None:
+    request = parse_update_item(on_key(**members))
+
+    with pytest.raises(ValidationError, match=r"Key attributes must be scalars.* Key: pk$"):
         request.bind(TABLE)
 
 
