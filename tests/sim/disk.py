@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from node.storage import layout
 from node.storage.errors import StorageFull
-from node.storage.items import InstallRecord, ItemStore, ReplicaCheckpoint, ReplicaState
+from node.storage.items import (
+    InstallRecord,
+    ReplicaCheckpoint,
+    ReplicaState,
+)
 from node.storage.log import GroupWrite, RecoveredGroup
 from raft.types import Compacted, Entry, HardState
 
 ENTRY_OVERHEAD_BYTES = 64
 
-INSTALL_PART_ITEMS = 16
-"""Items that one step of an install deletes or stores: some steps for every install."""
+PIECE_ITEMS = 3
+"""Items in one piece of a snapshot: few, so that it has many pieces."""
 
 
 class GroupLog:
@@ -191,12 +194,14 @@ class ItemsDisk:
     items: dict[bytes, bytes] = field(default_factory=dict)
     states: dict[int, bytes] = field(default_factory=dict)
     generations: dict[int, dict[int, bytes]] = field(default_factory=dict)
-    installs: dict[int, tuple[InstallRecord, MemorySnapshot]] = field(default_factory=dict)
+    installs: dict[int, bytes] = field(default_factory=dict)
+    files: dict[tuple[int, bytes], SnapshotFile] = field(default_factory=dict)
 
     def applied(self, group: int) -> int:
         """Return how far the items go, those of a snapshot included that is being installed."""
-        if group in self.installs:
-            return self.installs[group][0].applied_index
+        install = self.installs.get(group)
+        if install is not None:
+            return layout.decode_install(layout.install_key(group), install).applied_index
         raw = self.states.get(group)
         return layout.decode_state(raw).applied_index if raw else 0
 
@@ -230,16 +235,18 @@ class MemoryItemStore:
     def refresh(self) -> None:
         """Nothing is held."""
 
-    def snapshot_reader(self, low_token: int, high_token: int, group: int) -> MemorySnapshot:
-        return MemorySnapshot(
-            layout.decode_state(self._disk.states[group]),
-            self.generations(group),
-            sorted(
-                (key, image)
-                for key, image in self._disk.items.items()
-                if low_token <= layout.token_of(key) < high_token
-            ),
-        )
+    def open_view(self, arc: tuple[int, int], group: int, view: bytes) -> MemoryView:
+        raw = self._disk.states[group]
+        state = layout.decode_state(raw)
+        encoded = layout.encode_snapshot_state(state, self.generations(group))
+        pairs = [(key, self._disk.items[key]) for key in self._keys_of(arc)]
+        return MemoryView(group, view, state, encoded, pairs)
+
+    def installs(self) -> list[InstallRecord]:
+        return [
+            layout.decode_install(layout.install_key(group), raw)
+            for group, raw in sorted(self._disk.installs.items())
+        ]
 
     def size_bytes(self) -> int:
         return sum(map(len, self._disk.items.values()))
@@ -259,19 +266,17 @@ class MemoryItemStore:
             for number in replica.generations_to_drop:
                 generations.pop(number, None)
 
-    def begin_install(self, record: InstallRecord, snapshot: MemorySnapshot) -> None:
+    def begin_install(self, record: InstallRecord) -> None:
         self._check_room()
-        self._disk.states.pop(record.group, None)
-        self._disk.generations.pop(record.group, None)
-        self._disk.installs[record.group] = (record, snapshot)
+        self._delete_state(record.group)
+        self._disk.installs[record.group] = layout.encode_install(record)
 
     def clear_arc(self, arc: tuple[int, int], *, items_max: int) -> bool:
         self._check_room()
-        held = self._disk.items
-        there = [key for key in held if arc[0] <= layout.token_of(key) < arc[1]]
-        for key in there[:items_max]:
-            del held[key]
-        return len(there) > items_max
+        keys = self._keys_of(arc)
+        for key in keys[:items_max]:
+            del self._disk.items[key]
+        return len(keys) >= items_max
 
     def fill_arc(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         self._check_room()
@@ -284,10 +289,11 @@ class MemoryItemStore:
         self._disk.generations[record.group] = dict(generations)
         del self._disk.installs[record.group]
 
-    def installs(self) -> list[MemoryInstall]:
-        """Return the installs that a crash has interrupted."""
-        begun = self._disk.installs.values()
-        return [MemoryInstall(snapshot, record, begun=True) for record, snapshot in begun]
+    def remove_replica(self, group: int, low_token: int, high_token: int) -> None:
+        self._check_room()
+        for key in self._keys_of((low_token, high_token)):
+            del self._disk.items[key]
+        self._delete_state(group)
 
     def purge(self, dropped: Iterable[int], *, items_max: int = 1000) -> bool:
         self._check_room()
@@ -297,56 +303,39 @@ class MemoryItemStore:
             del held[key]
         return any(layout.table_of(key) in gone for key in held)
 
+    def _keys_of(self, arc: tuple[int, int]) -> list[bytes]:
+        return sorted(key for key in self._disk.items if arc[0] <= layout.token_of(key) < arc[1])
+
+    def _delete_state(self, group: int) -> None:
+        self._disk.states.pop(group, None)
+        self._disk.generations.pop(group, None)
+        self._disk.installs.pop(group, None)
+
     def _check_room(self) -> None:
         if self._is_full():
             raise StorageFull("no room")
 
 
-class MemorySnapshot:
-    """The twin of SnapshotView, and of the file that a receiver gathers."""
+@dataclass(slots=True)
+class MemoryView:
+    """The twin of SnapshotView: a replica as it was, its items in pieces."""
 
-    def __init__(
-        self,
-        state: ReplicaState,
-        generations: list[tuple[int, bytes]],
-        items: list[tuple[bytes, bytes]],
-    ) -> None:
-        self.replica_state = state
-        self.state = layout.encode_snapshot_state(state, generations)
-        self.items = items
+    group: int
+    view: bytes
+    state: ReplicaState
+    state_bytes: bytes
+    pairs: list[tuple[bytes, bytes]]
 
-    def install(self, group: int, arc: tuple[int, int]) -> MemoryInstall:
-        """Return what the host is offered."""
-        index, term = self.replica_state.applied_index, self.replica_state.applied_term
-        return MemoryInstall(self, InstallRecord(group, b"", index, term, arc, 0), begun=False)
+    def piece(self, number: int) -> list[tuple[bytes, bytes]] | None:
+        """Return a piece of the items; None after the end."""
+        low = number * PIECE_ITEMS
+        return self.pairs[low : low + PIECE_ITEMS] if low < len(self.pairs) else None
 
 
-class MemoryInstall:
-    """The twin of SnapshotInstall: a few steps, with a crash possible between any two."""
+@dataclass(slots=True)
+class SnapshotFile:
+    """What a receiver has got of a view. Until it is sealed, a crash may take its last pieces."""
 
-    def __init__(self, snapshot: MemorySnapshot, record: InstallRecord, *, begun: bool) -> None:
-        self.record = record
-        self.state = snapshot.state
-        self.begun = begun
-        self._snapshot = snapshot
-        self._cleared = False
-        self._filled = 0
-
-    def take_step(self, items: ItemStore) -> bool:
-        store = cast("MemoryItemStore", items)
-        there = self._snapshot.items
-        if not self.begun:
-            store.begin_install(self.record, self._snapshot)
-            self.begun = True
-        elif not self._cleared:
-            self._cleared = not store.clear_arc(self.record.arc, items_max=INSTALL_PART_ITEMS)
-        elif self._filled < len(there):
-            store.fill_arc(there[self._filled : self._filled + INSTALL_PART_ITEMS])
-            self._filled += INSTALL_PART_ITEMS
-        else:
-            store.finish_install(self.record, self.state)
-            return False
-        return True
-
-    def discard(self) -> None:
-        """There is no file."""
+    state: bytes
+    pieces: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    is_sealed: bool = False

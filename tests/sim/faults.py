@@ -106,7 +106,9 @@ class Faults:
         self._kill(node, why="its directory is lost")
         world.lost.append(node.id)
         node.use_new_disk(self._new_incarnation())
-        world.schedule.after(world.rng.choice((0.02, 0.3)), world.start_node, node)
+        if world.rng.random() < 0.3:
+            self.power_cut()
+        world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
         if world.rng.random() < 0.7:
             world.schedule.after(3 * world.rng.random(), self._replace, node)
 

@@ -14,7 +14,6 @@ from quorate.v1 import node_pb2
 from raft.types import Message
 
 if TYPE_CHECKING:
-    from tests.sim.disk import MemorySnapshot
     from tests.sim.world import World
 
 RECONNECT_SECONDS = 0.1
@@ -126,18 +125,6 @@ class Network:
             sender, to, outbox = self._world.rng.choice(self._archive)
             self._world.tell("network", "replays", sender, to)
             self._deliver(sender, to, outbox)
-
-    def deliver_snapshot(
-        self, seconds: float, group: int, message: Message, view: MemorySnapshot
-    ) -> None:
-        self._world.schedule.after(seconds, self._offer, group, message, view)
-
-    def _offer(self, group: int, message: Message, view: MemorySnapshot) -> None:
-        node = self._world.nodes[message.to]
-        if node.is_up:
-            replica = node.host.replicas.get(group)
-            arc = replica.arc if replica is not None else (0, 0)
-            node.call(node.host.offer_snapshot, group, message, view.install(group, arc))
 
     # Streams
 

@@ -13,10 +13,11 @@ from node.machine.catalog import CatalogResult
 from node.storage.errors import StorageFull
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
-from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
+from raft.types import Message, Role
 from tests.sim.catalogs import ask_for_catalog
 from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
 from tests.sim.joining import begin_start, identify, new_identity, next_step
+from tests.sim.transfers import Transfers, lose_unsynced_pieces
 
 if TYPE_CHECKING:
     from node.storage.items import ItemStore
@@ -27,7 +28,6 @@ FULL_RETRY_SECONDS = 0.5
 JOIN_RETRY_SECONDS = 0.1
 ASK_SECONDS = 0.3
 FOLLOW_SECONDS = 0.2
-SENDING_MAX = 2
 
 Job = tuple[Callable[[], None], Callable[[bool], None]]
 
@@ -129,7 +129,7 @@ class SimulatedNode:
         self.is_up = True
         self._turn_due = False
         self._bootstrapping = False
-        self._sending = 0
+        self.transfers = Transfers(self)
         self._log_job: MemoryRecord | None = None
         self._items_jobs: list[Job] = []
         self.log_store = MemoryLogStore(self.log_disk)
@@ -143,21 +143,23 @@ class SimulatedNode:
             shell=self,
         )
         founders = world.catalog_voters if self.identity.initial else ()
-        self.host.recover(founders, self.items.installs())
+        founders = world.catalog_voters if self.identity.initial else ()
+        self.host.recover(founders, self.transfers.unfinished())
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
-        self._later(world.rng.random() * TICK_SECONDS, self._tick)
-        self._later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
+        self.later(world.rng.random() * TICK_SECONDS, self._tick)
+        self.later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
 
     def _follow_catalog(self) -> None:
         """Watch the catalog; those that replicate it do so, too, for they may be replaced."""
         ask_for_catalog(self)
-        self._later(FOLLOW_SECONDS, self._follow_catalog)
+        self.later(FOLLOW_SECONDS, self._follow_catalog)
 
     def crash(self, kept: float) -> None:
         """Lose all that is not durable; what is in flight is kept with probability `kept`."""
         if self.is_up:
             self._lose_what_is_in_flight(kept)
+        lose_unsynced_pieces(self)
         self.is_running = self.is_up = False
         self.life += 1
         self._log_job = None
@@ -183,7 +185,12 @@ class SimulatedNode:
         act(*arguments)
         self.world.checker.after(self, self.host._dirty)
 
-    def _later(self, seconds: float, act: Callable[..., object], *arguments: Any) -> None:
+    def later(
+        self, seconds: float, act: Callable[..., object], *arguments: Any, **named: Any
+    ) -> None:
+        """Let this process do something, unless it ends before."""
+        if named:
+            act = partial(act, **named)
         self.world.schedule.after(seconds, self._if_alive, self.life, act, arguments)
 
     def _if_alive(self, life: int, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
@@ -212,7 +219,7 @@ class SimulatedNode:
         now = self.monotonic()
         count = int((now - self._ticked) / TICK_SECONDS + 1e-6)
         self._ticked += count * TICK_SECONDS
-        self._later(TICK_SECONDS * self.world.options.ticks_at_once / self.drift, self._tick)
+        self.later(TICK_SECONDS * self.world.options.ticks_at_once / self.drift, self._tick)
         if count:
             self.host.tick(count)
             if not self.host.catalog.epoch and CATALOG_GROUP in self.host.replicas:
@@ -239,7 +246,7 @@ class SimulatedNode:
     def schedule_turn(self) -> None:
         if not self._turn_due:
             self._turn_due = True
-            self._later(self.world.rng.random() * 0.0002, self._turn)
+            self.later(self.world.rng.random() * 0.0002, self._turn)
 
     def _turn(self) -> None:
         self._turn_due = False
@@ -255,7 +262,7 @@ class SimulatedNode:
         self.world.checker.watch_replicas(self)
         self.acquaintances.follow(catalog)
         if self.acquaintances.has_been_removed:
-            self._later(0.05 * self.world.rng.random(), self.end, "leaves")
+            self.later(0.05 * self.world.rng.random(), self.end, "leaves")
 
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(command)
@@ -287,11 +294,11 @@ class SimulatedNode:
             self.world.faults.crash_node(self, why="EIO from the log commit")
             return
         if self.disk_full:
-            self._later(0.0001, self._refuse_log)
+            self.later(0.0001, self._refuse_log)
             return
         self._log_job = None
         self.log_store.commit(record)
-        self._later(self.world.rng.random() * 0.0003, self._log_written)
+        self.later(self.world.rng.random() * 0.0003, self._log_written)
 
     def _log_written(self) -> None:
         self.host.log_written()
@@ -328,41 +335,12 @@ class SimulatedNode:
             stored = False
         else:
             stored = True
-        self._later(self.world.rng.random() * 0.002, done, stored)
+        self.later(self.world.rng.random() * 0.002, done, stored)
         if self._items_jobs:
             self.world.schedule.after(5 * self._disk_seconds(), self._run_items_job, life)
 
-    # Snapshots
-
     def send_snapshot(self, group: int, message: Message) -> None:
-        rng = self.world.rng
-        if self._sending >= SENDING_MAX:
-            self._later(0.0001, partial(self._snapshot_sent, group, message.to, ok=False))
-            return
-        self._sending += 1
-        replica = self.host.replicas[group]
-        view = self.items.snapshot_reader(*replica.arc, group)
-        state = view.replica_state
-        meta = SnapshotMeta(
-            state.applied_index, state.applied_term, Configuration.decode(state.configuration)
-        )
-        sent = Message(MessageType.SNAPSHOT, self.id, message.to, message.term, snapshot=meta)
-        seconds = rng.choice((0.005, 0.05, 0.5))
-        self.world.tell(self.name, "sends a snapshot to", message.to, group, meta.index)
-        arrives = self.world.network.may_pass(self.id, message.to) and rng.random() < 0.9
-        if arrives:
-            for _ in range(1 + (rng.random() < self.world.options.duplication)):
-                delay = seconds * (0.5 + rng.random())
-                self.world.network.deliver_snapshot(delay, group, sent, view)
-        told = arrives and rng.random() < 0.9
-        self._later(2 * seconds, self._snapshot_ended)
-        self._later(2 * seconds, partial(self._snapshot_sent, group, message.to, ok=told))
-
-    def _snapshot_ended(self) -> None:
-        self._sending -= 1
-
-    def _snapshot_sent(self, group: int, to: int, *, ok: bool) -> None:
-        self.host.snapshot_sent(group, to, ok=ok)
+        self.transfers.send(group, message)
 
     def holds(self, group: int, index: int, term: int) -> bool:
         """Whether a disk holds, or held when it was lost, an entry committed at an index."""

@@ -128,7 +128,7 @@ class SimulatedUpstream(Upstream):
     def _reply_due(self, life: int) -> None:
         if life == self.life and not self._flushing:
             self._flushing = True
-            self.peer._later(0.0001 * self.world.rng.random(), self._send_replies, life)
+            self.peer.later(0.0001 * self.world.rng.random(), self._send_replies, life)
 
     def _send_replies(self, life: int) -> None:
         if life != self.life:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from random import Random
+from typing import Any
 
 from node import checkpoints, host
 from node.join import take_place
+from node.storage import items_install
 from node.storage.layout import table_of
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.placement import catalog_voters
 from raft.types import Configuration, Message, RaftConfig, Role
+from tests.sim import transfers
 from tests.sim.catalogs import CatalogClient
 from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
@@ -290,10 +293,14 @@ class _Shown:
 @contextmanager
 def _limits(options: Options) -> Iterator[None]:
     """Make the node's limits small enough to be met, and keep what the router logs to itself."""
-    changes = (
+    changes: tuple[tuple[Any, str, Any], ...] = (
         (checkpoints, "INTERVAL_SECONDS", options.checkpoint_every),
         (checkpoints, "LOG_BYTES_MAX", options.log_bytes_max),
         (host, "RaftConfig", partial(RaftConfig, **options.raft)),
+        (items_install, "read_pairs", transfers.read_pairs),
+        (items_install, "read_state", transfers.read_state),
+        (items_install, "FILL_BYTES", 1),
+        (items_install, "CLEAR_ITEMS", 3),
     )
     with ExitStack() as undo:
         for owner, name, value in changes:
