@@ -19,6 +19,9 @@ from model.keys import KeySchema
 PROVISIONED: Final = "PROVISIONED"
 PAY_PER_REQUEST: Final = "PAY_PER_REQUEST"
 
+REGION: Final = "local"
+"""The region in ARNs. Ours: a cluster is in none of Amazon's."""
+
 DAY_SECONDS: Final = 86_400
 
 _DESCRIBED_AS_DEFINED: Final = ("AttributeDefinitions", "TableName", "KeySchema", "TableId")
@@ -54,6 +57,13 @@ class Table:
         assert isinstance(read_units, int)
         assert isinstance(write_units, int)
         return read_units, write_units
+
+    def limit_units(self, *, reads: bool) -> float | None:
+        """Return the read or write units a second that the table may use, None for no limit."""
+        if not self.is_provisioned:
+            return None
+        read_units, write_units = self.throughput_units
+        return float(read_units if reads else write_units)
 
     @property
     def is_deletion_protected(self) -> bool:
@@ -120,7 +130,7 @@ def _decreases(throughput: Mapping[str, object], now: float) -> int:
     return count if last // DAY_SECONDS == now // DAY_SECONDS else 0
 
 
-def table_arn(name: str, region: str) -> str:
+def table_arn(name: str, region: str = REGION) -> str:
     """Return the ARN of a table; the account is always 000000000000."""
     return f"arn:aws:dynamodb:{region}:000000000000:table/{name}"
 
@@ -132,7 +142,7 @@ def describe_table(
     now: float,
     item_count: int = 0,
     size_bytes: int = 0,
-    region: str = "local",
+    region: str = REGION,
 ) -> dict[str, object]:
     """Return the TableDescription of a table, to be put under `Table` or `TableDescription`.
 

@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
+from node.capacity_pool import CapacityAsk, CapacityPools
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.exits import STORAGE_ERROR_EXIT
 from node.logs import die, warn
@@ -46,6 +47,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self.snapshots = data_dir / "snapshots"  # where they are received
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
+        self._pools = CapacityPools()
         self._routes: dict[RouteStream, asyncio.Event] = {}
         self.shell: ProcessShell | None = None
         self.catalog_waiters: set[asyncio.Event] = set()
@@ -231,6 +233,33 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         return node_pb2.TransferLeadershipResponse(
             outcome=wire_outcome(Outcome.OK if done else Outcome.NOT_LEADER)
         )
+
+    async def LeaseCapacity(  # noqa: N802
+        self, request: node_pb2.LeaseCapacityRequest, context: Context
+    ) -> node_pb2.LeaseCapacityResponse:
+        """Grant a router tokens of tables with limits, at the catalog's leader."""
+        shell = await self._ready(context)
+        host = shell.host
+        replica = host.replicas.get(CATALOG_GROUP)
+        if replica is None or not replica.core.may_evaluate:
+            self._pools.clear()
+            leader = 0 if replica is None else replica.core.leader
+            return node_pb2.LeaseCapacityResponse(
+                outcome=wire_outcome(Outcome.NOT_LEADER), leader=leader
+            )
+        now = shell.monotonic()
+        response = node_pb2.LeaseCapacityResponse(outcome=wire_outcome(Outcome.OK))
+        for wire in request.asks:
+            ask = CapacityAsk(
+                wire.table,
+                wire.reads,
+                wire.wanted,
+                wire.returned,
+                wire.level if wire.HasField("level") else None,
+            )
+            grant = self._pools.grant(request.router, ask, host.catalog, now)
+            response.grants.add(tokens=grant.tokens, level=grant.level)
+        return response
 
     def end_streams(self) -> None:
         """Let the routers go: this node is about to stop."""

@@ -221,6 +221,7 @@ class Dispatch:
                     log.exception("answering a request failed")
                     routed.owner.failed(routed, router_bug())
             else:
+                routed.refused_units = unit
                 self._refused(routed, node_id, outcome, payload)
 
     def page_arrived(
@@ -441,6 +442,8 @@ class Dispatch:
             self._misplaced(routed, outcome)
         elif outcome == Outcome.OVERLOADED:
             self._refused_overloaded(routed)
+        elif outcome == Outcome.THROTTLED:
+            self._refused_throttled(routed)
         elif outcome == Outcome.EXPIRED:
             self._expire(routed)
         else:
@@ -468,6 +471,13 @@ class Dispatch:
         else:
             doublings = min(routed.refusals, OVERLOADED_ATTEMPTS_MAX) - 1
             self._back_off(routed, OVERLOADED_BACKOFF_SECONDS * (1 << doublings))
+
+    def _refused_throttled(self, routed: Routed) -> None:
+        """Let the client slow down; an earlier attempt's outcome must be found out first."""
+        if routed.maybe_proposed:
+            self._back_off(routed, RETRY_SECONDS)
+        else:
+            self._fail(routed, routed.owner.throttled(routed))
 
     def _expire(self, routed: Routed) -> None:
         unknown = routed.is_write and (routed.maybe_proposed or routed.sent)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from typing import Final
+from uuid import uuid4
 
 import uvloop
 
@@ -20,6 +21,8 @@ from quorate.cluster.catalog import NodeRecord
 from quorate.security.sealing import KeyFileRefused, load_key_file
 from router.addresses import BadAddress, is_loopback, split_address
 from router.admin import AdminFace
+from router.admission.leasing import Leasing
+from router.admission.tables import TableAdmission
 from router.authentication import Authentication
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
@@ -103,6 +106,14 @@ class RouterProcess:
         self.view = CatalogView(options.cluster_id)
         self.control = NodeControl(options.nodes, lambda: self.view.catalog, self.clock)
         self.watch = CatalogWatch(self.view, self.control)
+        self.admission = TableAdmission(self.clock)
+        self.leasing = Leasing(
+            self.admission,
+            self.control.stub,
+            router=f"{options.name}/{uuid4().hex}",  # names need not be unique, pools want it
+            catalog=lambda: self.view.catalog,
+            clock=self.clock,
+        )
         self.dispatch = Dispatch(
             az=options.az,
             clock=self.clock,
@@ -124,12 +135,14 @@ class RouterProcess:
                 watch=self.watch,
                 control=self.control,
                 dispatch=self.dispatch,
+                admission=self.admission,
                 sizes=TableSizes(self.control, self.clock),
                 tasks=tasks,
             )
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
+            self.view.on_change(self.admission.catalog_changed)
             timeout_ms = self.options.request_timeout_ms
             face = HttpFace(
                 service,
@@ -172,6 +185,7 @@ class RouterProcess:
                     self.watch.watch_forever(),
                     self.watch.refresh_forever(),
                     self._tick_forever(),
+                    self.leasing.run_forever(),
                     self._report_health(grpc_face),
                     http.sweep_forever(),
                     admin.sweep_forever(),

@@ -37,6 +37,9 @@ class Owner(Protocol):
     ) -> None:
         """Take the answer of a range read."""
 
+    def throttled(self, routed: Routed) -> ModelError:
+        """Return the error for a partition that is over its capacity; `failed` will get it."""
+
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Take the error that ended the request."""
 
@@ -58,6 +61,7 @@ class Routed:
         "owner",
         "partition",
         "refusals",
+        "refused_units",
         "retry_at",
         "sent",
         "size_bytes",
@@ -75,6 +79,7 @@ class Routed:
         self.deadline = deadline
         self.eventual = False  # any replica may answer
         self.size_bytes = 0  # held while the request is pending
+        self.refused_units = 0  # what the leader says that a refused write cost
         self.slot = 0
         self.node_id = 0  # the node of the newest attempt; 0 = none yet
         self.stage = Stage.NEW

@@ -16,6 +16,7 @@ from model.errors import (
     ModelError,
     UnknownOperation,
 )
+from router.admission.tables import TableAdmission
 from router.call import Call
 from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
@@ -45,6 +46,7 @@ class Service:
         watch: CatalogWatch,
         control: NodeControl,
         dispatch: Dispatch,
+        admission: TableAdmission,
         sizes: TableSizes,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -53,6 +55,7 @@ class Service:
         self.watch = watch
         self.control = control
         self.dispatch = dispatch
+        self.admission = admission
         self.sizes = sizes
         self._tasks = tasks
         self._background_count = 0

@@ -140,6 +140,11 @@ class Page:
             self._drop_needless_ties()
         self.done = self._full or self.low >= self.high
 
+    @property
+    def units(self) -> float:
+        """Read units that the rows taken in so far cost."""
+        return read_units(self._size_bytes, consistent=self.plan.consistent)
+
     def response(self) -> bytes:
         """Return the JSON response."""
         assert self.done
@@ -151,8 +156,7 @@ class Page:
         if self._full:
             last = decode_image(self._last_image)
             document["LastEvaluatedKey"] = key_of(plan.table.schema, last)
-        units = read_units(self._size_bytes, consistent=plan.consistent)
-        capacity = consumed_capacity(plan.table.name, units, plan.capacity_mode)
+        capacity = consumed_capacity(plan.table.name, self.units, plan.capacity_mode)
         if capacity is not None:
             document["ConsumedCapacity"] = capacity
         return orjson.dumps(document)

@@ -13,6 +13,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from model.capacity import write_units
 from model.errors import ConditionFailed, ModelError, encode_error
 from model.image import image_size_bytes
 from model.program import decode_program, evaluate
@@ -29,11 +30,8 @@ ENTRY_BYTES_MAX: Final = 4 << 20
 """Bytes of keys and images at which an entry is full; the write that reaches it is its last. Ours:
 ten of the largest items, and well under a message between nodes."""
 
-REFUSED: Final = 0
-"""In place of its units: the write was refused and has no image. Ours: units are at least 1."""
-
-CAPACITY_UNIT_BYTES: Final = 1024
-"""Bytes of one write capacity unit. Source: DynamoDB Developer Guide, read/write capacity."""
+REFUSED: Final = 1 << 16
+"""Added to its units: the write was refused and has no image. Ours: no write costs as much."""
 
 
 @dataclass(slots=True)
@@ -131,25 +129,24 @@ class Leadership:
                 except ModelError as error:
                     refusal = columns.answers[request_id] = _refusal(error)
                     entry_bytes += len(refusal)
-                    units.append(REFUSED)
+                    units.append(REFUSED + write_units(image_size_bytes(old) if old else 0, 0))
                     continue
-                new, write_units = result.image, result.units
+                new, cost = result.image, result.units
                 if result.returned:
                     columns.answers[request_id] = result.returned
             else:
-                new, write_units = image, 0
+                new, cost = image, 0
             size_before = image_size_bytes(old) if old else 0
             size_after = image_size_bytes(new) if new else 0
-            if not write_units:
-                larger = size_before if size_before > size_after else size_after
-                write_units = -(-larger // CAPACITY_UNIT_BYTES) or 1
+            if not cost:
+                cost = write_units(size_before, size_after)
             if size_before != size_after:
                 _add_size(columns.sizes, key, size_before, size_after)
             entry_bytes += len(key) + len(new)
             fresh[key] = new
             keys.append(key)
             images.append(new)
-            units.append(write_units)
+            units.append(cost)
         return Evaluation(proposal if request_ids else None, taken)
 
     def proposed(self, proposal: Proposal, index: int) -> None:
@@ -228,10 +225,10 @@ def _refusal(error: ModelError) -> bytes:
 
 def _answer(stream: RouteStream, slot: int, units: int, answer: bytes) -> None:
     """Answer a write that is applied, now or before, with what came of it."""
-    if units != REFUSED:
+    if units < REFUSED:
         stream.answer(slot, Outcome.OK, units, answer)
     else:
-        stream.answer(slot, Outcome(answer[0]), 0, answer[1:])
+        stream.answer(slot, Outcome(answer[0]), units - REFUSED, answer[1:])
 
 
 def _add_size(

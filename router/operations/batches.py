@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from model.capacity import read_units, write_units
 from model.errors import ModelError
+from model.image import image_size_bytes
 from model.requests.batches import (
     BatchGet,
     BatchGetItem,
@@ -18,9 +20,10 @@ from model.requests.batches import (
     parse_batch_get_item,
     parse_batch_write_item,
 )
+from router.admission.tables import TableAdmission
 from router.call import Call
-from router.dispatch import Dispatch, is_unknown
-from router.operations.owner import RoutedOwner
+from router.dispatch import is_unknown
+from router.operations.metered import MeteredOwner
 from router.refusals import outcome_unknown
 from router.request_id import write_id
 from router.routed import Routed, RoutedGet, RoutedWrite
@@ -101,41 +104,52 @@ class _GetBatch(_Batch):
         return self.request.response(self.gets, self.images)
 
 
-class _WritePart(RoutedOwner):
+class _WritePart(MeteredOwner):
     """One put or delete of a batch."""
 
     __slots__ = ("batch", "position")
 
-    def __init__(self, batch: _WriteBatch, position: int) -> None:
+    reads = False
+
+    def __init__(self, admission: TableAdmission, batch: _WriteBatch, position: int) -> None:
+        MeteredOwner.__init__(self, admission, batch.writes[position].table)
         self.batch = batch
         self.position = position
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
         """Note the units consumed."""
+        self.settle(units)
         self.batch.units[self.position] = units
         self.batch.count_down()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Note why it was not done."""
+        self.settle_failed(routed)
         self.batch.part_failed(routed, error)
 
 
-class _GetPart(RoutedOwner):
+class _GetPart(MeteredOwner):
     """One get of a batch."""
 
     __slots__ = ("batch", "position")
 
-    def __init__(self, batch: _GetBatch, position: int) -> None:
+    reads = True
+
+    def __init__(self, admission: TableAdmission, batch: _GetBatch, position: int) -> None:
+        MeteredOwner.__init__(self, admission, batch.gets[position].table)
         self.batch = batch
         self.position = position
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
         """Note the image found, empty for no item."""
+        consistent = self.batch.gets[self.position].consistent
+        self.settle(read_units(image_size_bytes(payload), consistent=consistent))
         self.batch.images[self.position] = payload
         self.batch.count_down()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Note why it was not read."""
+        self.settle_failed(routed)
         self.batch.part_failed(routed, error)
 
 
@@ -146,18 +160,17 @@ def batch_write_item(service: Service, body: object, call: Call) -> None:
     batch = _WriteBatch(call, request, request.bind(tables))
     for position, bound in enumerate(batch.writes):
         write = bound.write
-        _submit(
-            service.dispatch,
-            RoutedWrite(
-                _WritePart(batch, position),
-                service.view.partition_of(write.key),
-                call.deadline,
-                write_id(call.request_id, write.key),
-                write.key,
-                write.image,
-                write.program,
-            ),
+        part = _WritePart(service.admission, batch, position)
+        routed = RoutedWrite(
+            part,
+            service.view.partition_of(write.key),
+            call.deadline,
+            write_id(call.request_id, write.key),
+            write.key,
+            write.image,
+            write.program,
         )
+        _submit(service, part, routed, write_units(0, image_size_bytes(write.image)))
 
 
 def batch_get_item(service: Service, body: object, call: Call) -> None:
@@ -166,21 +179,20 @@ def batch_get_item(service: Service, body: object, call: Call) -> None:
     tables = {name: service.view.table(name) for name in request.table_names}
     batch = _GetBatch(call, request, request.bind(tables))
     for position, get in enumerate(batch.gets):
-        _submit(
-            service.dispatch,
-            RoutedGet(
-                _GetPart(batch, position),
-                service.view.partition_of(get.key),
-                call.deadline,
-                get.key,
-                consistent=get.consistent,
-            ),
+        part = _GetPart(service.admission, batch, position)
+        routed = RoutedGet(
+            part,
+            service.view.partition_of(get.key),
+            call.deadline,
+            get.key,
+            consistent=get.consistent,
         )
+        _submit(service, part, routed, read_units(0, consistent=get.consistent))
 
 
-def _submit(dispatch: Dispatch, routed: Routed) -> None:
-    """Send one part; a full router makes it unprocessed, not the batch refused."""
+def _submit(service: Service, part: MeteredOwner, routed: Routed, units: float) -> None:
+    """Send one part; one that is not taken is unprocessed, the batch is not refused for it."""
     try:
-        dispatch.submit(routed)
+        part.submit(service.dispatch, routed, units)
     except ModelError as error:
-        routed.owner.failed(routed, error)
+        part.failed(routed, error)

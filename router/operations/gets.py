@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from model.capacity import read_units
 from model.errors import ModelError
+from model.image import image_size_bytes
 from model.requests.reads import GetItem, parse_get_item
 from model.tables import Table
+from router.admission.tables import TableAdmission
 from router.call import Call
-from router.operations.owner import RoutedOwner
+from router.operations.metered import MeteredOwner
 from router.routed import Routed, RoutedGet
 from router.service import Service
 
 
-class SingleGet(RoutedOwner):
+class SingleGet(MeteredOwner):
     """A call that waits for one item."""
 
-    __slots__ = ("call", "request", "table")
+    __slots__ = ("call", "request")
 
-    def __init__(self, call: Call, request: GetItem, table: Table) -> None:
+    reads = True
+
+    def __init__(
+        self, admission: TableAdmission, table: Table, call: Call, request: GetItem
+    ) -> None:
+        MeteredOwner.__init__(self, admission, table)
         self.call = call
         self.request = request
-        self.table = table
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
         """Answer the call; the payload is the item's image, empty for no such item."""
+        self.settle(read_units(image_size_bytes(payload), consistent=self.request.consistent))
         self.call.succeed(self.request.response(self.table, payload))
 
-    def failed(self, routed: Routed, error: ModelError) -> None:  # noqa: ARG002
+    def failed(self, routed: Routed, error: ModelError) -> None:
         """Fail the call."""
+        self.settle_failed(routed)
         self.call.fail(error)
 
 
@@ -35,12 +44,12 @@ def get_item(service: Service, body: object, call: Call) -> None:
     request = parse_get_item(body)
     table = service.view.table(request.table_name)
     key = request.bind(table)
-    service.dispatch.submit(
-        RoutedGet(
-            SingleGet(call, request, table),
-            service.view.partition_of(key),
-            call.deadline,
-            key,
-            consistent=request.consistent,
-        )
+    owner = SingleGet(service.admission, table, call, request)
+    routed = RoutedGet(
+        owner,
+        service.view.partition_of(key),
+        call.deadline,
+        key,
+        consistent=request.consistent,
     )
+    owner.submit(service.dispatch, routed, read_units(0, consistent=request.consistent))

@@ -25,6 +25,10 @@ class RoutedOwner:
         """Take the answer of a range read."""
         raise AssertionError(f"{type(self).__name__} sent no range read")
 
+    def throttled(self, routed: Routed) -> ModelError:
+        """Return the error for a partition that is over its capacity."""
+        raise AssertionError(f"{type(self).__name__} is not metered")
+
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Take the error that ended the request."""
         raise AssertionError(f"{type(self).__name__} takes no errors")

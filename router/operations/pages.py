@@ -7,32 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from model.capacity import read_units
 from model.errors import ModelError
 from model.keys import token_bound, token_of
 from model.requests.pages import Page
 from model.requests.reads import parse_query, parse_scan
 from router.call import Call
-from router.operations.owner import RoutedOwner
+from router.operations.metered import MeteredOwner
 from router.routed import Routed, RoutedRange, Span
 from router.service import Service
 
 
-class PageWalk(RoutedOwner):
-    """A call that waits for one page."""
+class PageWalk(MeteredOwner):
+    """A call that waits for one page. Admitted once, settled for all rows that were read."""
 
     __slots__ = ("call", "page", "service")
 
+    reads = True
+
     def __init__(self, service: Service, call: Call, page: Page) -> None:
+        MeteredOwner.__init__(self, service.admission, page.plan.table)
         self.service = service
         self.call = call
         self.page = page
 
-    def go_on(self) -> None:
-        """Read on where the page stands, within one partition; answer when it is done."""
+    def start(self) -> None:
+        """Begin to read. Raises a throttling ModelError if the table has no units left."""
+        if self.page.done:
+            self.call.succeed(self.page.response())
+        else:
+            units = read_units(0, consistent=self.page.plan.consistent)
+            self.submit(self.service.dispatch, self._next_read(), units)
+
+    def _next_read(self) -> RoutedRange:
+        """Return the read that goes on where the page stands, within one partition."""
         page = self.page
-        if page.done:
-            self.call.succeed(page.response())
-            return
         ring = self.service.view.ring
         assert ring is not None
         plan = page.plan
@@ -47,9 +56,7 @@ class PageWalk(RoutedOwner):
             items_max=page.items_max,
             size_bytes_max=page.size_bytes_max,
         )
-        self.service.dispatch.submit(
-            RoutedRange(self, partition.id, self.call.deadline, span, consistent=plan.consistent)
-        )
+        return RoutedRange(self, partition.id, self.call.deadline, span, consistent=plan.consistent)
 
     def page_arrived(
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
@@ -58,10 +65,15 @@ class PageWalk(RoutedOwner):
         assert isinstance(routed, RoutedRange)
         span = routed.span
         self.page.add(keys, images, more=more, low=span.low, high=span.high)
-        self.go_on()
+        if self.page.done:
+            self.settle(self.page.units)
+            self.call.succeed(self.page.response())
+        else:
+            self.service.dispatch.submit(self._next_read())
 
-    def failed(self, routed: Routed, error: ModelError) -> None:  # noqa: ARG002
+    def failed(self, routed: Routed, error: ModelError) -> None:
         """Fail the call: a page with a hole in it would be wrong."""
+        self.settle_failed(routed)
         self.call.fail(error)
 
 
@@ -69,11 +81,11 @@ def query(service: Service, body: object, call: Call) -> None:
     """Serve Query."""
     request = parse_query(body)
     plan = request.bind(service.view.table(request.table_name))
-    PageWalk(service, call, plan.start()).go_on()
+    PageWalk(service, call, plan.start()).start()
 
 
 def scan(service: Service, body: object, call: Call) -> None:
     """Serve Scan."""
     request = parse_scan(body)
     plan = request.bind(service.view.table(request.table_name))
-    PageWalk(service, call, plan.start()).go_on()
+    PageWalk(service, call, plan.start()).start()

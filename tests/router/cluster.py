@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from model.errors import ModelError
+from model.errors import ModelError, ProvisionedThroughputExceeded
 from model.keys import storage_key
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, NodeRecord, TableRecord
@@ -76,6 +76,9 @@ class RecordedOwner:
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
     ) -> None:
         self.pages.append((list(keys), list(images), more))
+
+    def throttled(self, routed: Routed) -> ModelError:
+        return ProvisionedThroughputExceeded()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         self.errors.append(error)

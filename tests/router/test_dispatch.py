@@ -8,6 +8,7 @@ from model.errors import (
     ConditionFailed,
     InternalServerError,
     ModelError,
+    ProvisionedThroughputExceeded,
     ResourceNotFound,
     ServiceUnavailable,
     Throttled,
@@ -290,6 +291,36 @@ def test_overloaded_leader_is_asked_again_and_then_the_client_is_throttled() -> 
 
     assert isinstance(owner.errors[0], Throttled)
     assert routed.attempts == 4
+
+
+def test_partition_over_its_cap_throttles_the_client_at_once() -> None:
+    story = Story()
+    story.lead(1)
+    routed, owner = story.put()
+    (slot,) = story.streams[1].leave()
+
+    story.answer(1, slot, Outcome.THROTTLED)
+
+    assert isinstance(owner.errors[0], ProvisionedThroughputExceeded)
+    assert routed.attempts == 1
+
+
+def test_throttled_retry_of_an_unknown_write_goes_on_until_its_outcome_is_known() -> None:
+    story = Story()
+    story.lead(1, term=1)
+    _, owner = story.put()
+    (slot,) = story.streams[1].leave()
+    story.answer(1, slot, Outcome.UNKNOWN)
+    story.lead(2, term=2)
+    (slot,) = story.streams[2].leave()
+
+    story.answer(2, slot, Outcome.THROTTLED)
+    assert not owner.told
+    story.pass_seconds(0.1)
+    (slot,) = story.streams[2].leave()
+    story.answer(2, slot, Outcome.OK)
+
+    assert owner.answers
 
 
 def test_node_behind_the_routers_catalog_is_asked_again_shortly() -> None:

@@ -1,0 +1,1 @@
+"""Admission of a table's requests at the router: tokens leased from the cluster's pool."""

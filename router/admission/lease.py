@@ -1,0 +1,144 @@
+"""One router's share of one table's capacity: tokens leased from the pool, spent here.
+
+The pool (`node.capacity_pool`) holds the table's bucket; routers ask it several times a second
+for what they are about to need. What is leased and not spent goes back. Pure: time comes in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LEASE_SECONDS: Final = 2.0
+"""How long leased tokens are good for; then they go back to the pool. Ours."""
+
+AHEAD_SECONDS: Final = 0.3
+"""For how long a router asks ahead. Ours: three rounds of questions."""
+
+CREDIT_SECONDS: Final = 0.25
+"""How much of the table's rate may be spent before the pool has answered: an idle router must not
+refuse its first requests. It is paid back from the next lease. Ours."""
+
+SILENCE_SECONDS: Final = 1.0
+"""Without an answer of the pool for so long a router goes on with its last rate. Ours."""
+
+SMOOTHING_SECONDS: Final = 1.0
+"""Over how long rates are averaged. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a router tells the pool: all in capacity units.
+
+    `level` is the pool's as this router last heard it, None if it never did: a pool that has just
+    been made knows no better.
+    """
+
+    wanted: float
+    returned: float
+    level: float | None
+
+
+class Lease:
+    """The tokens of one table and kind (reads or writes) at one router."""
+
+    __slots__ = (
+        "_asked_at",
+        "_grant_rate",
+        "_level",
+        "_offered",
+        "_offered_rate",
+        "_returned",
+        "_starved",
+        "_ticked_at",
+        "expires_at",
+        "heard_at",
+        "rate",
+        "tokens",
+    )
+
+    def __init__(self, rate: float, now: float) -> None:
+        """Begin without tokens; `rate` is the table's, in units a second."""
+        self.rate = rate
+        self.tokens = 0.0
+        self.expires_at = now
+        self.heard_at = now
+        self._level: float | None = None
+        self._starved = False
+        self._offered = 0.0
+        self._offered_rate = 0.0
+        self._grant_rate = 0.0
+        self._returned = 0.0
+        self._asked_at = now
+        self._ticked_at = now
+
+    def admit(self, units: float) -> bool:
+        """Spend units if there are tokens, or credit."""
+        self._offered += units
+        floor = 0.0 if self._starved else -self.rate * CREDIT_SECONDS
+        if self.tokens <= floor:
+            return False
+        self.tokens -= units
+        return True
+
+    def settle(self, units: float) -> None:
+        """Spend what an admitted operation cost beyond its estimate; negative gives back."""
+        self.tokens -= units
+        self._offered += units
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to ask, to give back or to pay back."""
+        return (
+            not self._offered
+            and not self._returned
+            and self.tokens == 0
+            and self._offered_rate < 1e-3
+        )
+
+    def tick(self, now: float) -> Ask | None:
+        """Let time pass; return what to ask the pool, None if nothing.
+
+        Called several times a second, whether or not the pool answers.
+        """
+        elapsed = now - self._ticked_at
+        if elapsed <= 0:
+            return None
+        self._ticked_at = now
+        weight = min(1.0, elapsed / SMOOTHING_SECONDS)
+        self._offered_rate += (self._offered / elapsed - self._offered_rate) * weight
+        self._offered = 0.0
+        if now - self.heard_at > SILENCE_SECONDS and not self.idle:
+            self._go_on_alone(elapsed)
+        if now >= self.expires_at and self.tokens > 0:
+            self._returned += self.tokens
+            self.tokens = 0.0
+        wanted = max(0.0, self._offered_rate * AHEAD_SECONDS - self.tokens)
+        if self.idle:
+            self.heard_at = now  # nothing is asked, so nothing is missed
+            return None
+        return Ask(wanted, self._returned, self._level)
+
+    def granted(self, ask: Ask, tokens: float, level: float, now: float) -> None:
+        """Take the pool's answer to an ask: tokens, and how much it has left."""
+        elapsed = max(now - self._asked_at, 1e-3)
+        weight = min(1.0, elapsed / SMOOTHING_SECONDS)
+        self._grant_rate += (tokens / elapsed - self._grant_rate) * weight
+        self._asked_at = now
+        self.heard_at = now
+        self.expires_at = now + LEASE_SECONDS
+        self.tokens += tokens
+        self._returned -= ask.returned
+        self._level = level
+        self._starved = tokens < ask.wanted
+
+    def change(self, rate: float) -> None:
+        """Let the table have another rate from now on."""
+        self.rate = rate
+
+    def _go_on_alone(self, elapsed: float) -> None:
+        """Without the pool: earn at the rate of the last leases, saving up a second of it."""
+        rate = min(self._grant_rate, self.rate)
+        self._starved = True
+        self.tokens = min(self.tokens + rate * elapsed, max(rate * SMOOTHING_SECONDS, self.tokens))
+        self.expires_at = self._ticked_at + LEASE_SECONDS

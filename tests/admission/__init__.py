@@ -1,0 +1,1 @@
+"""Admission: buckets, leases, the pool, and whole fleets of routers in simulated time."""

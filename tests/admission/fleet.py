@@ -1,0 +1,96 @@
+"""A fleet of routers and one table's pool, in simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from node.capacity_pool import Pool
+from router.admission.lease import Lease
+
+STEP_SECONDS = 0.01
+ASK_SECONDS = 0.1
+DELAY_SECONDS = 0.02
+
+
+class Fleet:
+    """Routers ask every ASK_SECONDS, each at its own moment; answers take DELAY_SECONDS."""
+
+    def __init__(self, routers: int, rate: float, *, seed: int = 1, level: float = 0.0) -> None:
+        self.rng = Random(seed)
+        self.now = 1000.0
+        self.rate = rate
+        self.pool: Pool | None = Pool(rate, level, self.now)
+        self.pool_is_due = False
+        self.leases = {f"r{place}": Lease(rate, self.now) for place in range(routers)}
+        self.ask_at = {name: self.now + self.rng.uniform(0, ASK_SECONDS) for name in self.leases}
+        self.answers: list[tuple[float, Callable[[], None]]] = []
+        self.admitted = dict.fromkeys(self.leases, 0.0)
+        self.refused = dict.fromkeys(self.leases, 0.0)
+        self.owed = dict.fromkeys(self.leases, 0.0)
+
+    def run(
+        self, seconds: float, offered: Callable[[str, float], float], units: float = 1
+    ) -> float:
+        """Offer each router so many units a second, in operations of `units`.
+
+        Returns the units admitted.
+        """
+        before = sum(self.admitted.values())
+        until = self.now + seconds
+        while self.now < until - STEP_SECONDS / 2:
+            self.now += STEP_SECONDS
+            due = [act for at, act in self.answers if at <= self.now]
+            self.answers = [(at, act) for at, act in self.answers if at > self.now]
+            for act in due:
+                act()
+            for name, lease in self.leases.items():
+                self.owed[name] += offered(name, self.now) * STEP_SECONDS
+                while self.owed[name] >= units:
+                    self.owed[name] -= units
+                    if lease.admit(units):
+                        self.admitted[name] += units
+                    else:
+                        self.refused[name] += units
+                if self.now >= self.ask_at[name]:
+                    self.ask_at[name] += ASK_SECONDS
+                    self._ask(name, lease)
+        return sum(self.admitted.values()) - before
+
+    def lose_pool(self) -> None:
+        """The catalog's leader dies: questions go unanswered."""
+        self.pool = None
+
+    def elect_pool(self) -> None:
+        """Another leader: its pool begins with what the first router that asks remembers."""
+        self.pool_is_due = True
+
+    def change_rate(self, rate: float) -> None:
+        """Everybody hears of another rate at once."""
+        self.rate = rate
+        for lease in self.leases.values():
+            lease.change(rate)
+
+    def kill(self, name: str) -> None:
+        del self.leases[name]
+
+    def _ask(self, name: str, lease: Lease) -> None:
+        ask = lease.tick(self.now)
+        if ask is None:
+            return
+        if self.pool_is_due:
+            self.pool_is_due = False
+            self.pool = Pool(self.rate, ask.level, self.now)
+        pool = self.pool
+        if pool is None:
+            return
+        pool.change(self.rate, self.now)
+        tokens = pool.grant(name, wanted=ask.wanted, returned=ask.returned, now=self.now)
+        level = pool.level
+        answer_at = self.now + DELAY_SECONDS
+
+        def answer() -> None:
+            if name in self.leases:
+                lease.granted(ask, tokens, level, self.now)
+
+        self.answers.append((answer_at, answer))

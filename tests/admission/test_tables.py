@@ -1,0 +1,150 @@
+"""Tables' accounts at one router: who is limited, what is taken, what comes back, which error."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from model.errors import ProvisionedThroughputExceeded
+from model.requests.tables import parse_create_table
+from model.tables import Table, load_table
+from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
+from quorate.cluster.ring import Ring
+from router.admission.tables import TableAdmission
+
+
+RING = Ring((PartitionRecord(id=1, low_token=0, replicas=(1,)),))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def definition(units: int | None) -> bytes:
+    """A table with so many write units and twice as many read units; None is on demand."""
+    body: dict[str, object] = {
+        "TableName": "Music",
+        "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
+    }
+    if units is None:
+        body["BillingMode"] = "PAY_PER_REQUEST"
+    else:
+        body["ProvisionedThroughput"] = {
+            "ReadCapacityUnits": 2 * units,
+            "WriteCapacityUnits": units,
+        }
+    return parse_create_table(body).definition(created_at=0.0, table_uuid="u")
+
+
+def table(units: int | None, version: int = 0) -> Table:
+    return load_table(1, "Music", definition(units), version)
+
+
+def catalog(units: int | None, version: int) -> Catalog:
+    record = TableRecord(id=1, name="Music", definition=definition(units), version=version)
+    return Catalog(epoch=version + 1, tables=(record,))
+
+
+def spend(admission: TableAdmission, of: Table, *, reads: bool = False) -> int:
+    """Take one unit after the other until it is refused; return how many there were."""
+    for count in range(10_000):
+        try:
+            admission.admit(of, 1, reads=reads)
+        except ProvisionedThroughputExceeded:
+            return count
+    raise AssertionError("no limit")
+
+
+def lease(admission: TableAdmission, clock: Clock, tokens: float) -> None:
+    """Let the pool, of which much more is wanted than it has, answer with so many tokens."""
+    for _ in range(500):
+        assert spend(admission, table(100)) == 0
+    clock.now += 0.1
+    asks = admission.tick(clock.now)
+    assert asks
+    admission.granted(asks, [(tokens, 0.0) for _ in asks])
+
+
+def test_on_demand_table_has_no_limit_and_asks_for_nothing() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+
+    assert admission.admit(table(None), 500, reads=False) == 0
+    assert admission.tick(clock.now + 1) == []
+
+
+def test_refusal_names_the_reason_and_the_table() -> None:
+    admission = TableAdmission(Clock())
+    spend(admission, table(4))
+    with pytest.raises(ProvisionedThroughputExceeded) as refused:
+        admission.admit(table(4), 1, reads=False)
+
+    reason = "TableWriteProvisionedThroughputExceeded"
+    arn = "arn:aws:dynamodb:local:000000000000:table/Music"
+    assert refused.value.reasons == ((reason, arn),)
+    assert admission.throttled[reason] == 2
+    with pytest.raises(ProvisionedThroughputExceeded, match="throughput") as refused:
+        raise admission.key_range_refusal(table(4), reads=True)
+    assert refused.value.reasons[0][0] == "TableReadKeyRangeThroughputExceeded"
+
+
+def test_reads_and_writes_have_buckets_of_their_own() -> None:
+    admission = TableAdmission(Clock())
+    spend(admission, table(100))
+
+    assert spend(admission, table(100), reads=True) > 0
+
+
+def test_credit_is_a_quarter_of_a_second_and_paid_back() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    assert spend(admission, table(100)) == 25
+    lease(admission, clock, 25.0)  # pays the debt, and no more
+
+    assert spend(admission, table(100)) == 0
+    lease(admission, clock, 10.0)
+    assert spend(admission, table(100)) == 10
+
+
+def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_done() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(100))
+    lease(admission, clock, 25.0 + 20.0)
+
+    admission.settle(1, 8, reads=False)
+    admission.settle(1, -2, reads=False)
+
+    assert spend(admission, table(100)) == 20 - 8 + 2
+
+
+def test_changed_table_is_followed() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(4))
+
+    admission.catalog_changed(catalog(None, 1), RING)
+    assert admission.admit(table(None, 1), 1000, reads=False) == 0
+
+    admission.catalog_changed(catalog(40, 2), RING)
+    assert spend(admission, table(40, 2)) == 10
+
+
+def test_dropped_table_is_forgotten() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(4))
+    admission.catalog_changed(Catalog(epoch=9), RING)
+
+    assert admission.tick(clock.now + 1) == []
+
+
+def test_definition_is_the_models() -> None:
+    assert orjson.loads(definition(4))["BillingMode"] == "PROVISIONED"
+    assert table(4).limit_units(reads=True) == 8
+    assert table(4).limit_units(reads=False) == 4
+    assert table(None).limit_units(reads=True) is None
