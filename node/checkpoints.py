@@ -31,6 +31,11 @@ some ten seconds of full load catch up without a snapshot; LMDB maps the file, s
 shows as resident memory."""
 
 
+LOG_HELD_BYTES_MAX: Final = 8 * LOG_BYTES_MAX
+"""Log size above which it is cut even if a snapshot is on its way that the rest would have followed
+on. Ours: the follower then needs another one, but the disk is safe."""
+
+
 class Shell(Protocol):
     """The part of the host's shell that checkpoints need."""
 
@@ -67,6 +72,18 @@ class Checkpointer:
         self._cut_mark: dict[int, int] | None = None
         self._shrunk_to_bytes = 0
         self._purge_more = False
+        self._held_from: dict[tuple[int, int], int] = {}
+
+    def hold_log(self, receiver: tuple[int, int], index: int) -> None:
+        """Keep a group's log above an index: a snapshot of it is sent to `receiver`, (group, node).
+
+        Else the log might be cut above the snapshot before that has arrived, time after time.
+        """
+        self._held_from[receiver] = index
+
+    def release_log(self, receiver: tuple[int, int]) -> None:
+        """Cut the log as ever. Harmless if nothing was held."""
+        self._held_from.pop(receiver, None)
 
     def hurry(self) -> None:
         """Make a checkpoint at the next tick: a follower needs a snapshot."""
@@ -173,11 +190,16 @@ class Checkpointer:
                     group: replica.durable_applied for group, replica in self._replicas.items()
                 }
         elif size_bytes > LOG_BYTES_MAX:
-            for group, index in self._cut_mark.items():
+            for group, mark in self._cut_mark.items():
+                index = mark if size_bytes > LOG_HELD_BYTES_MAX else self._held(group, mark)
                 if index >= self._log.reader(group).first_index():  # else a snapshot came since
                     self._log.cut(group, index)
             self._cut_mark = None
             self._shrunk_to_bytes = size_bytes
+
+    def _held(self, group: int, index: int) -> int:
+        """Return how far a group's log may be cut that would be cut at `index`."""
+        return min([index, *(low for (each, _), low in self._held_from.items() if each == group)])
 
     def _purge(self) -> bool:
         """Delete a slice of the items of dropped tables; return whether more may remain."""

@@ -101,6 +101,7 @@ class SnapshotReceiver:
         finally:
             del self._receiving[offer.group]
         self._handed.add(install.path)
+        log("snapshot_received", group=offer.group, index=install.record.applied_index)
         self._call(self._host.offer_snapshot, offer.group, message, install)
 
     def _decode(self, sender: int, part: node_pb2.SnapshotPart) -> _Offer:

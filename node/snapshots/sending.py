@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -16,7 +17,7 @@ from node.logs import die, log, warn
 from node.replica import Replica
 from node.snapshots.off_loop import Call, off_loop
 from node.snapshots.pace import Pace
-from node.snapshots.views import Views
+from node.snapshots.views import Receiver, Views
 from node.storage.errors import StorageError
 from node.storage.items import ItemStore, SnapshotView
 from node.storage.snapshot_frames import Position
@@ -36,9 +37,11 @@ WORTH_GOING_ON: Final = frozenset(
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.ABORTED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
     }
 )
-"""Ends of a call after which the receiver may still have what it got."""
+"""Ends of a call after which the receiver may still have what it got. INTERNAL is what grpc.aio
+says when a write meets the end of the call, whatever that end was."""
 
 
 Introduce = Callable[[int], tuple[tuple[str, str], ...]]
@@ -55,6 +58,11 @@ class SnapshotSender:
         self._call = call
         self._views = Views(items)
         self._sending = 0
+        self._under_way: set[Receiver] = set()  # those that pause after a failure included
+
+    def is_sending(self, group: int, to: int) -> bool:
+        """Whether the host will be told of a transfer that was asked for before."""
+        return (group, to) in self._under_way
 
     @property
     def has_room(self) -> bool:
@@ -63,14 +71,16 @@ class SnapshotSender:
 
     async def send(self, group: int, message: Message, address: str) -> None:
         """Send one snapshot and tell the host how it went."""
-        replica = self._host.replicas.get(group)
-        self._sending += 1
+        receiver = (group, message.to)
+        assert receiver not in self._under_way
+        self._under_way.add(receiver)
         try:
-            ok = replica is not None and await self._try_to_send(replica, message, address)
+            ok = await self._try_to_send(group, message, address)
+            if not ok:
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
-            self._sending -= 1
-        if not ok:
-            await asyncio.sleep(RETRY_SECONDS)
+            self._under_way.discard(receiver)
+            self._host.checkpointer.release_log(receiver)
         self._call(self._host.snapshot_sent, group, message.to, ok=ok)
 
     def tick(self, now: float) -> None:
@@ -81,20 +91,16 @@ class SnapshotSender:
         """Let go of all that is kept; nothing may be under way."""
         self._views.close()
 
-    async def _try_to_send(self, replica: Replica, message: Message, address: str) -> bool:
-        group, to = replica.group, message.to
-        if not _leads(replica, message.term):
+    async def _try_to_send(self, group: int, message: Message, address: str) -> bool:
+        replica, to = self._host.replicas.get(group), message.to
+        if replica is None or not _leads(replica, message.term):
             return False
         view = self._views.take((group, to), replica)
+        self._host.checkpointer.hold_log((group, to), view.head.applied_index)
+        self._sending += 1
         keep = False
         try:
-            async with open_channel(address) as channel:
-                stub = node_pb2_grpc.NodeServiceStub(channel)
-                call = stub.TransferSnapshot(metadata=self._introduce(to))
-                try:
-                    await _Transfer(call, view, replica, message).run()
-                finally:
-                    call.cancel()
+            began_at = await self._transfer(view, replica, message, address)
         except TimeoutError:
             keep = True
             warn("snapshot_too_slow", group=group, to=to)
@@ -106,14 +112,28 @@ class SnapshotSender:
             keep = error.code() in WORTH_GOING_ON
             warn("snapshot_failed", group=group, to=to, code=error.code(), reason=error.details())
         else:
-            log("snapshot_sent", group=group, to=to, index=view.state.applied_index)
+            index = view.head.applied_index
+            log("snapshot_sent", group=group, to=to, index=index, began_at=began_at)
             return True
         finally:
+            self._sending -= 1
             if keep:
                 self._views.keep((group, to), view, asyncio.get_running_loop().time())
             else:
                 view.close()
         return False
+
+    async def _transfer(
+        self, view: SnapshotView, replica: Replica, message: Message, address: str
+    ) -> int:
+        """Return how many bytes were there before. Raises as `_Transfer.run` does."""
+        async with open_channel(address) as channel:
+            stub = node_pb2_grpc.NodeServiceStub(channel)
+            call = stub.TransferSnapshot(metadata=self._introduce(message.to))
+            try:
+                return await _Transfer(call, view, replica, message).run()
+            finally:
+                call.cancel()
 
 
 class _LedNoMore(Exception):
@@ -135,8 +155,8 @@ class _Transfer:
         self._replica = replica
         self._message = message
 
-    async def run(self) -> None:
-        """Return once all of it is durable there.
+    async def run(self) -> int:
+        """Return once all of it is durable there: how many bytes were there before.
 
         Raises AioRpcError, TimeoutError, _LedNoMore.
         """
@@ -147,16 +167,21 @@ class _Transfer:
             await self._call.write(node_pb2.SnapshotPart(offer=offer))
             position = await self._call.read()
             if not isinstance(position, node_pb2.SnapshotPosition):
-                return  # the end of the call: all of it is there since another time
+                return self._view.size_bytes  # the call has ended: it was all there
             self._view.go_on_from(decode_position(position))
-            while (frame := await off_loop(self._view.next_frame)) is not None:
-                if not _leads(self._replica, self._message.term):
-                    raise _LedNoMore
-                await self._call.write(node_pb2.SnapshotPart(frame=frame))
-                deadline.reschedule(pace.passed(len(frame), clock()))
-            await self._call.done_writing()
+            with suppress(asyncio.InvalidStateError):  # the call has ended; `read` tells how
+                await self._send_frames(pace, deadline)
             while await self._call.read() is not grpc.aio.EOF:
                 pass
+            return position.size_bytes
+
+    async def _send_frames(self, pace: Pace, deadline: asyncio.Timeout) -> None:
+        while (frame := await off_loop(self._view.next_frame)) is not None:
+            if not _leads(self._replica, self._message.term):
+                raise _LedNoMore
+            await self._call.write(node_pb2.SnapshotPart(frame=frame))
+            deadline.reschedule(pace.passed(len(frame), asyncio.get_running_loop().time()))
+        await self._call.done_writing()
 
 
 def _leads(replica: Replica, term: int) -> bool:
