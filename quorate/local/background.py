@@ -349,6 +349,10 @@ class BackgroundCluster:
         """Start a process again, stopping it cleanly first if it runs."""
         control.ask(self.data_dir, "restart", name)
 
+    def add_node(self, name: str, az: str) -> None:
+        """Start one more node; it joins the cluster by itself."""
+        control.ask(self.data_dir, "add", name, az)
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send any signal to a running process, behind the supervisor's back."""
         os.kill(self.pid_of(name), number)
