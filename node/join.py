@@ -139,6 +139,12 @@ def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) 
         return Step.TAKE_PART
     if running:
         return Step.ASK_FOR_PLACE
+    if any(
+        answer.joined and answer.incarnation_known not in ("", identity.incarnation)
+        for answer in answers.values()
+    ):
+        # They have met this node with another directory; which it is to be, a catalog decides.
+        return Step.WAIT
     for peer in initial:
         found = answers.get(peer.address)
         if found is not None and found.node_id != peer.id:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from random import Random
 
 from node.codec import WriteColumns
+from node.join import Step, decide, meet_initial
 from node.machine.partition import LiveTables, PartitionMachine
 from node.replica import PartitionReplica
+from node.storage.identity import Identity
 from node.storage.items import ReplicaState
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.ring import RING_SIZE
+from quorate.v1 import node_pb2
 from raft.core import RaftConfig, RaftCore
 from raft.types import Configuration, Entry, EntryKind, HardState
 from tests.node.builders import image, key, new_id
@@ -58,3 +61,30 @@ def test_new_replica_that_does_not_know_its_members_yet_makes_no_checkpoint() ->
 
     assert core.applied == 1
     assert replica.checkpoint(0.0) is None
+
+
+def test_empty_directory_waits_while_all_that_knew_the_old_one_are_starting() -> None:
+    """After a power cut nobody has a catalog to show yet, but all remember another directory.
+
+    Found when a lost disk and a power cut were drawn together: the node took part under its old
+    name, without its votes.
+    """
+    initial = [
+        NodeRecord(id=number, name=f"n{number}", az=f"az-{number}", address=f"n{number}:1")
+        for number in (1, 2, 3)
+    ]
+    identity = Identity("cluster", 1, "n1", "az-1", "fresh")
+    answers = {
+        f"n{number}:1": node_pb2.IdentifyResponse(
+            cluster_id="cluster",
+            node_id=number,
+            incarnation=f"n{number}",
+            joined=True,
+            incarnation_known="old",
+        )
+        for number in (2, 3)
+    }
+
+    meet_initial(identity, initial, answers)
+
+    assert decide(identity, initial, answers) is Step.WAIT

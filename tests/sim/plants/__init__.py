@@ -8,6 +8,7 @@ from tests.sim.plants import (
     membership,
     reads,
     routing,
+    snapshots,
 )
 from tests.sim.plants.registry import PLANTS, planted
 
@@ -21,4 +22,5 @@ __all__ = [
     "planted",
     "reads",
     "routing",
+    "snapshots",
 ]

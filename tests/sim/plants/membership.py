@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node import memberships
+from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.host import Host
+from node.join import Step
 from node.memberships import Memberships
 from node.replica import Replica
+from node.storage.identity import Identity
 from quorate.cluster.commands import MoveReplica
 from raft import election
 from raft.configuration import ConfigurationHistory
@@ -16,6 +19,8 @@ from raft.core import RaftCore
 from raft.leadership import Leadership
 from raft.quorum import Tally, tally
 from raft.types import Configuration, Role
+from tests.sim import joining, nodes
+from tests.sim.nodes import SimulatedNode
 from tests.sim.plants.registry import Change, plant
 
 
@@ -143,3 +148,42 @@ def members_change_before_own_commit() -> Sequence[Change]:
 
     eager = property(lambda core: core.role is Role.LEADER)
     return [(Leadership, "_check_change_allowed", unchecked), (RaftCore, "may_evaluate", eager)]
+
+
+@plant
+def empty_directory_takes_part() -> Sequence[Change]:
+    """A node that is back with an empty directory takes part as before."""
+
+    def welcome(self: Acquaintances, introduction: Introduction) -> Verdict:
+        return Verdict.WELCOME
+
+    def take_part(node: SimulatedNode) -> Step:
+        return Step.TAKE_PART if node.id else joining.next_step(node)
+
+    return [(nodes, "next_step", take_part), (Acquaintances, "meet", welcome)]
+
+
+@plant
+def empty_directory_takes_part_among_starting_nodes() -> Sequence[Change]:
+    """Nodes that have no catalog to show yet do not keep an empty directory out."""
+    decide = joining.decide
+
+    def trusting(identity: Identity, initial: Any, answers: Mapping[str, Any]) -> Step:
+        for answer in answers.values():
+            answer.joined = False
+        return decide(identity, initial, answers)
+
+    return [(joining, "decide", trusting)]
+
+
+@plant
+def replaced_node_goes_on() -> Sequence[Change]:
+    """A node that was replaced does not notice, and nobody tells it."""
+    never = property(lambda self: False)
+    keep = Acquaintances.meet
+
+    def welcome(self: Acquaintances, introduction: Introduction) -> Verdict:
+        verdict = keep(self, introduction)
+        return Verdict.WELCOME if verdict is Verdict.REMOVED else verdict
+
+    return [(Acquaintances, "has_been_removed", never), (Acquaintances, "meet", welcome)]
