@@ -17,7 +17,7 @@ from node.logs import die, log, warn
 from node.replica import Replica
 from node.snapshots.off_loop import Call, off_loop
 from node.snapshots.pace import Pace
-from node.snapshots.views import Receiver, Views
+from node.snapshots.views import OpenView, Receiver, Views
 from node.storage.errors import StorageError
 from node.storage.items import ItemStore, SnapshotView
 from node.storage.snapshot_frames import Position
@@ -95,12 +95,13 @@ class SnapshotSender:
         replica, to = self._host.replicas.get(group), message.to
         if replica is None or not _leads(replica, message.term):
             return False
-        view = self._views.take((group, to), replica)
-        self._host.checkpointer.hold_log((group, to), view.head.applied_index)
+        opened = self._views.take((group, to), replica)
+        index = opened.view.head.applied_index
+        self._host.checkpointer.hold_log((group, to), index)
         self._sending += 1
         keep = False
         try:
-            began_at = await self._transfer(view, replica, message, address)
+            began_at = await self._transfer(opened, replica, message, address)
         except TimeoutError:
             keep = True
             warn("snapshot_too_slow", group=group, to=to)
@@ -112,26 +113,25 @@ class SnapshotSender:
             keep = error.code() in WORTH_GOING_ON
             warn("snapshot_failed", group=group, to=to, code=error.code(), reason=error.details())
         else:
-            index = view.head.applied_index
             log("snapshot_sent", group=group, to=to, index=index, began_at=began_at)
             return True
         finally:
             self._sending -= 1
             if keep:
-                self._views.keep((group, to), view, asyncio.get_running_loop().time())
+                self._views.keep((group, to), opened, asyncio.get_running_loop().time())
             else:
-                view.close()
+                opened.view.close()
         return False
 
     async def _transfer(
-        self, view: SnapshotView, replica: Replica, message: Message, address: str
+        self, opened: OpenView, replica: Replica, message: Message, address: str
     ) -> int:
         """Return how many bytes were there before. Raises as `_Transfer.run` does."""
         async with open_channel(address) as channel:
             stub = node_pb2_grpc.NodeServiceStub(channel)
             call = stub.TransferSnapshot(metadata=self._introduce(message.to))
             try:
-                return await _Transfer(call, view, replica, message).run()
+                return await _Transfer(call, opened, replica, message).run()
             finally:
                 call.cancel()
 
@@ -146,12 +146,13 @@ class _Transfer:
     def __init__(
         self,
         call: grpc.aio.StreamStreamCall[node_pb2.SnapshotPart, node_pb2.SnapshotPosition],
-        view: SnapshotView,
+        opened: OpenView,
         replica: Replica,
         message: Message,
     ) -> None:
         self._call = call
-        self._view = view
+        self._opened = opened
+        self._view = opened.view
         self._replica = replica
         self._message = message
 
@@ -180,7 +181,9 @@ class _Transfer:
             if not _leads(self._replica, self._message.term):
                 raise _LedNoMore
             await self._call.write(node_pb2.SnapshotPart(frame=frame))
-            deadline.reschedule(pace.passed(len(frame), asyncio.get_running_loop().time()))
+            now = asyncio.get_running_loop().time()
+            self._opened.sent(now)
+            deadline.reschedule(pace.passed(len(frame), now))
         await self._call.done_writing()
 
 

@@ -5,6 +5,7 @@ An open view keeps every page of the tree from being used again that was in use 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
@@ -12,8 +13,8 @@ from node.replica import Replica
 from node.storage.items import ItemStore, SnapshotView
 
 KEPT_SECONDS: Final = 60.0
-"""How long a view is kept after a break: for a receiver that restarts, to go on from where it was.
-Ours."""
+"""How long a view is kept after the last frame that was taken from it: for a receiver that
+restarts, to go on from where it was. Ours."""
 
 KEPT_MAX: Final = 2
 """Most views kept beside those that are being sent. Ours."""
@@ -22,42 +23,53 @@ Receiver = tuple[int, int]
 """Who is to get it: (group, node)."""
 
 
+@dataclass(slots=True)
+class OpenView:
+    """A view; `kept_until` is in seconds of the loop's clock, 0 before anything was sent."""
+
+    view: SnapshotView
+    kept_until: float = 0.0
+
+    def sent(self, now: float) -> None:
+        """A frame has been sent: there is something to go on with."""
+        self.kept_until = now + KEPT_SECONDS
+
+
 class Views:
     """Opens, keeps and closes views. On the loop."""
 
     def __init__(self, items: ItemStore) -> None:
         """Start with none."""
         self._items = items
-        self._kept: dict[Receiver, tuple[SnapshotView, float]] = {}  # oldest first
+        self._kept: dict[Receiver, OpenView] = {}  # oldest first
 
-    def take(self, receiver: Receiver, replica: Replica) -> SnapshotView:
+    def take(self, receiver: Receiver, replica: Replica) -> OpenView:
         """Return the view kept for this receiver if its log can follow on it, or a new one."""
         assert not replica.installing, "a leader installs nothing"
         kept = self._kept.pop(receiver, None)
         if kept is not None:
-            view = kept[0]
-            if view.state.applied_index + 1 >= replica.core.log.first_index():
-                return view
-            view.close()
-        return self._items.open_view(replica.arc, replica.group, uuid4().bytes)
+            if kept.view.head.applied_index + 1 >= replica.core.log.first_index():
+                return kept
+            kept.view.close()
+        return OpenView(self._items.open_view(replica.arc, replica.group, uuid4().bytes))
 
-    def keep(self, receiver: Receiver, view: SnapshotView, now: float) -> None:
-        """Keep a view whose transfer broke."""
+    def keep(self, receiver: Receiver, view: OpenView, now: float) -> None:
+        """Keep a view whose transfer broke, if something of it was sent not long ago."""
         assert receiver not in self._kept
-        self._kept[receiver] = (view, now + KEPT_SECONDS)
+        self._kept[receiver] = view
+        self.close_older(now)
         if len(self._kept) > KEPT_MAX:
-            oldest, _ = self._kept.pop(next(iter(self._kept)))
-            oldest.close()
+            self._kept.pop(next(iter(self._kept))).view.close()
 
     def close_older(self, now: float) -> None:
         """Close what nobody has come back for."""
-        for receiver, (view, until) in list(self._kept.items()):
-            if until <= now:
+        for receiver, kept in list(self._kept.items()):
+            if kept.kept_until <= now:
                 del self._kept[receiver]
-                view.close()
+                kept.view.close()
 
     def close(self) -> None:
         """Close all that are kept."""
-        for view, _ in self._kept.values():
-            view.close()
+        for kept in self._kept.values():
+            kept.view.close()
         self._kept.clear()

@@ -12,11 +12,11 @@ import grpc.aio
 import pytest
 
 from node import host
-from node.snapshots import pace, sending, views
+from node.snapshots import pace, sending
 from node.snapshots.pace import BYTES_PER_SECOND_MIN, GRACE_SECONDS, SILENCE_SECONDS, Pace
 from node.snapshots.receiving import SnapshotRefused
 from node.snapshots.sending import SENDING_MAX, SnapshotSender
-from node.snapshots.views import KEPT_MAX, KEPT_SECONDS, Views
+from node.snapshots.views import KEPT_MAX, KEPT_SECONDS, OpenView, Views
 from node.storage import items_snapshot
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, MessageType, RaftConfig
@@ -282,16 +282,30 @@ def test_few_views_are_kept_and_not_for_long(leader: Node) -> None:
     kept = Views(leader.items)
     replica = leader.replica()
     opened = [kept.take((PARTITION, to), replica) for to in range(KEPT_MAX + 1)]
-    for to, view in enumerate(opened):
-        kept.keep((PARTITION, to), view, now=float(to))
+    for to, each in enumerate(opened):
+        each.sent(now=float(to))
+        kept.keep((PARTITION, to), each, now=float(to))
 
-    assert opened[0]._transaction is None, "the oldest went"
+    assert is_closed(opened[0]), "the oldest went"
     assert kept.take((PARTITION, 1), replica) is opened[1]
-    kept.keep((PARTITION, 1), opened[1], now=1.0)
+    kept.keep((PARTITION, 1), opened[1], now=30.0)
     kept.close_older(KEPT_SECONDS + 1.5)
-    assert [view._transaction is None for view in opened] == [True, True, False]
+    assert [is_closed(each) for each in opened] == [True, True, False]
     kept.close()
-    assert views.KEPT_MAX + SENDING_MAX <= 8, "each holds a reader's slot, and pages"
+    assert KEPT_MAX + SENDING_MAX <= 8, "each holds a reader's slot, and pages"
+
+
+def test_view_of_which_nothing_was_sent_is_not_kept(leader: Node) -> None:
+    """The follower is down: the pages must not be held until it is back."""
+    views = Views(leader.items)
+    for now in range(3):
+        opened = views.take((PARTITION, FOLLOWER), leader.replica())
+        views.keep((PARTITION, FOLLOWER), opened, now=float(now))
+        assert is_closed(opened)
+
+
+def is_closed(opened: OpenView) -> bool:
+    return opened.view._transaction is None
 
 
 def test_transfer_may_take_long_but_not_stand_still() -> None:

@@ -19,10 +19,12 @@ class Account:
     refused: set[str] = field(default_factory=set)  # surely not done
     unknown: set[str] = field(default_factory=set)
     failures: list[Answer] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # that acknowledged writes took
 
     def note(self, key: str, value: str, answer: Answer) -> None:
         if answer.ok:
             self.acknowledged[key] = value
+            self.seconds.append(answer.seconds)
             return
         self.failures.append(answer)
         (self.refused if answer.surely_not_done else self.unknown).add(key)
