@@ -98,8 +98,9 @@ class HttpConnection(asyncio.Protocol):
         "_chunked_bytes",
         "_current",
         "_draining",
-        "_earlier_header_bytes",
         "_exchange",
+        "_header_begins",
+        "_header_bytes",
         "_headers",
         "_in_headers",
         "_is_chunked",
@@ -124,7 +125,8 @@ class HttpConnection(asyncio.Protocol):
         self._path = b""
         self._headers: dict[bytes, bytes] = {}
         self._read_bytes = 0  # of the newest read
-        self._earlier_header_bytes = 0  # at most: of the reads in which this header began
+        self._header_begins = False  # in the newest read
+        self._header_bytes = 0  # of the header, in reads before the newest
         self._in_headers = False
         self._exchange: Exchange | None = None  # being received
         self._current: Exchange | None = None  # being answered
@@ -159,6 +161,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         """Forget the connection; an answer that is still to come goes nowhere."""
         self._transport = None
+        del self._parser  # it knows us too, and the cycle collector seldom comes
         self._queue.clear()
         self._exchange = None
         self._release_body(self._body_bytes)
@@ -170,15 +173,14 @@ class HttpConnection(asyncio.Protocol):
         if self._draining:
             return
         try:
-            if self._in_headers:
-                self._earlier_header_bytes += self._read_bytes
-                if self._earlier_header_bytes > self._server.limits.header_bytes_max:
-                    raise _Refused(431)
-            elif self._is_chunked:
-                self._chunked_bytes += len(data)
             self._read_bytes = len(data)
-            self._feed(data)
+            self._header_begins = False
             if self._is_chunked:
+                self._chunked_bytes += len(data)
+            self._feed(data)
+            if self._in_headers:
+                self._check_open_header()
+            elif self._is_chunked:
                 self._check_chunks()
         except _Refused as refusal:
             self._refuse(refusal.status)
@@ -203,6 +205,21 @@ class HttpConnection(asyncio.Protocol):
                 data = data[upgrade.args[0] :]
             else:
                 return
+
+    def _check_open_header(self) -> None:
+        """Refuse a header that is too large already, before its end has come."""
+        if self._header_begins:  # somewhere in this read, behind other things
+            self._header_bytes = self._fields_size()
+        else:
+            self._header_bytes += self._read_bytes
+        if self._header_bytes > self._server.limits.header_bytes_max:
+            raise _Refused(431)
+
+    def _fields_size(self) -> int:
+        """Return how many bytes the header fields parsed so far have, with the request line."""
+        return len(self._path) + sum(
+            len(name) + len(value) + 4 for name, value in self._headers.items()
+        )
 
     def _check_chunks(self) -> None:
         """Refuse a body that is framing for the most part: endless extensions or trailers."""
@@ -250,7 +267,8 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         self._in_headers = True
-        self._earlier_header_bytes = 0
+        self._header_begins = True
+        self._header_bytes = 0
         self._path = b""
         if self._current is None:
             self.deadline = self._server.now + self._server.limits.header_seconds_max
@@ -272,14 +290,16 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """All header fields are here: refuse what must not be read on."""
         limits = self._server.limits
-        headers, self._headers = self._headers, {}  # what comes after these are trailers
+        headers = self._headers
         if len(headers) > limits.headers_max:
             raise _Refused(431)
         # Few headers can come near the limit; only those are counted.
-        if self._earlier_header_bytes + self._read_bytes > limits.header_bytes_max:
-            size_bytes = sum(len(name) + len(value) + 4 for name, value in headers.items())
-            if size_bytes + len(self._path) > limits.header_bytes_max:
-                raise _Refused(431)
+        if (
+            self._header_bytes + self._read_bytes > limits.header_bytes_max
+            and self._fields_size() > limits.header_bytes_max
+        ):
+            raise _Refused(431)
+        self._headers = {}  # what comes after these are trailers
         length = headers.get(b"content-length")
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (length is not None or coding.lower() != b"chunked"):
@@ -287,6 +307,9 @@ class HttpConnection(asyncio.Protocol):
         if length is not None and int(length) > limits.body_bytes_max:
             raise _Refused(413)
         parser = self._parser
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise _Refused(400)
         if parser.should_upgrade():
             if coding is not None:
                 raise _Refused(400)
@@ -303,7 +326,7 @@ class HttpConnection(asyncio.Protocol):
             self._path,
             headers,
             # HTTP/1.0's way to keep a connection is not worth its header in every answer.
-            keep_alive=parser.should_keep_alive() and parser.get_http_version() != "1.0",
+            keep_alive=parser.should_keep_alive() and version != "1.0",
         )
         if self._current is None:
             self.deadline = self._input_deadline()
@@ -397,6 +420,9 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         self._draining = True
         self._queue.clear()
+        self._exchange = None
+        kept_bytes = 0 if self._current is None else len(self._current.body)
+        self._release_body(self._body_bytes - kept_bytes)
         if transport is None:
             return
         if self._current is not None:
