@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from model.image import image_size_bytes
-from model.keys import tie_run_of
 from node.codec import Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, WaitingWrite
 from node.machine.partition import LiveTables, PartitionMachine
@@ -401,9 +400,7 @@ class RangeRead:
         ):
             if not replica.owns(key):
                 continue
-            full = size_bytes >= request.size_bytes_max or len(keys) >= request.items_max > 0
-            # A tie run is in the order of digests: it comes whole, for the router to sort.
-            if full and (tie_run_of(key) is None or tie_run_of(key) != tie_run_of(keys[-1])):
+            if size_bytes >= request.size_bytes_max or len(keys) >= request.items_max > 0:
                 more = True
                 break
             keys.append(key)

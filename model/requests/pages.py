@@ -11,9 +11,9 @@ The router drives a page:
 Rows come in storage order. That is DynamoDB's order except inside a tie run (model.keys), so rows
 of a run are held back until all of the run has been read, and then taken in the order of their
 full sort keys. A page that ends inside a run is exact too: the next page reads the whole run again
-and drops what is not after its start key. What is held is bounded by the page's own limits; what is
-read again for each page is the whole run, that is all items of one partition key whose sort keys
-share their first 470 bytes.
+and drops what is not after its start key. One read is a megabyte at most, and what is held is
+bounded by the page's own limits; what is read again for each page, in many such reads, is the whole
+run, that is all items of one partition key whose sort keys share their first 470 bytes.
 """
 
 from __future__ import annotations

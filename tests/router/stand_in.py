@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
 
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.codec import encode_catalog
-from quorate.v1 import node_pb2
+from quorate.v1 import catalog_pb2, node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceServicer, add_NodeServiceServicer_to_server
 
 
@@ -30,6 +30,8 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
         self.batches: list[node_pb2.RouteBatch] = []
         self.commands: list[node_pb2.ChangeCatalogRequest] = []
         self.applied = 0
+        # Takes a change of the catalog and returns why it is refused; None: changes do nothing.
+        self.change: Callable[[catalog_pb2.CatalogCommand], str] | None = None
         self.silent = False  # takes batches and says nothing
         self.break_after_write = False  # applies a write, then breaks the stream
         self.outcome = node_pb2.OUTCOME_OK  # of writes
@@ -81,7 +83,12 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
         self, request: node_pb2.ChangeCatalogRequest, context: Any
     ) -> node_pb2.ChangeCatalogResponse:
         self.commands.append(request)
-        return node_pb2.ChangeCatalogResponse(outcome=node_pb2.OUTCOME_OK, epoch=self.catalog.epoch)
+        reason = "" if self.change is None else self.change(request.command)
+        return node_pb2.ChangeCatalogResponse(
+            outcome=node_pb2.OUTCOME_INVALID if reason else node_pb2.OUTCOME_OK,
+            epoch=self.catalog.epoch,
+            reason=reason,
+        )
 
     async def GetStatus(  # noqa: N802
         self, request: node_pb2.GetStatusRequest, context: Any

@@ -8,6 +8,7 @@ indexes keep their meaning while elements come and go.
 from base64 import b64decode, b64encode
 from decimal import Decimal, localcontext
 from itertools import pairwise
+from typing import Any
 
 from model.expressions.tree import (
     Action,
@@ -35,7 +36,7 @@ class NaiveRefusal(Exception):
     """The update does not fit the item."""
 
 
-def plain(value: dict[str, object]) -> tuple[str, object]:
+def plain(value: dict[str, Any]) -> tuple[str, Any]:
     ((kind, content),) = value.items()
     match kind:
         case "N":
@@ -56,7 +57,7 @@ def plain(value: dict[str, object]) -> tuple[str, object]:
             return kind, content
 
 
-def coded(value: tuple[str, object]) -> dict[str, object]:
+def coded(value: tuple[str, Any]) -> dict[str, Any]:
     kind, content = value
     match kind:
         case "N":
@@ -77,13 +78,13 @@ def coded(value: tuple[str, object]) -> dict[str, object]:
             return {kind: content}
 
 
-def canonical(item: dict[str, object]) -> dict[str, object]:
+def canonical(item: dict[str, Any]) -> dict[str, Any]:
     """Sort the members of sets, so that equal items are equal dicts."""
     return {name: coded(plain(value)) for name, value in item.items()}
 
 
-def lookup(item: dict[str, object], path: Path) -> tuple[str, object] | None:
-    current: tuple[str, object] | None = ("M", item)
+def lookup(item: dict[str, Any], path: Path) -> tuple[str, Any] | None:
+    current: tuple[str, Any] | None = ("M", item)
     for element in path.elements:
         wanted = "L" if isinstance(element, int) else "M"
         if current is None or current[0] != wanted:
@@ -92,7 +93,7 @@ def lookup(item: dict[str, object], path: Path) -> tuple[str, object] | None:
     return current
 
 
-def naive_size(value: tuple[str, object] | None) -> tuple[str, object] | None:
+def naive_size(value: tuple[str, Any] | None) -> tuple[str, Any] | None:
     if value is None:
         return None
     kind, content = value
@@ -103,7 +104,7 @@ def naive_size(value: tuple[str, object] | None) -> tuple[str, object] | None:
     return "N", Decimal(len(content))
 
 
-def operand_of(node: Node, item: dict[str, object], values: dict[str, object]) -> object:
+def operand_of(node: Node, item: dict[str, Any], values: dict[str, Any]) -> Any:
     match node:
         case Path():
             return lookup(item, node)
@@ -114,7 +115,7 @@ def operand_of(node: Node, item: dict[str, object], values: dict[str, object]) -
     raise AssertionError(node)
 
 
-def less(one: object, two: object, *, or_equal: bool) -> bool:
+def less(one: Any, two: Any, *, or_equal: bool) -> bool:
     if one is None or two is None or one[0] != two[0] or one[0] not in {"S", "N", "B"}:
         return False
     left, right = one[1], two[1]
@@ -123,8 +124,8 @@ def less(one: object, two: object, *, or_equal: bool) -> bool:
     return left < right or (or_equal and left == right)
 
 
-def naive_holds(node: ConditionNode, item: dict[str, object], values: dict[str, object]) -> bool:
-    def operand(part: Node) -> object:
+def naive_holds(node: ConditionNode, item: dict[str, Any], values: dict[str, Any]) -> bool:
+    def operand(part: Node) -> Any:
         return operand_of(part, item, values)
 
     match node:
@@ -156,11 +157,11 @@ def naive_holds(node: ConditionNode, item: dict[str, object], values: dict[str, 
     raise AssertionError(node)
 
 
-def same(one: object, two: object) -> bool:
+def same(one: Any, two: Any) -> bool:
     return one is not None and two is not None and one == two
 
 
-def naive_call(function: str, operands: list[object]) -> bool:
+def naive_call(function: str, operands: list[Any]) -> bool:
     if function == "attribute_not_exists":
         return operands[0] is None
     if any(operand is None for operand in operands):
@@ -169,9 +170,9 @@ def naive_call(function: str, operands: list[object]) -> bool:
         return True
     (kind, content), (other_kind, other) = operands
     if function == "attribute_type":
-        return kind == other
+        return bool(kind == other)
     if function == "begins_with":
-        return kind == other_kind and kind in {"S", "B"} and content.startswith(other)
+        return kind == other_kind and kind in {"S", "B"} and bool(content.startswith(other))
     assert function == "contains"
     if kind in {"S", "B"}:
         return kind == other_kind and other in content
@@ -181,18 +182,20 @@ def naive_call(function: str, operands: list[object]) -> bool:
 
 
 def naive_apply(
-    actions: tuple[Action, ...], old: dict[str, object], values: dict[str, object]
-) -> dict[str, object]:
+    actions: tuple[Action, ...], old: dict[str, Any], values: dict[str, Any]
+) -> dict[str, Any]:
     """Return the new item (plain); raises NaiveRefusal, or ValidationError for a bad number."""
     before = {name: plain(value) for name, value in old.items()}
     after = {name: plain(value) for name, value in old.items()}
     for action in actions:
         last = action.path.elements[-1]
-        place: tuple[str, object] = ("M", after)
+        place: tuple[str, Any] | None = ("M", after)
         for element, following in pairwise(action.path.elements):
+            assert place is not None
             place = place[1].get(element)
             if place is None or place[0] != ("L" if isinstance(following, int) else "M"):
                 raise NaiveRefusal
+        assert place is not None
         members = place[1]
         current = lookup(before, action.path)
         match action:
@@ -207,7 +210,7 @@ def naive_apply(
     return after
 
 
-def naive_value(node: Node, item: dict[str, object], values: dict[str, object]) -> object:
+def naive_value(node: Node, item: dict[str, Any], values: dict[str, Any]) -> Any:
     match node:
         case Path():
             found = lookup(item, node)
@@ -216,7 +219,7 @@ def naive_value(node: Node, item: dict[str, object], values: dict[str, object]) 
             return found
         case Value():
             return values[node.name]
-        case Call(function="if_not_exists", operands=(first, second)):
+        case Call(function="if_not_exists", operands=(Path() as first, second)):
             found = lookup(item, first)
             return naive_value(second, item, values) if found is None else found
         case Call(operands=(first, second)):
@@ -235,7 +238,7 @@ def naive_value(node: Node, item: dict[str, object], values: dict[str, object]) 
     raise AssertionError(node)
 
 
-def naive_add(current: object, operand: tuple[str, object]) -> tuple[str, object]:
+def naive_add(current: Any, operand: tuple[str, Any]) -> tuple[str, Any]:
     if current is None:
         return operand
     kind, content = current
@@ -248,9 +251,7 @@ def naive_add(current: object, operand: tuple[str, object]) -> tuple[str, object
         return kind, content + operand[1]
 
 
-def naive_delete(
-    members: dict[object, object], last: object, current: object, operand: object
-) -> None:
+def naive_delete(members: dict[object, object], last: Any, current: Any, operand: Any) -> None:
     if current is None:
         return
     if current[0] != operand[0]:

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 from time import thread_time
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from model.errors import ValidationError
 from model.expressions import compile_condition, compile_projection, compile_update
 from model.expressions.reserved_words import RESERVED_WORDS
 
-VALUES = {":v": {"N": "1"}, ":l": {"L": []}}
+VALUES: dict[str, dict[str, Any]] = {":v": {"N": "1"}, ":l": {"L": []}}
 SECONDS_MAX = 0.05
 
 
@@ -92,7 +94,8 @@ def test_largest_text_allowed_is_read_and_evaluated_without_deep_recursion(
 
 
 def _depth() -> int:
-    frame, depth = sys._getframe(), 0
+    frame: FrameType | None = sys._getframe()
+    depth = 0
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
     return depth

@@ -1,11 +1,13 @@
 """The sentence for everything that can be wrong with a condition."""
 
+from typing import Any
+
 import pytest
 
 from model.errors import ValidationError
 from model.expressions import check_unused, compile_condition
 
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     ":n": {"N": "1"},
     ":five": {"N": "5"},
     ":s": {"S": "a"},
@@ -249,7 +251,7 @@ def test_a_hundred_operands_of_in_are_fine() -> None:
     ],
 )
 def test_unused_name_or_value_is_refused(
-    names: dict[str, str], values: dict[str, object], sentence: str
+    names: dict[str, str], values: dict[str, Any], sentence: str
 ) -> None:
     condition = compile_condition("#a = :n", names, values)
 

@@ -1,5 +1,7 @@
 """What every form of condition answers, form by form (Developer Guide, "Condition expressions")."""
 
+from typing import Any
+
 import pytest
 
 from model.expressions import compile_condition
@@ -20,7 +22,7 @@ ITEM = {
 }
 
 
-def holds(text: str, item: dict[str, object] | None = None, **values: object) -> bool:
+def holds(text: str, item: dict[str, Any] | None = None, **values: Any) -> bool:
     """Evaluate on ITEM; `v={"N": "1"}` defines `:v`."""
     given = {f":{name}": value for name, value in values.items()}
     condition = compile_condition(text, None, given)
@@ -80,7 +82,7 @@ def test_unequal_is_true_between_types_and_for_a_missing_attribute() -> None:
     ],
 )
 def test_equality_covers_all_ten_types_with_sets_as_sets(
-    attribute: str, value: dict[str, object]
+    attribute: str, value: dict[str, Any]
 ) -> None:
     assert holds(f"{attribute} = :v", v=value)
     assert not holds(f"{attribute} <> :v", v=value)
@@ -97,9 +99,7 @@ def test_equality_covers_all_ten_types_with_sets_as_sets(
         ("yes", {"BOOL": False}),
     ],
 )
-def test_equality_is_false_for_any_difference_inside(
-    attribute: str, value: dict[str, object]
-) -> None:
+def test_equality_is_false_for_any_difference_inside(attribute: str, value: dict[str, Any]) -> None:
     assert not holds(f"{attribute} = :v", v=value)
 
 

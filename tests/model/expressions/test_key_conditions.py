@@ -1,5 +1,7 @@
 """Key conditions: one partition, and perhaps a range of sort keys."""
 
+from typing import Any
+
 import pytest
 
 from model.errors import ValidationError
@@ -9,7 +11,7 @@ from model.keys import KeySchema
 SIMPLE = KeySchema(partition_name="pk", partition_type="S")
 COMPOSITE = KeySchema(partition_name="pk", partition_type="S", sort_name="sk", sort_type="N")
 TEXTUAL = KeySchema(partition_name="pk", partition_type="S", sort_name="sk", sort_type="S")
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     ":p": {"S": "p"}, ":n": {"N": "1"}, ":m": {"N": "2"}, ":s": {"S": "s"}, ":yes": {"BOOL": True},
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """What is checked of names and values before any expression is read."""
 
+from typing import Any
+
 import pytest
 
 from model.errors import ValidationError
@@ -43,7 +45,7 @@ ONE = {"N": "1"}
 )  # fmt: skip
 def test_misspelt_placeholder_is_refused_with_its_sentence(
     names: dict[str, str] | None,
-    values: dict[str, object] | None,
+    values: dict[str, Any] | None,
     sentence: str,
 ) -> None:
     with pytest.raises(ValidationError) as caught:

@@ -1,5 +1,7 @@
 """Programs: what the leader makes of a conditional put or delete, and of an update."""
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -13,15 +15,15 @@ KEY = {"pk": {"S": "k"}}
 OLD = {"pk": {"S": "k"}, "n": {"N": "1"}, "m": {"M": {"x": {"S": "old"}, "y": {"S": "kept"}}}}
 
 
-def image_of(item: dict[str, object] | None) -> bytes:
+def image_of(item: dict[str, Any] | None) -> bytes:
     return b"" if item is None else encode_image(item, item_size_bytes(item))
 
 
-def run(program: Program, old: dict[str, object] | None, new: bytes = b"") -> Evaluated:
+def run(program: Program, old: dict[str, Any] | None, new: bytes = b"") -> Evaluated:
     return evaluate(decode_program(encode_program(program)), image_of(old), new)
 
 
-def update(text: str | None, returned: str = "NONE", **values: object) -> Program:
+def update(text: str | None, returned: str = "NONE", **values: Any) -> Program:
     given = {f":{name}": value for name, value in values.items()}
     return Program(kind="update", update=text, values=given, return_values=returned, key=KEY)
 
@@ -93,7 +95,7 @@ def test_put_of_the_same_item_changes_nothing() -> None:
     ],
 )
 def test_update_returns_what_its_return_values_ask_for(
-    returned: str, on_old: dict[str, object] | None, on_nothing: dict[str, object] | None
+    returned: str, on_old: dict[str, Any] | None, on_nothing: dict[str, Any] | None
 ) -> None:
     text = "SET c = :five, n = n"
     if_nothing = "SET c = :five"
@@ -166,7 +168,7 @@ def test_image_carries_the_size_and_units_follow_the_larger_one() -> None:
 
 
 def test_updated_item_may_be_as_large_as_the_limit_and_no_larger() -> None:
-    room = ITEM_SIZE_BYTES_MAX - item_size_bytes(KEY) - len("v")
+    room = ITEM_SIZE_BYTES_MAX - item_size_bytes(dict(KEY)) - len("v")
 
     result = run(update("SET v = :v", v={"S": "x" * room}), None)
     assert image_size_bytes(result.image) == ITEM_SIZE_BYTES_MAX
@@ -176,7 +178,7 @@ def test_updated_item_may_be_as_large_as_the_limit_and_no_larger() -> None:
 
 
 def test_updated_item_may_not_be_nested_deeper_than_the_limit() -> None:
-    deep: dict[str, object] = {"S": "leaf"}
+    deep: dict[str, Any] = {"S": "leaf"}
     for _ in range(30):
         deep = {"L": [deep]}
     old = {"pk": {"S": "k"}, "m": {"M": {"n": {"M": {}}}}}

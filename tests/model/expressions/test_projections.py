@@ -1,5 +1,7 @@
 """Projections: which part of an item a set of paths names (Developer Guide, "Projections")."""
 
+from typing import Any
+
 import pytest
 
 from model.errors import ValidationError
@@ -29,7 +31,7 @@ ITEM = {
     ],
 )
 def test_projection_keeps_the_nesting_and_closes_gaps_in_lists(
-    text: str, expected: dict[str, object]
+    text: str, expected: dict[str, Any]
 ) -> None:
     # Paths into one attribute as both map and list would conflict: they are projected singly.
     parts = text.split(", ") if expected == {} else [text]

@@ -4,7 +4,7 @@ import copy
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import example, given, reject
 from hypothesis import strategies as st
@@ -130,7 +130,7 @@ def compiled(compile_it: Callable[[], Compiled]) -> Compiled:
 
 @given(conditions, items, given_values, st.sampled_from(TYPE_NAMES))
 def test_condition_agrees_with_the_naive_evaluator(
-    tree: object, item: dict[str, object], request_values: dict[str, object], type_name: str
+    tree: Any, item: dict[str, Any], request_values: dict[str, Any], type_name: str
 ) -> None:
     printer = Printer()
     text = printer.condition(tree)
@@ -147,7 +147,7 @@ def test_condition_agrees_with_the_naive_evaluator(
 
 
 @given(conditions)
-def test_condition_that_is_written_and_read_is_the_same(tree: object) -> None:
+def test_condition_that_is_written_and_read_is_the_same(tree: Any) -> None:
     printer = Printer()
     text = printer.condition(tree)
     every = {f":{name}": {"S": "x"} for name in "abct"}
@@ -192,7 +192,7 @@ updates = st.lists(actions, min_size=1, max_size=4).map(
     {":a": {"N": "2"}},
 )
 def test_update_agrees_with_the_naive_evaluator(
-    tree: tuple[object, ...], item: dict[str, object], request_values: dict[str, object]
+    tree: tuple[Any, ...], item: dict[str, Any], request_values: dict[str, Any]
 ) -> None:
     printer = Printer()
     text = printer.update(tree)
@@ -219,7 +219,7 @@ def test_update_agrees_with_the_naive_evaluator(
 
 
 @given(st.lists(paths, min_size=1, max_size=4), items)
-def test_projection_finds_what_each_path_finds(wanted: list[Path], item: dict[str, object]) -> None:
+def test_projection_finds_what_each_path_finds(wanted: list[Path], item: dict[str, Any]) -> None:
     printer = Printer()
     text = ", ".join(map(printer.path, wanted))
     projection = compiled(lambda: compile_projection(text, printer.names))
@@ -231,7 +231,7 @@ def test_projection_finds_what_each_path_finds(wanted: list[Path], item: dict[st
     assert found.keys() <= item.keys()
 
 
-def _leaves(source: dict[str, object], wanted: list[Path], item: dict[str, object]) -> list[object]:
+def _leaves(source: dict[str, Any], wanted: list[Path], item: dict[str, Any]) -> list[object]:
     """Find each path's value; in a projected list an element has moved up past unwanted ones."""
     found = []
     for path in wanted:
@@ -250,7 +250,7 @@ def _leaves(source: dict[str, object], wanted: list[Path], item: dict[str, objec
                         for other in wanted
                         if other.elements[: len(before)] == before
                         and len(other.elements) > len(before)
-                        and other.elements[len(before)] < element
+                        and int(other.elements[len(before)]) < element
                         and _exists(item, other)
                     }
                     position = len(earlier)
@@ -262,7 +262,7 @@ def _leaves(source: dict[str, object], wanted: list[Path], item: dict[str, objec
     return found
 
 
-def _exists(item: dict[str, object], path: Path) -> bool:
+def _exists(item: dict[str, Any], path: Path) -> bool:
     value = item.get(path.name)
     for element in path.rest:
         if value is None:
@@ -293,7 +293,7 @@ SCHEMA = KeySchema(partition_name="a", partition_type="S", sort_name="b", sort_t
 
 @given(hostile, items, st.sampled_from([{"S": "x"}, {"N": "1"}, {"L": []}, {"SS": ["x"]}]))
 def test_any_text_is_evaluated_or_refused_with_a_model_error(
-    text: str, item: dict[str, object], value: dict[str, object]
+    text: str, item: dict[str, Any], value: dict[str, Any]
 ) -> None:
     names, request_values = {"#x": "odd.name"}, {":v": value, ":w": {"N": "7"}}
     for attempt in (

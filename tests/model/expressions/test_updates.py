@@ -1,6 +1,7 @@
 """What every form of update does (Developer Guide, "Update expressions")."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ WRONG_TYPE = "An operand in the update expression has an incorrect data type"
 NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
 
 
-def item() -> dict[str, object]:
+def item() -> dict[str, Any]:
     return {
         "pk": {"S": "k"},
         "n": {"N": "5"},
@@ -26,7 +27,7 @@ def item() -> dict[str, object]:
     }
 
 
-def apply(text: str, old: dict[str, object] | None = None, **values: object) -> dict[str, object]:
+def apply(text: str, old: dict[str, Any] | None = None, **values: Any) -> dict[str, Any]:
     """Apply to `old` (or `item()`) and check that the old item was left alone."""
     before = item() if old is None else old
     untouched = copy.deepcopy(before)
@@ -36,13 +37,13 @@ def apply(text: str, old: dict[str, object] | None = None, **values: object) -> 
     return after
 
 
-def refusal(text: str, old: dict[str, object] | None = None, **values: object) -> str:
+def refusal(text: str, old: dict[str, Any] | None = None, **values: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         apply(text, old, **values)
     return str(caught.value)
 
 
-def changed(text: str, **values: object) -> dict[str, object]:
+def changed(text: str, **values: Any) -> dict[str, Any]:
     """Apply to `item()` and return only what differs; None stands for a removed attribute."""
     before, after = item(), apply(text, **values)
     return {
@@ -201,7 +202,7 @@ def test_operand_that_is_missing_from_the_item_is_refused(text: str) -> None:
         ("DELETE n :v", {"NS": ["1"]}),
     ],
 )
-def test_operand_of_the_wrong_type_in_the_item_is_refused(text: str, value: object) -> None:
+def test_operand_of_the_wrong_type_in_the_item_is_refused(text: str, value: Any) -> None:
     assert refusal(text, v=value) == WRONG_TYPE
 
 
@@ -235,7 +236,7 @@ def test_operand_of_the_wrong_type_in_the_item_is_refused(text: str, value: obje
     ],
 )
 def test_value_of_the_wrong_type_is_refused_before_any_item_is_read(
-    text: str, value: object, sentence: str
+    text: str, value: Any, sentence: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         compile_update(text, None, {":v": value})
@@ -340,7 +341,7 @@ def test_key_attributes_may_not_be_updated() -> None:
     ],
 )
 def test_touched_parts_are_nested_as_in_the_item(
-    text: str, before: dict[str, object], after: dict[str, object]
+    text: str, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     """UPDATED_OLD and UPDATED_NEW. Source: ExtendDB issue 98."""
     values = {":v": ONE, ":w": {"N": "9"}}
