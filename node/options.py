@@ -10,6 +10,9 @@ from quorate.cluster.catalog import NodeRecord
 
 GIB: Final = 1 << 30
 
+UNSPECIFIED: Final = ("", "0.0.0.0", "[::]")  # noqa: S104 - to refuse them
+"""Hosts that one may listen on and nobody can connect to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -65,6 +68,8 @@ class NodeOptions:
             return f"node {self.name} is not among the members given ({', '.join(names)})"
         if own and own[0].az != self.az:
             return f"node {self.name} is in {self.az}, but the member list says {own[0].az}"
+        if self.address().rpartition(":")[0] in UNSPECIFIED:
+            return f"others cannot reach this node at {self.address()}: give --advertise HOST:PORT"
         if self.partitions < 1:
             return "a cluster has at least one partition"
         return None

@@ -75,9 +75,10 @@ def test_empty_directory_needs_a_place_in_a_cluster_that_runs(known: str) -> Non
 
 def test_empty_directory_that_is_remembered_otherwise_waits_for_the_catalog() -> None:
     """The others are starting, too: whether there is a place for it only a catalog can say."""
-    identity = make_identity()
+    a1, c1 = (answer(number, known="b-old", joined=True) for number in (1, 3))
 
-    assert next_step(identity, {"a:1": answer(1, known="b-old")}) is Step.WAIT
+    assert next_step(make_identity(), {"a:1": a1, "c:1": c1}) is Step.WAIT
+    assert next_step(make_identity(), {"a:1": a1}) is Step.WAIT
 
 
 def test_node_that_is_to_join_waits_for_a_cluster_that_runs() -> None:
