@@ -71,6 +71,11 @@ class Table:
         return bool(self.definition["DeletionProtectionEnabled"])
 
 
+def is_provisioned(definition: bytes) -> bool:
+    """Return whether a table so defined has provisioned throughput, without all the rest."""
+    return bool(orjson.loads(definition).get("BillingMode") == PROVISIONED)
+
+
 def schema_of(definition: Mapping[str, object]) -> KeySchema:
     """Return the key schema in a table's definition."""
     attributes = definition["AttributeDefinitions"]

@@ -23,6 +23,7 @@ from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
 from node.machine.dedupe import decode_generation
 from node.machine.partition import LiveTables, PartitionMachine
+from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits
 from node.memberships import Memberships
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
@@ -109,7 +110,14 @@ class Host:
     """All replicas of one node. Every method runs on one thread, to completion."""
 
     def __init__(
-        self, *, node_id: int, log: LogStore, items: ItemStore, rng: Rng, shell: Shell
+        self,
+        *,
+        node_id: int,
+        log: LogStore,
+        items: ItemStore,
+        rng: Rng,
+        shell: Shell,
+        limits: PartitionLimits = DEFAULT_LIMITS,
     ) -> None:
         """Take over stores that are open; call `recover` before anything else."""
         self.node_id = node_id
@@ -121,6 +129,7 @@ class Host:
         self._items = items
         self._rng = rng
         self._shell = shell
+        self._limits = limits
         self.checkpointer = Checkpointer(self.replicas, log, items, shell)
         self._dirty: dict[int, Replica] = {}
         self._held: dict[int, Replica] = {}
@@ -195,6 +204,7 @@ class Host:
             self._make_machine(partition.id, state),
             arc,
             self._live_tables,
+            self._limits,
         )
         self._partitions[partition.id] = replica
         self._add(replica, preferred=self.node_id == partition.replicas[0])

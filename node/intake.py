@@ -30,9 +30,9 @@ def take_in(
     if batch.writes.slots:
         _take_writes(batch, stream, partitions, touched, now=now, stale=stale, full=full)
     if batch.gets.slots:
-        _take_gets(batch.gets, stream, partitions, touched)
+        _take_gets(batch.gets, stream, partitions, touched, now=now)
     for request in batch.ranges:
-        read = RangeRead(stream, request)
+        read = RangeRead(stream, request, arrived_at=now)
         _take_read(read, partitions, request.partition, touched, consistent=request.consistent)
     return touched
 
@@ -78,6 +78,8 @@ def _take_gets(
     stream: RouteStream,
     partitions: Mapping[int, PartitionReplica],
     touched: dict[int, Replica],
+    *,
+    now: float,
 ) -> None:
     by_partition: dict[tuple[int, bool], tuple[list[int], list[bytes]]] = {}
     for slot, partition, key, consistent in zip(
@@ -87,7 +89,7 @@ def _take_gets(
         slots.append(slot)
         keys.append(key)
     for (partition, consistent), (slots, keys) in by_partition.items():
-        read = GetReads(stream, slots, keys)
+        read = GetReads(stream, slots, keys, consistent=consistent, arrived_at=now)
         _take_read(read, partitions, partition, touched, consistent=consistent)
 
 

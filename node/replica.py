@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from model.capacity import read_units
 from model.image import image_size_bytes
 from node.codec import Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, WaitingWrite
 from node.machine.partition import LiveTables, PartitionMachine
+from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits, PartitionThroughput
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
 from quorate.cluster.outcome import Outcome
@@ -233,12 +235,14 @@ class PartitionReplica(Replica):
         machine: PartitionMachine,
         arc: tuple[int, int],
         live_tables: LiveTables,
+        limits: PartitionLimits = DEFAULT_LIMITS,
     ) -> None:
         """`arc` is [low token, high token); `live_tables` follows the node's catalog."""
         super().__init__(group, core, state)
         self.machine = machine
         self.arc = arc
         self.live_tables = live_tables
+        self.throughput = PartitionThroughput(limits)
         self._low = arc[0].to_bytes(8, "big")
         self._last = (arc[1] - 1).to_bytes(8, "big")
         self._waiting: list[WaitingWrite] = []
@@ -279,7 +283,9 @@ class PartitionReplica(Replica):
         if self.machine.memtable_bytes > MEMTABLE_BYTES_MAX:
             self.refuse_waiting(Outcome.OVERLOADED)
             return
-        evaluation = leadership.evaluate(self._waiting, now=now, live_tables=self.live_tables)
+        evaluation = leadership.evaluate(
+            self._waiting, now=now, live_tables=self.live_tables, throughput=self.throughput
+        )
         del self._waiting[: evaluation.taken]
         self._count_waiting()
         proposal = evaluation.proposal
@@ -329,6 +335,7 @@ class PartitionReplica(Replica):
     def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Freeze the memtable; what is returned sorts and encodes it, on any thread."""
         self.machine.forget_tables(self.live_tables)
+        self.throughput.forget(self.live_tables)
         frozen = self.machine.freeze(now)
         state = self.state(self.machine.table_sizes)
 
@@ -352,24 +359,42 @@ class PartitionReplica(Replica):
 class GetReads:
     """The gets of one router batch at one partition."""
 
-    __slots__ = ("_keys", "_slots", "_stream")
+    __slots__ = ("_arrived_at", "_consistent", "_keys", "_slots", "_stream")
 
-    def __init__(self, stream: RouteStream, slots: list[int], keys: list[bytes]) -> None:
-        """Shape: `keys[i]` is asked for by `slots[i]`."""
+    def __init__(
+        self,
+        stream: RouteStream,
+        slots: list[int],
+        keys: list[bytes],
+        *,
+        consistent: bool,
+        arrived_at: float,
+    ) -> None:
+        """Shape: `keys[i]` is asked for by `slots[i]`. `arrived_at` is by the host's clock."""
         self._stream = stream
         self._slots = slots
         self._keys = keys
+        self._consistent = consistent
+        self._arrived_at = arrived_at
 
     def serve(self, replica: Replica) -> None:
         """Answer each with its image, b"" for none."""
         assert isinstance(replica, PartitionReplica)
-        owns, image_of = replica.owns, replica.machine.image
+        owns, image_of, live_tables = replica.owns, replica.machine.image, replica.live_tables
         answer = self._stream.answer
         for slot, key in zip(self._slots, self._keys, strict=True):
-            if owns(key):
+            if not owns(key):
+                answer(slot, Outcome.NOT_REPLICA)
+            elif not live_tables.get(key[:4]):
                 answer(slot, Outcome.OK, 0, image_of(key))
             else:
-                answer(slot, Outcome.NOT_REPLICA)
+                bucket = replica.throughput.read_bucket(key[:4], self._arrived_at)
+                if bucket.level <= 0:
+                    answer(slot, Outcome.THROTTLED)
+                    continue
+                image = image_of(key)
+                bucket.settle(read_units(image_size_bytes(image), consistent=self._consistent))
+                answer(slot, Outcome.OK, 0, image)
 
     def refuse(self, outcome: Outcome) -> None:
         """Answer each that it was not served."""
@@ -380,17 +405,25 @@ class GetReads:
 class RangeRead:
     """One page of a Query or Scan at one partition."""
 
-    __slots__ = ("_request", "_stream")
+    __slots__ = ("_arrived_at", "_request", "_stream")
 
-    def __init__(self, stream: RouteStream, request: RoutedRange) -> None:
-        """Take the request as it came."""
+    def __init__(self, stream: RouteStream, request: RoutedRange, *, arrived_at: float) -> None:
+        """Take the request as it came, at a time by the host's clock."""
         self._stream = stream
         self._request = request
+        self._arrived_at = arrived_at
 
     def serve(self, replica: Replica) -> None:
         """Answer with the items up to the page's bounds."""
         assert isinstance(replica, PartitionReplica)
         request = self._request
+        table = request.low[:4]
+        bucket = None
+        if replica.live_tables.get(table):
+            bucket = replica.throughput.read_bucket(table, self._arrived_at)
+            if bucket.level <= 0:
+                self.refuse(Outcome.THROTTLED)
+                return
         keys: list[bytes] = []
         images: list[bytes] = []
         size_bytes = 0
@@ -406,6 +439,8 @@ class RangeRead:
             keys.append(key)
             images.append(image)
             size_bytes += image_size_bytes(image)
+        if bucket is not None:
+            bucket.settle(read_units(size_bytes, consistent=request.consistent))
         self._stream.answer_page(Page(request.slot, Outcome.OK, keys, images, more))
 
     def refuse(self, outcome: Outcome) -> None:

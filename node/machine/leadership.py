@@ -9,7 +9,7 @@ and everything in flight is answered when leadership ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from model.image import image_size_bytes
 from model.program import decode_program, evaluate
 from node.codec import WriteColumns
 from node.machine.partition import PartitionMachine
+from node.machine.throughput import PartitionThroughput
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
 
@@ -76,16 +77,18 @@ class Leadership:
         self._in_flight: dict[bytes, Proposal] = {}
         self._proposals: deque[Proposal] = deque()
 
-    def evaluate(  # noqa: C901, PLR0912 - one loop over the writes: calls would cost more
+    def evaluate(  # noqa: C901, PLR0912, PLR0915 - one loop over the writes: calls would cost more
         self,
         waiting: Sequence[WaitingWrite],
         *,
         now: float,
-        live_tables: Container[bytes],
+        live_tables: Mapping[bytes, bool],
+        throughput: PartitionThroughput,
     ) -> Evaluation:
         """Evaluate writes in order of arrival; answer at once those that need no log entry.
 
-        `live_tables` are table ids as the first four bytes of keys. Stops once the images fill
+        `live_tables` tells of table ids, as the first four bytes of keys, whether `throughput`
+        has a cap for them. Stops once the images fill
         an entry: `Evaluation.taken` says how many of `waiting` are done with.
         """
         machine, speculative, in_flight = self._machine, self._speculative, self._in_flight
@@ -104,7 +107,9 @@ class Leadership:
             if deadline <= now:
                 stream.answer(slot, Outcome.EXPIRED)
                 continue
-            if key[:4] not in live_tables:
+            table = key[:4]
+            capped = live_tables.get(table)
+            if capped is None:
                 stream.answer(slot, Outcome.NO_TABLE)
                 continue
             answered = machine.answered(request_id)
@@ -114,6 +119,10 @@ class Leadership:
             earlier = in_flight.get(request_id)
             if earlier is not None:
                 earlier.also.append((stream, slot, request_id))
+                continue
+            bucket = throughput.write_bucket(table, now) if capped else None
+            if bucket is not None and bucket.level <= 0:
+                stream.answer(slot, Outcome.THROTTLED)
                 continue
             in_flight[request_id] = proposal
             request_ids.append(request_id)
@@ -129,17 +138,18 @@ class Leadership:
                 except ModelError as error:
                     refusal = columns.answers[request_id] = _refusal(error)
                     entry_bytes += len(refusal)
-                    units.append(REFUSED + write_units(image_size_bytes(old) if old else 0, 0))
+                    cost = write_units(image_size_bytes(old), 0)
+                    units.append(REFUSED + cost)
+                    if bucket is not None:
+                        bucket.settle(cost)
                     continue
-                new, cost = result.image, result.units
+                new = result.image
                 if result.returned:
                     columns.answers[request_id] = result.returned
             else:
-                new, cost = image, 0
-            size_before = image_size_bytes(old) if old else 0
-            size_after = image_size_bytes(new) if new else 0
-            if not cost:
-                cost = write_units(size_before, size_after)
+                new = image
+            size_before, size_after = image_size_bytes(old), image_size_bytes(new)
+            cost = write_units(size_before, size_after)
             if size_before != size_after:
                 _add_size(columns.sizes, key, size_before, size_after)
             entry_bytes += len(key) + len(new)
@@ -147,6 +157,8 @@ class Leadership:
             keys.append(key)
             images.append(new)
             units.append(cost)
+            if bucket is not None:
+                bucket.settle(cost)
         return Evaluation(proposal if request_ids else None, taken)
 
     def proposed(self, proposal: Proposal, index: int) -> None:

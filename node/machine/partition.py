@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from model.tables import is_provisioned
 from node.codec import WriteColumns, decode_write_entry
 from node.machine.dedupe import Answer, DedupeWindow, Generation
 from node.storage.memtable import Memtable
@@ -31,11 +32,12 @@ class Tree(Protocol):
         ...
 
 
-class LiveTables(set[bytes]):
+class LiveTables(dict[bytes, bool]):
     """The ids of the live tables as key prefixes, as far as this node's catalog goes.
 
-    A set, because a leader looks up every write here. A table that is not in it may have been
-    made since: `catalog` says which are dropped.
+    The value says whether the table is provisioned, hence capped in each partition. A dict, because
+    a leader looks up every write here. A table that is not in it may have been made since:
+    `catalog` says which are dropped.
     """
 
     catalog = Catalog()
@@ -43,7 +45,8 @@ class LiveTables(set[bytes]):
     def follow(self, catalog: Catalog) -> None:
         """Take the tables of a newer catalog."""
         self.clear()
-        self.update(table.id.to_bytes(4, "big") for table in catalog.tables)
+        for table in catalog.tables:
+            self[table.id.to_bytes(4, "big")] = is_provisioned(table.definition)
         self.catalog = catalog
 
 

@@ -101,7 +101,7 @@ class Cluster:
 
     def tick(self, count: int = 1, *, seconds: float = 0.0) -> None:
         """Let ticks pass, and `run` after each."""
-        for _ in range(count or round(seconds / TICK_SECONDS)):
+        for _ in range(round(seconds / TICK_SECONDS) or count):
             self.now += TICK_SECONDS
             for node in self.up():
                 node.host.tick(1)

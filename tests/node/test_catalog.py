@@ -88,12 +88,12 @@ def test_second_table_of_a_name_is_refused(cluster: Cluster) -> None:
 
 def test_two_creations_of_a_name_at_once_make_one_table(cluster: Cluster) -> None:
     """Every change is a conditional command: the log decides."""
-    first = cluster.command(CreateTable(new_id(), "other", b"1"))
-    second = cluster.command(CreateTable(new_id(), "other", b"2"))
+    first = cluster.command(CreateTable(new_id(), "other", b'{"n":1}'))
+    second = cluster.command(CreateTable(new_id(), "other", b'{"n":2}'))
     cluster.run()
 
     assert [first.result.refusal, second.result.refusal] == ["", "exists"]
-    assert cluster.nodes[1].host.catalog.table_by_name["other"].definition == b"1"
+    assert cluster.nodes[1].host.catalog.table_by_name["other"].definition == b'{"n":1}'
 
 
 def test_repeated_command_is_applied_once_and_answered_the_same(cluster: Cluster) -> None:
@@ -237,9 +237,9 @@ def test_commands_that_the_log_does_not_take_are_refused(
     cluster = Cluster(directory)
     cluster.bootstrap(partitions=1)
     cluster.hold((2, 1), (3, 1))
-    first = cluster.command(CreateTable(new_id(), "a", b"x" * 1_500))
+    first = cluster.command(CreateTable(new_id(), "a", b"{%s}" % (b" " * 1_500)))
     cluster.run()
-    second = cluster.command(CreateTable(new_id(), "b", b"x" * 1_500))
+    second = cluster.command(CreateTable(new_id(), "b", b"{%s}" % (b" " * 1_500)))
     cluster.run()
     assert (first.outcome, second.outcome) == (None, Outcome.OVERLOADED)
 
