@@ -35,7 +35,7 @@ COMPRESSED_BYTES_MIN: Final = 4 << 10
 """Shortest answer that is compressed. Ours: DynamoDB has a bound too, and does not tell it."""
 
 COMPRESSED_HERE_BYTES_MAX: Final = 32 << 10
-"""Longest answer that is compressed in the loop's own thread: a third of a millisecond. Ours."""
+"""Longest answer that is compressed in the loop's own thread: less than a millisecond. Ours."""
 
 ZERO_WEIGHT: Final = re.compile(rb"q=0(\.0*)?")
 """How a client says what it does not take. Source: RFC 9110, section 12.4.2."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Collection
 from zlib import crc32
@@ -13,6 +14,7 @@ from router.authentication import Authentication
 from router.call import Call
 from router.http_face import HttpFace
 from router.http_protocol import Exchange
+from tests.router.loops import run
 
 
 class Connection:
@@ -48,6 +50,20 @@ TARGET = b"DynamoDB_20120810.PutItem"
 CALL_HEADERS = {b"x-amz-target": TARGET, b"content-type": b"application/x-amz-json-1.0"}
 
 
+def make_face(calls: Calls, *, cors_origins: Collection[str] = ()) -> HttpFace:
+    authentication = Authentication(
+        key_file=None, always_required=False, region=None, wall_clock=lambda: 0.0
+    )
+    return HttpFace(
+        calls,
+        calls,
+        lambda: 10.0,
+        authentication=authentication,
+        request_timeout_ms=4000,
+        cors_origins=cors_origins,
+    )
+
+
 def send(
     calls: Calls,
     *,
@@ -60,17 +76,7 @@ def send(
     connection = Connection()
     exchange = Exchange(connection, method, path, headers, keep_alive=True)  # type: ignore[arg-type]
     exchange.body = body
-    authentication = Authentication(
-        key_file=None, always_required=False, region=None, wall_clock=lambda: 0.0
-    )
-    face = HttpFace(
-        calls,
-        calls,
-        lambda: 10.0,
-        authentication=authentication,
-        request_timeout_ms=4000,
-        cors_origins=cors_origins,
-    )
+    face = make_face(calls, cors_origins=cors_origins)
     face.handle(exchange)
     (reply,) = connection.replies
     return reply
@@ -198,3 +204,62 @@ def test_web_pages_may_call_only_from_origins_that_were_named() -> None:
         assert (expected in preflight) is allowed
         assert (expected in answer) is allowed
         assert (b"Access-Control-Allow-Headers" in preflight) is allowed
+
+
+# Compressed answers
+
+LARGE = b'{"Items":[%s]}' % b",".join([b'{"p":{"S":"the same again"}}'] * 200)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [
+        (b"gzip", True),
+        (b"deflate, gzip;q=0.5", True),
+        (b"GZIP", True),
+        (b"identity", False),
+        (b"gzip;q=0", False),
+        (b"gzip; q=0.000", False),
+        (b"br, deflate", False),
+        (b"", False),
+        (b"xgzip", False),
+    ],
+)
+def test_large_answer_is_compressed_for_who_takes_that(
+    *, accepted: bytes, is_compressed: bool
+) -> None:
+    headers = CALL_HEADERS | {b"accept-encoding": accepted}
+
+    status, lines, body = send(Calls(LARGE), headers=headers)
+
+    assert status == 200
+    assert (b"Content-Encoding: gzip" in lines) is is_compressed
+    assert (gzip.decompress(body) if is_compressed else body) == LARGE
+    assert b"x-amz-crc32: %d\r\n" % crc32(body) in lines, "the checksum is of what is sent"
+
+
+def test_small_answer_is_not_compressed() -> None:
+    _, lines, body = send(Calls(b"{}"), headers=CALL_HEADERS | {b"accept-encoding": b"gzip"})
+
+    assert body == b"{}"
+    assert b"Content-Encoding" not in lines
+
+
+def test_very_large_answer_is_compressed_beside_the_loop() -> None:
+    answer = LARGE * 20
+    connection = Connection()
+
+    async def story() -> None:
+        headers = CALL_HEADERS | {b"accept-encoding": b"gzip"}
+        exchange = Exchange(connection, b"POST", b"/", headers, keep_alive=True)  # type: ignore[arg-type]
+        exchange.body = b"{}"
+        make_face(Calls(answer)).handle(exchange)
+        assert not connection.replies, "the loop is free meanwhile"
+        while not connection.replies:
+            await asyncio.sleep(0.001)
+
+    run(story())
+
+    ((_, lines, body),) = connection.replies
+    assert gzip.decompress(body) == answer
+    assert b"x-amz-crc32: %d\r\n" % crc32(body) in lines

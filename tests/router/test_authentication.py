@@ -1,0 +1,293 @@
+"""Who may call over gRPC, how a change of users takes effect, and that nothing secret is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from quorate.client import Client, Credentials, RequestRefused
+from quorate.client.errors import QuorateError, ResourceNotFound
+from quorate.client.operator import Operator
+from quorate.cluster.catalog import AccessKeyRecord, UserRecord
+from quorate.security.sealing import KeyFile
+from quorate.v1 import api_pb2
+from quorate.v1.api_pb2_grpc import QuorateServiceStub
+from router.options import RouterOptions
+from router.process import Refused, RouterProcess
+from tests.router.cluster import CLUSTER_ID
+from tests.router.signed import KEY_FILE, KEY_FILE_TEXT, KEY_ID, SECRET, ada
+from tests.router.world import World, tell
+
+METHOD = "/quorate.v1.QuorateService/ListTables"
+ADA = Credentials(KEY_ID, SECRET)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "users.key"
+    path.write_text(KEY_FILE_TEXT)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def client(world: World, credentials: Credentials | None = None) -> Client:
+    return Client(f"127.0.0.1:{world.router.grpc_port}", credentials=credentials)
+
+
+async def list_tables(world: World, metadata: Any = ()) -> list[str]:
+    """Make one unary call; raises AioRpcError."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{world.router.grpc_port}") as channel:
+        stub = QuorateServiceStub(channel)
+        answer = await stub.ListTables(api_pb2.ListTablesRequest(), metadata=metadata, timeout=3)
+        return list(answer.table_names)
+
+
+async def refused(client: Client) -> str:
+    """Return the code that a call over the Pipeline is refused with."""
+    with pytest.raises(RequestRefused) as refusal:
+        await client.put_item("Music", {"p": "a"})
+    return refusal.value.code
+
+
+def publish_users(world: World, *users: UserRecord) -> None:
+    """Let all nodes have a catalog with these users, and no others."""
+    catalog = world.nodes[0].catalog
+    for node in world.nodes:
+        node.publish(replace(catalog, epoch=catalog.epoch + 1, users=users))
+
+
+async def seen(world: World) -> None:
+    assert await world.router.view.wait_for(
+        world.nodes[0].catalog.epoch, world.router.clock() + 3.0
+    )
+
+
+def test_signed_calls_are_served_over_both_grpc_ways(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        async with client(world, ADA) as ours:
+            await ours.put_item("Music", {"p": "a"})
+        assert await list_tables(world, ADA.metadata(METHOD, time.time())) == ["Music"]
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code"),
+    [
+        (None, "MissingAuthenticationTokenException"),
+        (Credentials("QRTEBBBBBBBBBBBBBBBB", SECRET), "UnrecognizedClientException"),
+        (Credentials(KEY_ID, "wrong"), "InvalidSignatureException"),
+    ],
+)
+def test_other_calls_are_refused_over_both_grpc_ways(
+    key_file: Path, credentials: Credentials | None, code: str
+) -> None:
+    async def story(world: World) -> None:
+        async with client(world, credentials) as stranger:
+            assert await refused(stranger) == code
+        metadata = credentials.metadata(METHOD, time.time()) if credentials else ()
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await list_tables(world, metadata)
+        assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert not world.items
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            lambda: ADA.metadata("/quorate.v1.QuorateService/DeleteTable", time.time()),
+            id="signed for another method",
+        ),
+        pytest.param(lambda: ADA.metadata(METHOD, time.time() - 16 * 60), id="signed long ago"),
+        pytest.param(lambda: ADA.metadata(METHOD, time.time()) * 2, id="signed twice"),
+        pytest.param(lambda: ADA.metadata(METHOD, time.time())[1:], id="no date"),
+    ],
+)
+def test_call_that_is_not_signed_for_itself_and_now_is_refused(
+    key_file: Path, change: Callable[[], Any]
+) -> None:
+    async def story(world: World) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await list_tables(world, change())
+        assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+def test_anybody_is_served_while_there_are_no_users(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        for credentials in (None, ADA, Credentials("any", "any")):
+            async with client(world, credentials) as anybody:
+                await anybody.put_item("Music", {"p": "a"})
+
+    tell(story, key_file=key_file)
+
+
+def test_open_stream_is_closed_to_strangers_by_the_first_user(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        async with client(world) as stranger, client(world, ADA) as user:
+            await stranger.put_item("Music", {"p": "a"})
+            await user.put_item("Music", {"p": "b"})
+
+            publish_users(world, ada(CLUSTER_ID))
+            await seen(world)
+
+            assert await refused(stranger) == "MissingAuthenticationTokenException"
+            await user.put_item("Music", {"p": "c"})
+
+    tell(story, key_file=key_file)
+
+
+def test_deleted_key_ends_at_once_also_on_an_open_stream(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        async with client(world, ADA) as user:
+            await user.put_item("Music", {"p": "a"})
+
+            publish_users(world, UserRecord(name="ada", access_keys=()))
+            await seen(world)
+
+            assert await refused(user) == "UnrecognizedClientException"
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+def test_secret_that_was_sealed_with_another_key_file_opens_nothing(key_file: Path) -> None:
+    sealed = KeyFile(b"1" * 32).seal(SECRET, cluster_id=CLUSTER_ID, access_key_id=KEY_ID)
+    user = UserRecord(name="ada", access_keys=(AccessKeyRecord(id=KEY_ID, sealed_secret=sealed),))
+
+    async def story(world: World) -> None:
+        async with client(world, ADA) as ours:
+            assert await refused(ours) == "UnrecognizedClientException"
+
+    tell(story, users=(user,), key_file=key_file)
+
+
+# Operators
+
+
+def test_only_who_has_the_key_file_manages_users(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        endpoint = f"127.0.0.1:{world.router.grpc_port}"
+        async with Operator(endpoint, KEY_FILE) as operator:
+            assert await operator.users() == {"ada": [KEY_ID]}
+        async with Operator(endpoint, KeyFile(b"1" * 32)) as stranger:
+            with pytest.raises(QuorateError) as refusal:
+                await stranger.users()
+            assert refusal.value.code == "InvalidSignatureException"
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+def test_operator_hands_over_secrets_sealed_only(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        endpoint = f"127.0.0.1:{world.router.grpc_port}"
+        async with Operator(endpoint, KEY_FILE) as operator:
+            made = await operator.create_user("bob")
+
+        (request,) = (node.commands[-1] for node in world.nodes if node.commands)
+        assert made.secret_access_key.encode() not in request.SerializeToString()
+        key = request.command.create_user.access_key
+        assert (
+            KEY_FILE.unseal(key.sealed_secret, cluster_id=CLUSTER_ID, access_key_id=key.id)
+            == made.secret_access_key
+        )
+        assert made.secret_access_key not in repr(made)
+
+    tell(story, key_file=key_file)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a\n", "é"])
+def test_user_has_a_name_as_in_iam(key_file: Path, name: str) -> None:
+    async def story(world: World) -> None:
+        async with Operator(f"127.0.0.1:{world.router.grpc_port}", KEY_FILE) as operator:
+            with pytest.raises(QuorateError) as refusal:
+                await operator.create_user(name)
+            assert refusal.value.code == "ValidationException"
+
+    tell(story, key_file=key_file)
+
+
+def test_users_key_does_not_manage_users(key_file: Path) -> None:
+    async def story(world: World) -> None:
+        operator = Operator(f"127.0.0.1:{world.router.grpc_port}", KEY_FILE)
+        operator._credentials = ADA
+        async with operator:
+            with pytest.raises(QuorateError) as refusal:
+                await operator.delete_user("ada")
+            assert refusal.value.code == "UnrecognizedClientException"
+            assert not isinstance(refusal.value, ResourceNotFound)
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+# Options
+
+
+def options(**more: Any) -> RouterOptions:
+    addresses = dict.fromkeys(("http", "grpc", "admin"), "127.0.0.1:0")
+    return RouterOptions(
+        **{
+            "name": "r1",
+            "az": "a",
+            "cluster_id": "c",
+            "nodes": ("127.0.0.1:1",),
+            **addresses,
+            **more,
+        }
+    )
+
+
+@pytest.mark.parametrize("face", ["http", "grpc"])
+def test_router_is_open_to_other_machines_only_when_told(face: str, key_file: Path) -> None:
+    everywhere = {face: "0.0.0.0:0"}
+
+    with pytest.raises(Refused, match="needs --require-auth, or --insecure"):
+        RouterProcess(options(**everywhere, key_file=key_file))
+    RouterProcess(options(**everywhere, insecure=True))
+    RouterProcess(options(**everywhere, require_auth=True, key_file=key_file))
+
+
+def test_signatures_cannot_be_required_without_a_key_file() -> None:
+    with pytest.raises(Refused, match="--require-auth needs --key-file"):
+        RouterProcess(options(require_auth=True))
+
+
+def test_key_file_that_others_may_read_stops_the_router(key_file: Path) -> None:
+    key_file.chmod(0o644)
+
+    with pytest.raises(Refused, match="open to others"):
+        RouterProcess(options(key_file=key_file))
+
+
+def test_refusals_are_logged_without_secrets_and_not_without_bound(
+    key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(world: World) -> None:
+        credentials = Credentials(KEY_ID, "a wrong secret")
+        for _ in range(50):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await list_tables(world, credentials.metadata(METHOD, time.time()))
+
+    with caplog.at_level("WARNING"):
+        tell(story, users=(ada(CLUSTER_ID),), key_file=key_file, log_level="warning")
+
+    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert 1 <= len(lines) <= 40
+    assert "InvalidSignatureException" in lines[0]
+    assert not any(text in caplog.text for text in (SECRET, "a wrong secret", "Signature="))
