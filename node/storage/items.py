@@ -6,7 +6,7 @@ LMDB environment, two databases; see `layout`. No overlaying of memtables here: 
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from typing import Final
 
 import lmdb
 
-from model.image import CorruptImage, check_image
 from node.storage import layout
 from node.storage.environment import (
     DATA_FILE,
@@ -45,13 +44,20 @@ ITEMS_MAP_SIZE_BYTES: Final = TIB
 """Address space for the items; the file is sparse and grows as needed. Ours."""
 
 PURGE_ITEMS_MAX: Final = 1000
-"""Items deleted by one transaction of `purge`. Ours: some 5 ms."""
+"""Items deleted by one transaction of `purge` or `remove_replica`. Ours: some 5 ms."""
 
 SCRUB_ITEMS_MAX: Final = 1000
 """Images checked by one call of `scrub`. Ours: some 2 ms."""
 
 SCRUB_BYTES_MAX: Final = 4 << 20
 """Bytes of images after which it ends earlier. Ours: as much time."""
+
+VERIFY_BYTES_MAX: Final = 64 << 20
+"""Largest file whose tree is walked before it is mapped. Ours: a second."""
+
+SCRUB_AT_OPEN_SECONDS: Final = 0.5
+"""Time for a scrub at open; the rest is for the scrub of the running node. Ours: some 200,000
+items."""
 
 WHAT_TO_DO: Final = (
     "These replicas must not be served. Keep the directory for analysis, start the node with an "
@@ -107,12 +113,17 @@ class ItemStore:
         """
         refuse = Refuse(CorruptItems, path, WHAT_TO_DO)
         options = EnvironmentOptions(
-            map_size_bytes=map_size_bytes, metasync=False, readahead=False, databases_max=2
+            map_size_bytes=map_size_bytes,
+            metasync=False,
+            readahead=False,
+            databases_max=2,
+            verify_bytes_max=VERIFY_BYTES_MAX,
         )
         environment = open_environment(path, options, refuse, create=create, fill=_fill)
         try:
             store = cls(environment, _open_databases(environment), path, refuse)
             store.replicas()
+            store._scrub_for(SCRUB_AT_OPEN_SECONDS)
         except (lmdb.Error, Malformed) as error:
             environment.close()
             raise refuse(f"it cannot be read ({error})") from error
@@ -167,10 +178,8 @@ class ItemStore:
                 # In this order: a commit in between makes the next `get` look again.
                 self._transaction_version = self._version
                 transaction = self._transaction = self._environment.begin(db=self._items)
-            image = transaction.get(key)
-            if image is not None:
-                _check_stored(key, image)
-            return image
+            raw = transaction.get(key)
+            return None if raw is None else layout.open_image(key, raw)
         except (lmdb.Error, Malformed) as error:
             raise self._refuse(f"key {key.hex()}: {error}") from error
 
@@ -188,17 +197,15 @@ class ItemStore:
             cursor = transaction.cursor(self._items)
             if backwards:
                 there = cursor.prev() if cursor.set_range(high) else cursor.last()
-                for item in cursor.iterprev() if there else ():
-                    if item[0] < low:
+                for key, raw in cursor.iterprev() if there else ():
+                    if key < low:
                         return
-                    _check_stored(*item)
-                    yield item
+                    yield key, layout.open_image(key, raw)
             elif cursor.set_range(low):
-                for item in cursor.iternext():
-                    if item[0] >= high:
+                for key, raw in cursor.iternext():
+                    if key >= high:
                         return
-                    _check_stored(*item)
-                    yield item
+                    yield key, layout.open_image(key, raw)
 
     def refresh(self) -> None:
         """Let go of the pages of the last checkpoint. Call after each checkpoint or purge."""
@@ -236,12 +243,18 @@ class ItemStore:
                 return None
             key = b""
             size_bytes = 0
-            for key, image in islice(cursor.iternext(), items_max):
-                _check_stored(key, image)
-                size_bytes += len(image)
+            for key, raw in islice(cursor.iternext(), items_max):
+                size_bytes += len(layout.verify_image(key, raw))
                 if size_bytes >= SCRUB_BYTES_MAX:
                     return key + b"\0"
             return key + b"\0" if cursor.key() else None
+
+    def _scrub_for(self, seconds: float) -> None:
+        """Scrub from the beginning, for so long. Raises CorruptItems."""
+        until = time.monotonic() + seconds
+        position: bytes | None = b""
+        while position is not None and time.monotonic() < until:
+            position = self.scrub(position)
 
     def check_in_place(self) -> None:
         """Raise StorageFailed if the file was deleted or replaced under us. Every few seconds."""
@@ -268,7 +281,7 @@ class ItemStore:
         with self._writing("checkpoint") as transaction:
             for replica in batch:
                 cursor = transaction.cursor(self._items)
-                cursor.putmulti([item for item in replica.items if item[1]])
+                cursor.putmulti(_sealed(replica.items))
                 for key, image in replica.items:
                     if not image:
                         transaction.delete(key, db=self._items)
@@ -297,7 +310,7 @@ class ItemStore:
     def fill_arc(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Store a part of a snapshot's items, ascending by key, verified before."""
         with self._writing("installing a snapshot") as transaction:
-            transaction.cursor(self._items).putmulti(items)
+            transaction.cursor(self._items).putmulti(_sealed(items))
 
     def finish_install(self, record: InstallRecord, state: bytes) -> None:
         """Store the replica's state: the install is over; durable.
@@ -315,11 +328,16 @@ class ItemStore:
             self._put_generations(transaction, record.group, generations)
             transaction.delete(layout.install_key(record.group), db=self._replicas)
 
-    def remove_replica(self, group: int, low_token: int, high_token: int) -> None:
-        """Delete all items of the arc and all the replica's state, in one transaction; durable."""
+    def remove_replica(
+        self, group: int, arc: tuple[int, int], *, items_max: int = PURGE_ITEMS_MAX
+    ) -> bool:
+        """Delete a replica's state, and at most `items_max` items; return whether more may remain.
+
+        Call it until it returns False. Without its state the replica is not made at a start.
+        """
         with self._writing(f"removing group {group}") as transaction:
             self._delete_state(transaction, group)
-            self._delete_items(transaction, (low_token, high_token), sys.maxsize)
+            return self._delete_items(transaction, arc, items_max) == items_max
 
     def purge(self, dropped: Iterable[int], *, items_max: int = PURGE_ITEMS_MAX) -> bool:
         """Delete at most `items_max` items of dropped tables; return whether more remain."""
@@ -426,14 +444,10 @@ class ItemStore:
             transaction.delete(key, db=self._replicas)
 
 
-def _check_stored(key: bytes, image: bytes) -> None:
-    """Raise Malformed unless an image of the tree is as it was written."""
-    if not image:
-        raise Malformed(f"the image under key {key.hex()} is gone")
-    try:
-        check_image(image)
-    except CorruptImage as error:
-        raise Malformed(f"the image under key {key.hex()}: {error}") from error
+def _sealed(items: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return (key, image) pairs as they are stored, without the deleted ones."""
+    seal = layout.seal_image
+    return [(key, seal(key, image)) for key, image in items if image]
 
 
 def decode_snapshot_state(state: bytes) -> tuple[ReplicaState, list[tuple[int, bytes]]]:

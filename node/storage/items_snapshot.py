@@ -8,7 +8,6 @@ from typing import Final
 
 import lmdb
 
-from model.image import CorruptImage, check_image
 from node.storage import layout
 from node.storage.environment import Refuse
 from node.storage.layout import Malformed, ReplicaState
@@ -132,11 +131,10 @@ class SnapshotView:
         key = b""
         try:
             cursor = self._transaction.cursor(self._database)
-            for key, image in scan_arc(cursor, *self._arc, after=after):
-                check_image(image)
-                yield key, image
-        except (CorruptImage, Malformed, lmdb.Error) as error:
-            raise self._refuse(f"the image under key {key.hex()}: {error}") from error
+            for key, raw in scan_arc(cursor, *self._arc, after=after):
+                yield key, layout.verify_image(key, raw)
+        except (Malformed, lmdb.Error) as error:
+            raise self._refuse(f"after key {key.hex()}: {error}") from error
 
     def close(self) -> None:
         """End the read transaction. Harmless when closed already."""
@@ -148,7 +146,7 @@ class SnapshotView:
 def scan_arc(
     cursor: lmdb.Cursor[bytes], low_token: int, high_token: int, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, image) of all tables with low_token <= token < high_token, ascending by key.
+    """Yield (key, sealed image) of all tables, low_token <= token < high_token, ascending by key.
 
     Begins after the key `after`. Seeks from table to table, so what lies outside the arc costs
     nothing. Raises Malformed.

@@ -22,8 +22,9 @@ Head: crc32 u32 (of the rest) · version u8 · kind u8 = 2 · reserved u16 · gr
     as of sequence u64 · first sequence u64, then by group, ascending:
     group u32 · term u64 · vote u64 · commit u64 · cut index u64 · cut term u64
 
-Items environment: database "items" maps storage keys (model.keys) to images (model.image), which
-carry their own checksum. Database "replicas":
+Items environment: database "items" maps storage keys (model.keys) to sealed images:
+version u8 = 2 · crc32 u32 (of the key, then the image) · image (model.image). Release 0.1 stored
+the image as it is, which begins with its own version, 1. Database "replicas":
 
     "f"                          format: crc32 u32 · version u8
     "s" group u32                replica state: crc32 u32 · version u8 · reserved u8 x 3 ·
@@ -48,6 +49,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
+
+from model.image import CorruptImage, check_image
 
 LOG_VERSION: Final = 1
 """Version of records and heads. A reader refuses what it does not know."""
@@ -91,6 +94,7 @@ _FORMAT: Final = struct.Struct(">IB")
 _STATE: Final = struct.Struct(">IB3xQQII")
 _TABLE: Final = struct.Struct(">IQQ")
 _GENERATION: Final = struct.Struct(">IB3x")
+_SEALED: Final = struct.Struct(">BI")
 _INSTALL: Final = struct.Struct(">IB3x16sQQQQI")
 _SNAPSHOT: Final = struct.Struct(">IB3xII")
 _SNAPSHOT_GENERATION: Final = struct.Struct(">QI")
@@ -98,6 +102,11 @@ _STATE_KEY: Final = struct.Struct(">cI")
 _GENERATION_KEY: Final = struct.Struct(">cIQ")
 _TABLE_AND_TOKEN: Final = struct.Struct(">IQ")
 _TABLE_ID: Final = struct.Struct(">I")
+
+SEALED_VERSION: Final = 2
+"""Version of sealed images; one that is not sealed begins with its own version, 1."""
+
+SEALED_FIRST_BYTE: Final = bytes([SEALED_VERSION])
 
 TOKEN_END: Final = 1 << 64
 """The exclusive upper end of the ring."""
@@ -471,6 +480,43 @@ def decode_snapshot_state(raw: Buffer) -> tuple[ReplicaState, list[tuple[int, by
     if position != len(raw):
         raise Malformed(f"{len(raw)} bytes, {position} expected")
     return state, generations
+
+
+def seal_image(key: bytes, image: bytes) -> bytes:
+    """Return an image as it is stored under a key. Pair of `open_image`.
+
+    The seal covers the key: an image's own checksum would not tell that a key has changed.
+    """
+    assert image
+    return _SEALED.pack(SEALED_VERSION, crc32(image, crc32(key))) + image
+
+
+def open_image(key: bytes, raw: bytes) -> bytes:
+    """Return the image of what `seal_image` made. Raises Malformed."""
+    if raw[:1] != SEALED_FIRST_BYTE:
+        return _checked(key, raw)  # release 0.1 stored it as it is
+    image = raw[_SEALED.size :]
+    if len(raw) < _SEALED.size or crc32(image, crc32(key)) != _SEALED.unpack_from(raw)[1]:
+        raise Malformed(f"the checksum of the image under key {key.hex()} does not match")
+    return image
+
+
+def verify_image(key: bytes, raw: bytes) -> bytes:
+    """Return the image like `open_image`, if its own checksum matches too. Raises Malformed.
+
+    That one is as old as the image: it tells of damage before it was stored.
+    """
+    return _checked(key, open_image(key, raw))
+
+
+def _checked(key: bytes, image: bytes) -> bytes:
+    try:
+        check_image(image)
+    except CorruptImage as error:
+        raise Malformed(f"the image under key {key.hex()}: {error}") from error
+    if not image:
+        raise Malformed(f"the image under key {key.hex()} is empty")
+    return image
 
 
 # --- Ranges of item keys: table id u32 · 16-byte hash whose first 8 bytes are the token · ... ----

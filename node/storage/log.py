@@ -9,6 +9,7 @@ No retries here: an unexpected error of a commit is final for the process.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,7 +164,10 @@ class LogStore:
         """
         refuse = Refuse(CorruptLog, path, WHAT_TO_DO)
         options = EnvironmentOptions(
-            map_size_bytes=map_size_bytes, metasync=True, readahead=True, verify_structure=True
+            map_size_bytes=map_size_bytes,
+            metasync=True,
+            readahead=True,
+            verify_bytes_max=sys.maxsize,
         )
         environment = open_environment(path, options, refuse, create=create, fill=_put_first_head)
         try:
