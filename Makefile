@@ -41,6 +41,9 @@ sweep: $(VENV)/.stamp-dev ## kill a node and cut its power at each of its first 
 	QUORATE_SWEEP=whole $(PYTHON_RUN) -m pytest tests/processes/faults/test_crash_points.py \
 		tests/processes/faults/test_first_start.py $(ARGS)
 
+clients: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## install and drive the clients that people have (needs the network; ARGS=NAME: that one)
+	@$(PYTHON_RUN) -m tests.clients $(ARGS)
+
 check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
 
 unit: $(VENV)/.stamp-dev ## unit tests
@@ -78,7 +81,7 @@ clean: ## remove caches and build products (not data, not the virtual environmen
 	rm -f quorate/v1/*_pb2*.py quorate/v1/*_pb2.pyi $(VENV)/.stamp-*
 
 distclean: clean ## clean, and remove the virtual environments
-	rm -rf $(VENV) $(AWSCLI_VENV)
+	rm -rf $(VENV) $(AWSCLI_VENV) .clients
 
 $(VENV)/.stamp-run: $(SETUP_INPUTS)
 	@packaging/setup.sh $(VENV) -e .

@@ -116,3 +116,108 @@ def test_cli_batches(cli: Cli, table: str) -> None:
 
     assert written["UnprocessedItems"] == {}
     assert got["UnprocessedKeys"] == {}
+
+
+def test_cli_reads_its_input_from_files_and_prints_what_a_query_selects(
+    cli: Cli, table: str, tmp_path: Path
+) -> None:
+    item = {
+        "artist": {"S": "file"},
+        "song": {"S": "s0"},
+        "plays": {"N": "7"},
+        "live": {"BOOL": True},
+    }
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    puts = [
+        {"PutRequest": {"Item": {"artist": {"S": "file"}, "song": {"S": f"s{number}"}}}}
+        for number in range(1, 10)
+    ]
+    (tmp_path / "batch.json").write_text(json.dumps({table: puts}))
+    request = {
+        "TableName": table,
+        "KeyConditionExpression": "artist = :a AND begins_with(song, :s)",
+        "ExpressionAttributeValues": {":a": {"S": "file"}, ":s": {"S": "s"}},
+        "ConsistentRead": True,
+    }
+    (tmp_path / "query.json").write_text(json.dumps(request))
+    key = json.dumps({"artist": {"S": "file"}, "song": {"S": "s0"}})
+
+    cli.ask("put-item", "--table-name", table, "--item", f"file://{tmp_path}/item.json")
+    cli.ask("batch-write-item", "--request-items", f"file://{tmp_path}/batch.json")
+    plays = cli.run(
+        *("get-item", "--table-name", table, "--key", key, "--consistent-read"),
+        *("--query", "Item.plays.N", "--output", "text"),
+    )
+    songs = cli.run(
+        *("query", "--cli-input-json", f"file://{tmp_path}/query.json"),
+        *("--query", "Items[].song.S", "--output", "text"),
+    )
+    pretty = cli.run("describe-table", "--table-name", table, "--output", "table")
+
+    assert plays.stdout == "7\n"
+    assert songs.stdout.split() == [f"s{number}" for number in range(10)]
+    assert "ACTIVE" in pretty.stdout
+
+
+def test_cli_pages_with_max_items_and_a_starting_token(cli: Cli, table: str) -> None:
+    puts = [
+        {"PutRequest": {"Item": {"artist": {"S": f"a{number:02}"}, "song": {"S": "x"}}}}
+        for number in range(25)
+    ]
+    cli.ask("batch-write-item", "--request-items", json.dumps({table: puts}))
+    scan = ("scan", "--table-name", table, "--consistent-read", "--page-size", "4")
+
+    first = cli.ask(*scan, "--max-items", "10")
+    rest = cli.ask(*scan, "--starting-token", first["NextToken"])
+
+    found = [item["artist"]["S"] for item in first["Items"] + rest["Items"]]
+    assert len(first["Items"]) == 10
+    assert sorted(found) == [f"a{number:02}" for number in range(25)]
+
+
+def test_cli_updates_and_deletes_under_a_condition(cli: Cli, table: str) -> None:
+    key = json.dumps({"artist": {"S": "c"}, "song": {"S": "x"}})
+    update = (
+        *("update-item", "--table-name", table, "--key", key, "--return-values", "ALL_NEW"),
+        *(
+            "--update-expression",
+            "SET #s = :s",
+            "--condition-expression",
+            "attribute_not_exists(#s)",
+        ),
+        *("--expression-attribute-names", json.dumps({"#s": "state"})),
+        *("--expression-attribute-values", json.dumps({":s": {"S": "open"}})),
+    )
+
+    updated = cli.ask(*update)
+    refused = cli.run(*update)
+    deleted = cli.ask(
+        *("delete-item", "--table-name", table, "--key", key, "--return-values", "ALL_OLD"),
+        *("--condition-expression", "#s = :s", "--return-consumed-capacity", "TOTAL"),
+        *("--expression-attribute-names", json.dumps({"#s": "state"})),
+        *("--expression-attribute-values", json.dumps({":s": {"S": "open"}})),
+    )
+
+    assert updated["Attributes"]["state"] == {"S": "open"}
+    assert "ConditionalCheckFailedException" in refused.stderr
+    assert deleted["Attributes"] == updated["Attributes"]
+    assert deleted["ConsumedCapacity"] == {"TableName": table, "CapacityUnits": 1.0}
+
+
+def test_cli_waits_until_a_table_is_gone_and_is_told_what_is_not_there(cli: Cli) -> None:
+    table = f"cli-{uuid4().hex[:8]}"
+    cli.ask(
+        *("create-table", "--table-name", table),
+        *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
+        *("--key-schema", "AttributeName=id,KeyType=HASH"),
+        *("--provisioned-throughput", "ReadCapacityUnits=1,WriteCapacityUnits=1"),
+    )
+    cli.ask("wait", "table-exists", "--table-name", table)
+    put = [{"Put": {"TableName": table, "Item": {"id": {"S": "x"}}}}]
+    transaction = cli.run("transact-write-items", "--transact-items", json.dumps(put))
+    cli.ask("delete-table", "--table-name", table)
+    cli.ask("wait", "table-not-exists", "--table-name", table)
+    described = cli.run("describe-table", "--table-name", table)
+
+    assert "UnknownOperationException" in transaction.stderr
+    assert "ResourceNotFoundException" in described.stderr

@@ -1,0 +1,1 @@
+"""Acceptance: the clients that people have, unchanged, each installed and driven by a story."""
