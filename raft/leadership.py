@@ -51,7 +51,6 @@ class Leadership:
         "_transfer_clock",
         "_voters",
         "_voters_outgoing",
-        "_wants_flush",
         "progress",
         "transferee",
         "uncommitted_bytes",

@@ -20,6 +20,7 @@ from raft.types import (
     Message,
     RaftConfig,
     Ready,
+    Rng,
     Role,
     SnapshotMeta,
 )
@@ -116,7 +117,7 @@ class Node:
     """One replica with the least host around it."""
 
     def __init__(
-        self, config: RaftConfig, disk: Disk, rng: Random, *, tells_news: bool = False
+        self, config: RaftConfig, disk: Disk, rng: Rng, *, tells_news: bool = False
     ) -> None:
         self.config = config
         self.tells_news = tells_news
