@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.v1 import node_pb2
 from router.replacements import GroupsByNode, Replacement, find_replacements
 from router.table_sizes import add_up
@@ -26,6 +26,7 @@ def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document)
         "epoch": catalog.epoch,
         "router": router,
         "nodes": [_describe_node(node, status) for node, status in statuses],
+        "catalog": _describe_group(catalog, groups, CATALOG_GROUP, catalog.catalog_replicas),
         "partitions": [
             {
                 "id": partition.id,

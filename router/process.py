@@ -22,6 +22,7 @@ from quorate.security.sealing import KeyFileRefused, load_key_file
 from router.addresses import BadAddress, is_loopback, split_address
 from router.admin import AdminFace
 from router.admission.leasing import Leasing
+from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 from router.authentication import Authentication
 from router.catalog_view import CatalogView
@@ -178,6 +179,7 @@ class RouterProcess:
                 request_timeout_ms=timeout_ms,
             )
             self._show_readings(http)
+            self.metrics.registry.register(CapacityCollector(self.admission))
             await self._listen(http, grpc_face, admin)
             running = [
                 tasks.create_task(work)
@@ -310,6 +312,7 @@ class RouterProcess:
             "pid": os.getpid(),
             "uptime_seconds": round(self.clock() - self.started, 3),
             "version": __version__,
+            "tables": describe_accounts(self.admission),
         }
         return describe_cluster(self.view.catalog, statuses, router)
 

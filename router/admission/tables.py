@@ -1,20 +1,25 @@
-"""Admission by table: every request of a table with a limit spends from this router's leases.
+"""Admission and metering by table: what its requests may use here, and what they have used.
 
-Writes are admitted by what they are known to cost and settled when the leader has told the rest
-(the item before may have been larger); reads are admitted by the least they can cost.
+Every request of a table with a limit spends from this router's leases. Writes are admitted by what
+they are known to cost and settled when the leader has told the rest (the item before may have
+been larger); reads are admitted by the least they can cost.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled
 from model.tables import Table, load_table, table_arn
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
 from router.admission.lease import Ask, Lease
+
+RATE_SECONDS: Final = 5.0
+"""Over how long the consumption that people are shown is averaged. Ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +32,49 @@ class TableAsk:
 
 
 @dataclass(slots=True)
-class _Account:
-    """One table's leases here; None where the table has no limit."""
+class Account:
+    """One table here: its leases (None: no limit), and what its requests have used.
 
+    `units` are by (operation, whether they are read units), `throttled` counts refusals by reason.
+    The rates are units a second of late.
+    """
+
+    name: str
     version: int
     reads: Lease | None
     writes: Lease | None
+    units: dict[tuple[str, bool], float] = field(default_factory=dict)
+    throttled: Counter[str] = field(default_factory=Counter)
+    read_rate: float = 0.0
+    write_rate: float = 0.0
+    _read_units: float = 0.0
+    _write_units: float = 0.0
+
+    def spend(self, operation: str, units: float, *, reads: bool) -> None:
+        """Count what an operation has used."""
+        key = (operation, reads)
+        self.units[key] = self.units.get(key, 0.0) + units
+        if reads:
+            self._read_units += units
+        else:
+            self._write_units += units
+
+    def average(self, elapsed: float) -> None:
+        """Let the rates follow what was used in the last `elapsed` seconds."""
+        weight = min(1.0, elapsed / RATE_SECONDS)
+        self.read_rate += (self._read_units / elapsed - self.read_rate) * weight
+        self.write_rate += (self._write_units / elapsed - self.write_rate) * weight
+        self._read_units = self._write_units = 0.0
 
 
 class TableAdmission:
-    """All tables' leases at one router. Cheap for tables without limits: one dictionary lookup."""
+    """All tables' accounts at one router. A table without limits costs a dictionary lookup."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is the one that `tick` is called by."""
         self._clock = clock
-        self._accounts: dict[int, _Account] = {}
-        self.throttled: Counter[str] = Counter()  # refusals by reason, for the metrics
+        self._accounts: dict[int, Account] = {}
+        self._ticked_at = clock()
 
     def admit(self, table: Table, units: float, *, reads: bool) -> float:
         """Spend units; return how many, 0 if the table has no limit.
@@ -54,24 +86,33 @@ class TableAdmission:
         if lease is None:
             return 0.0
         if not lease.admit(units):
-            raise self._refusal(table, reads=reads)
+            what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
+            raise self._throttle(table, what, reads=reads)
         return units
 
-    def settle(self, table_id: int, units: float, *, reads: bool) -> None:
-        """Spend what an operation cost beyond what it was admitted for; negative gives back."""
-        account = self._accounts.get(table_id)
-        if account is not None:
-            lease = account.reads if reads else account.writes
-            if lease is not None:
-                lease.settle(units)
+    def settle(
+        self, table: Table, operation: str, units: float, admitted: float, *, reads: bool
+    ) -> None:
+        """Count what an operation has used, and spend what that is beyond `admitted`."""
+        account = self._accounts.get(table.id)
+        if account is None:
+            return  # dropped meanwhile
+        account.spend(operation, units, reads=reads)
+        lease = account.reads if reads else account.writes
+        if admitted and lease is not None:
+            lease.settle(units - admitted)
 
     def key_range_refusal(self, table: Table, *, reads: bool) -> ModelError:
         """Return the error for a partition that is over its own cap, as its leader says."""
-        kind = "Read" if reads else "Write"
-        return self._throttle(table, f"Table{kind}KeyRangeThroughputExceeded")
+        return self._throttle(table, "KeyRange", reads=reads)
 
-    def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:  # noqa: ARG002
+    def accounts(self) -> Iterable[tuple[int, Account]]:
+        """Return the accounts of the tables used here, with the tables' ids."""
+        return self._accounts.items()
+
+    def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
         """Forget dropped tables, and let changed ones have their new rates."""
+        del ring
         for table_id, account in list(self._accounts.items()):
             record = catalog.table_by_id.get(table_id)
             if record is None:
@@ -84,8 +125,11 @@ class TableAdmission:
 
     def tick(self, now: float) -> list[TableAsk]:
         """Let time pass; return what to ask the pools. Call it several times a second."""
+        elapsed, self._ticked_at = now - self._ticked_at, now
         asks = []
         for table_id, account in self._accounts.items():
+            if elapsed > 0:
+                account.average(elapsed)
             for reads, lease in ((True, account.reads), (False, account.writes)):
                 ask = lease.tick(now) if lease is not None else None
                 if ask is not None:
@@ -103,8 +147,9 @@ class TableAdmission:
             if lease is not None:
                 lease.granted(asked.ask, tokens, level, now)
 
-    def _open(self, table: Table) -> _Account:
-        account = self._accounts[table.id] = _Account(
+    def _open(self, table: Table) -> Account:
+        account = self._accounts[table.id] = Account(
+            table.name,
             table.version,
             self._changed(None, table.limit_units(reads=True)),
             self._changed(None, table.limit_units(reads=False)),
@@ -119,12 +164,9 @@ class TableAdmission:
         lease.change(limit)
         return lease
 
-    def _refusal(self, table: Table, *, reads: bool) -> ModelError:
-        kind = "Read" if reads else "Write"
-        what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
-        return self._throttle(table, f"Table{kind}{what}ThroughputExceeded")
-
-    def _throttle(self, table: Table, reason: str) -> ModelError:
-        self.throttled[reason] += 1
+    def _throttle(self, table: Table, what: str, *, reads: bool) -> ModelError:
+        account = self._accounts.get(table.id) or self._open(table)
+        reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
+        account.throttled[reason] += 1
         error = ProvisionedThroughputExceeded if table.is_provisioned else Throttled
         return error(reasons=((reason, table_arn(table.name)),))

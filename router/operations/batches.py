@@ -112,7 +112,7 @@ class _WritePart(MeteredOwner):
     reads = False
 
     def __init__(self, admission: TableAdmission, batch: _WriteBatch, position: int) -> None:
-        MeteredOwner.__init__(self, admission, batch.writes[position].table)
+        MeteredOwner.__init__(self, admission, batch.writes[position].table, batch.call)
         self.batch = batch
         self.position = position
 
@@ -136,7 +136,7 @@ class _GetPart(MeteredOwner):
     reads = True
 
     def __init__(self, admission: TableAdmission, batch: _GetBatch, position: int) -> None:
-        MeteredOwner.__init__(self, admission, batch.gets[position].table)
+        MeteredOwner.__init__(self, admission, batch.gets[position].table, batch.call)
         self.batch = batch
         self.position = position
 

@@ -17,15 +17,14 @@ from router.service import Service
 class SingleGet(MeteredOwner):
     """A call that waits for one item."""
 
-    __slots__ = ("call", "request")
+    __slots__ = ("request",)
 
     reads = True
 
     def __init__(
         self, admission: TableAdmission, table: Table, call: Call, request: GetItem
     ) -> None:
-        MeteredOwner.__init__(self, admission, table)
-        self.call = call
+        MeteredOwner.__init__(self, admission, table, call)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002

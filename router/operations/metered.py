@@ -7,6 +7,7 @@ from typing import ClassVar
 from model.errors import ModelError
 from model.tables import Table
 from router.admission.tables import TableAdmission
+from router.call import Call
 from router.dispatch import Dispatch, is_unknown
 from router.operations.owner import RoutedOwner
 from router.routed import Routed
@@ -18,13 +19,14 @@ class MeteredOwner(RoutedOwner):
     `admitted` are the units taken and not settled yet, 0 if the table has no limit.
     """
 
-    __slots__ = ("admission", "admitted", "table")
+    __slots__ = ("admission", "admitted", "call", "table")
 
     reads: ClassVar[bool]
 
-    def __init__(self, admission: TableAdmission, table: Table) -> None:
+    def __init__(self, admission: TableAdmission, table: Table, call: Call) -> None:
         self.admission = admission
         self.table = table
+        self.call = call
         self.admitted = 0.0
 
     def submit(self, dispatch: Dispatch, routed: Routed, units: float) -> None:
@@ -38,9 +40,9 @@ class MeteredOwner(RoutedOwner):
 
     def settle(self, units: float) -> None:
         """Take note of what the request cost."""
-        if self.admitted:
-            self.admission.settle(self.table.id, units - self.admitted, reads=self.reads)
-            self.admitted = 0.0
+        operation, admitted = self.call.operation, self.admitted
+        self.admission.settle(self.table, operation, units, admitted, reads=self.reads)
+        self.admitted = 0.0
 
     def settle_failed(self, routed: Routed) -> None:
         """Take note that the request failed: it cost what its leader says, else nothing.

@@ -21,14 +21,13 @@ from router.service import Service
 class PageWalk(MeteredOwner):
     """A call that waits for one page. Admitted once, settled for all rows that were read."""
 
-    __slots__ = ("call", "page", "service")
+    __slots__ = ("page", "service")
 
     reads = True
 
     def __init__(self, service: Service, call: Call, page: Page) -> None:
-        MeteredOwner.__init__(self, service.admission, page.plan.table)
+        MeteredOwner.__init__(self, service.admission, page.plan.table, call)
         self.service = service
-        self.call = call
         self.page = page
 
     def start(self) -> None:

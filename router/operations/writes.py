@@ -26,15 +26,14 @@ from router.service import Service
 class SingleWrite(MeteredOwner):
     """A call that waits for one write."""
 
-    __slots__ = ("call", "request")
+    __slots__ = ("request",)
 
     reads = False
 
     def __init__(
         self, admission: TableAdmission, table: Table, call: Call, request: WriteRequest
     ) -> None:
-        MeteredOwner.__init__(self, admission, table)
-        self.call = call
+        MeteredOwner.__init__(self, admission, table, call)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002

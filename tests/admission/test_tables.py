@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from prometheus_client import generate_latest
 
 from model.errors import ProvisionedThroughputExceeded
 from model.requests.tables import parse_create_table
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
+from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
-
 
 RING = Ring((PartitionRecord(id=1, low_token=0, replicas=(1,)),))
 
@@ -86,7 +87,8 @@ def test_refusal_names_the_reason_and_the_table() -> None:
     reason = "TableWriteProvisionedThroughputExceeded"
     arn = "arn:aws:dynamodb:local:000000000000:table/Music"
     assert refused.value.reasons == ((reason, arn),)
-    assert admission.throttled[reason] == 2
+    ((_, account),) = admission.accounts()
+    assert account.throttled[reason] == 2
     with pytest.raises(ProvisionedThroughputExceeded, match="throughput") as refused:
         raise admission.key_range_refusal(table(4), reads=True)
     assert refused.value.reasons[0][0] == "TableReadKeyRangeThroughputExceeded"
@@ -116,8 +118,8 @@ def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_do
     spend(admission, table(100))
     lease(admission, clock, 25.0 + 20.0)
 
-    admission.settle(1, 8, reads=False)
-    admission.settle(1, -2, reads=False)
+    admission.settle(table(100), "PutItem", 9, 1, reads=False)
+    admission.settle(table(100), "PutItem", 0, 2, reads=False)
 
     assert spend(admission, table(100)) == 20 - 8 + 2
 
@@ -148,3 +150,33 @@ def test_definition_is_the_models() -> None:
     assert table(4).limit_units(reads=True) == 8
     assert table(4).limit_units(reads=False) == 4
     assert table(None).limit_units(reads=True) is None
+
+
+def test_what_was_used_is_counted_by_operation_for_every_table() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    unlimited = table(None)
+    admitted = admission.admit(unlimited, 1, reads=False)
+    admission.settle(unlimited, "PutItem", 3, admitted, reads=False)
+    admission.admit(unlimited, 0.5, reads=True)
+    admission.settle(unlimited, "GetItem", 0.5, 0, reads=True)
+    clock.now += 1.0
+    admission.tick(clock.now)
+
+    (described,) = describe_accounts(admission)
+    assert described["write_units_per_second"] == pytest.approx(3 / 5)
+    assert described["write_limit"] is None
+    lines = generate_latest(CapacityCollector(admission)).decode().splitlines()
+    name = "quorate_router_consumed_capacity_units_total"
+    assert f'{name}{{kind="write",operation="PutItem",table="Music"}} 3.0' in lines
+    assert f'{name}{{kind="read",operation="GetItem",table="Music"}} 0.5' in lines
+
+
+def test_throttled_requests_are_counted_by_reason() -> None:
+    admission = TableAdmission(Clock())
+    spend(admission, table(4))
+
+    text = generate_latest(CapacityCollector(admission)).decode()
+    reason = "TableWriteProvisionedThroughputExceeded"
+    line = f'quorate_router_throttled_requests_total{{reason="{reason}",table="Music"}} 1.0'
+    assert line in text.splitlines()
