@@ -54,12 +54,13 @@ def catalog_leader(cluster: BackgroundCluster) -> str:
 async def saturate(cluster: BackgroundCluster, seconds: float, *, kill: Sequence[str] = ()) -> Seen:
     """Offer several times the table's rate; kill processes a third of the way."""
     loop = OpenLoop(http_ports(cluster), TABLE, UNITS * OVERLOAD)
-    running = asyncio.create_task(loop.run(SETTLE_SECONDS + seconds))
-    if kill:
-        await asyncio.sleep(SETTLE_SECONDS + seconds / 3)
-        for name in kill:
-            cluster.kill(name)
-    return await running
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(loop.run(SETTLE_SECONDS + seconds))
+        if kill:
+            await asyncio.sleep(SETTLE_SECONDS + seconds / 3)
+            for name in kill:
+                await asyncio.to_thread(cluster.kill, name)
+    return running.result()
 
 
 def show(label: str, seen: Seen) -> dict[str, Any]:
