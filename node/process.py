@@ -28,6 +28,7 @@ from node.server import NodeServicer
 from node.shell import ProcessShell
 from node.storage.errors import (
     CorruptIdentity,
+    DataLost,
     DirectoryInUse,
     DirectoryUnusable,
     ForeignDirectory,
@@ -82,7 +83,7 @@ def run_process(options: NodeOptions) -> int:
             options.data_dir / "log", map_size_bytes=options.map_size_bytes, create=new
         )
         items = ItemStore.open(options.data_dir / "items", create=new)
-    except (ForeignDirectory, IdentityLost, CorruptIdentity, JoinRefused) as error:
+    except (ForeignDirectory, IdentityLost, CorruptIdentity, DataLost, JoinRefused) as error:
         return _refuse(str(error), IDENTITY_EXIT)
     except StorageError as error:
         return _refuse(str(error), STORAGE_ERROR_EXIT)

@@ -90,7 +90,7 @@ class IdentityLost(StorageError):
         return (
             f"{self.path} holds data but no identity.json: it may be half restored or half "
             "deleted. Restore identity.json from the same copy as the data; or move the whole "
-            "directory away and let the cluster add this node anew"
+            "directory away and replace the node (quorate node replace)"
         )
 
 
@@ -105,6 +105,6 @@ class DataLost(StorageError):
         return (
             f"{self.path} has an identity that has taken part in a cluster, but {self.missing}/ is "
             "missing: this node has forgotten its votes and must not vote again under this "
-            "identity. Restore the directory whole; or move it away and let the cluster add this "
-            "node anew"
+            "identity. Restore the directory whole; or move it away and replace the node (quorate "
+            "node replace)"
         )

@@ -41,7 +41,7 @@ _BY_NODE_ID: Final = ("peers", "addresses", "starts_seen")
 
 _WHAT_TO_DO: Final = (
     "Restore identity.json from the same copy as the rest of the directory; or move the whole "
-    "directory away and let the cluster add this node anew"
+    "directory away and replace the node (quorate node replace)"
 )
 
 

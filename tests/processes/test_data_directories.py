@@ -170,3 +170,21 @@ def test_node_with_the_directory_of_another_cluster_is_refused(
 
     assert refused.returncode == IDENTITY_EXIT
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_node_whose_log_is_gone_is_refused_for_good(cluster: BackgroundCluster) -> None:
+    """D10: it has forgotten its votes; to start it again would change nothing."""
+    log = cluster.data_dir / "nodes" / "c1" / "log"
+    aside = cluster.data_dir.with_name("log.aside")
+    cluster.kill("c1")
+    log.rename(aside)
+    try:
+        cluster.restart("c1")
+        ended = cluster.wait_ended("c1")
+        sentence = (cluster.data_dir / "run" / "c1.log").read_text().splitlines()[-1]
+    finally:
+        aside.rename(log)
+
+    assert ended == f"ended with exit code {IDENTITY_EXIT}"
+    assert "log/ is missing" in sentence
+    assert "quorate node replace" in sentence
