@@ -17,8 +17,11 @@ UNIT := tests $(PROCESSES:%=--ignore=%)
 SEED ?= 1
 RUNS ?= 200
 
+# For `make fuzz`, of each target.
+SECONDS ?= 600
+
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench fuzz sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -68,6 +71,12 @@ sim: $(VENV)/.stamp-dev ## simulate whole clusters (SEED=1 RUNS=200: that many s
 
 sim-plants: $(VENV)/.stamp-dev ## plant known bugs in the simulation and show which seed finds each
 	$(PYTHON_RUN) -m tests.sim.plants
+
+fuzz: $(VENV)/.stamp-dev ## fuzz each parser for SECONDS=600; what is found lies in .fuzz (CPython 3.11 to 3.13)
+	@$(PYTHON_RUN) -c 'import atheris' 2>/dev/null || packaging/setup.sh $(VENV) -e '.[dev,fuzz]'
+	@for name in item expression start_key authorization http; do \
+		$(PYTHON_RUN) -m tests.fuzz $$name --seconds $(SECONDS) || exit 1; \
+	done
 
 proto: $(VENV)/.stamp-dev ## generate quorate/v1 from proto/
 	$(PYTHON_RUN) packaging/protos.py

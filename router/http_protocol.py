@@ -355,6 +355,8 @@ class HttpConnection(asyncio.Protocol):
         """A whole request is here."""
         if self._unparsed_body_bytes:
             return  # the parser's view of a request that offers an upgrade
+        if self._draining:
+            return  # behind an answer that has closed the connection, in the same read
         exchange = self._exchange
         assert exchange is not None
         if self._headers:
@@ -417,6 +419,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer with an error that ends the connection; the rest of the request is dropped."""
+        if self._draining:
+            return  # closed already, by the answer to what came before in the same read
         transport = self._transport
         self._draining = True
         self._queue.clear()

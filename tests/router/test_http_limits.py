@@ -203,6 +203,19 @@ def test_row_26_header_that_is_too_large_is_refused(raw: bytes) -> None:
     tell(story, DEFAULT)
 
 
+@pytest.mark.parametrize(
+    "behind", [b"GET /second HTTP/1.1\r\n\r\n", b"no HTTP at all\r\n\r\n", b"\0"]
+)
+def test_row_25_nothing_is_served_or_answered_behind_an_answer_that_closes(behind: bytes) -> None:
+    async def story(talk: Talk) -> None:
+        answer = await talk.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n" + behind)
+
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert len(talk.seen) == 1
+
+    tell(story, DEFAULT)
+
+
 # Row 27: slow clients.
 
 
