@@ -125,6 +125,9 @@ class Call:
     ) -> None:
         raise AssertionError("a call asks for no ranges")
 
+    def throttled(self, routed: Routed) -> ModelError:
+        raise AssertionError("no table here has a capacity of its own")
+
     def _again_or_end(self) -> None:
         world = self.client.world
         late = world.schedule.now - self.operation.called >= world.options.patience
@@ -201,6 +204,9 @@ class Scan:
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         raise AssertionError("a scan asks for ranges only")
+
+    def throttled(self, routed: Routed) -> ModelError:
+        raise AssertionError("no table here has a capacity of its own")
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         if routed is self._routed:

@@ -23,6 +23,10 @@ DRIFT = 0.05
 TABLES_MAX = 4
 
 
+DELICATE = ("membership_changing", "snapshot_installing")
+"""What nodes do rarely; faults that come by chance would mostly miss it."""
+
+
 class Faults:
     """Draws a fault now and then, until it is told to stop."""
 
@@ -108,7 +112,7 @@ class Faults:
         node.use_new_disk(self._new_incarnation())
         if world.rng.random() < 0.3:
             self.power_cut()
-        world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
+        world.schedule.after(world.rng.choice((0.02, 0.3, 2.1)), world.start_node, node)
         if world.rng.random() < 0.7:
             world.schedule.after(3 * world.rng.random(), self._replace, node)
 
@@ -153,10 +157,27 @@ class Faults:
         return f"new{self._directories}"
 
     def power_cut(self) -> None:
-        """All nodes at once."""
-        for node in self._world.nodes.values():
+        """All nodes at once; the power comes back for all at once, too."""
+        world = self._world
+        seconds = world.rng.choice((0.02, 0.3, 2.0))
+        for node in list(world.nodes.values()):
             if node.is_up:
-                self.crash_node(node, why="power cut")
+                self._kill(node, why="power cut")
+                world.schedule.after(seconds + 0.2 * world.rng.random(), world.start_node, node)
+
+    # At the worst moment
+
+    def noticed(self, node: SimulatedNode, event: str) -> None:
+        """Strike, perhaps, while a node does something that is rare and takes a short time."""
+        world = self._world
+        if self.active and event in DELICATE and world.rng.random() < world.options.strikes:
+            act = world.rng.choice((self._strike, self._strike, self.power_cut, self.split))
+            arguments = (node,) if act == self._strike else ()
+            world.schedule.after(0.03 * world.rng.random(), act, *arguments)
+
+    def _strike(self, node: SimulatedNode) -> None:
+        if node.is_up and self.active:
+            self.crash_node(node, why="at the worst moment")
 
     def pause(self) -> None:
         node = self._some_leader()

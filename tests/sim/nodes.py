@@ -269,6 +269,7 @@ class SimulatedNode:
 
     def log(self, event: str, **facts: object) -> None:
         self.world.tell(self.name, event, facts)
+        self.world.faults.noticed(self, event)
 
     # The log's disk
 
@@ -336,6 +337,8 @@ class SimulatedNode:
         else:
             stored = True
         self.later(self.world.rng.random() * 0.002, done, stored)
+        if self.items_disk.installs:
+            self.world.faults.noticed(self, "snapshot_installing")
         if self._items_jobs:
             self.world.schedule.after(5 * self._disk_seconds(), self._run_items_job, life)
 

@@ -69,6 +69,7 @@ class Options:
     clock_drift: float
     fault_every: float
     faults: dict[str, int]
+    strikes: float
 
     def describe(self) -> str:
         """Return one line an option."""
@@ -116,6 +117,7 @@ def draw_options(rng: Random) -> Options:
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
         fault_every=NEVER if calm else choice((0.2, 0.5, 1.5)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
+        strikes=0.0 if calm else choice((0.0, 0.1, 0.3)),
     )
 
 

@@ -217,6 +217,8 @@ class World:
             if missing:
                 return f"group {group}: {missing}"
         for node in self.nodes.values():
+            if node.is_up and catalog.has_removed(node.id):
+                return f"{node.name} was replaced, and goes on"
             if node.is_up and node.host.catalog.epoch != catalog.epoch:
                 return f"{node.name} has an older catalog"
         return "items of dropped tables are left" if self._holds_dropped_items() else ""

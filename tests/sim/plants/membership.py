@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from node import memberships
+from node import join, memberships
 from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.host import Host
 from node.join import Step
@@ -166,7 +166,7 @@ def empty_directory_takes_part() -> Sequence[Change]:
 @plant
 def empty_directory_takes_part_among_starting_nodes() -> Sequence[Change]:
     """Nodes that have no catalog to show yet do not keep an empty directory out."""
-    decide = joining.decide
+    decide = join.decide
 
     def trusting(identity: Identity, initial: Any, answers: Mapping[str, Any]) -> Step:
         for answer in answers.values():
