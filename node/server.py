@@ -25,6 +25,7 @@ from node.routes import RouteStream
 from node.snapshots.receiving import SnapshotRefused
 from node.storage.errors import StorageError
 from node.storage.identity import Start
+from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
@@ -44,7 +45,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         """Answer only Identify until `shell` is set."""
         self._acquaintances = acquaintances
         self._identity = acquaintances.identity
-        self.snapshots = data_dir / "snapshots"  # where they are received
+        self.snapshots = data_dir / SNAPSHOTS_DIRECTORY  # where they are received
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
         self._pools = CapacityPools()

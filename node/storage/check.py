@@ -18,7 +18,9 @@ from node.storage.identity import (
     load_identity,
 )
 from node.storage.items import ItemStore
+from node.storage.items_install import SnapshotInstall
 from node.storage.log import LogStore
+from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY
 
 
 @dataclass(slots=True)
@@ -71,6 +73,8 @@ def _check_items(directory: Path, report: CheckReport) -> None:
     try:
         for group in items.replicas():
             items.generations(group)
+        for record in items.installs():
+            SnapshotInstall(record, directory / SNAPSHOTS_DIRECTORY, begun=True).verify()
         position: bytes | None = b""
         while position is not None:
             position = items.scrub(position)

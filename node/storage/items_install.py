@@ -13,6 +13,7 @@ the next start begins again with `clear`: every step may be done twice. Reads of
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -67,15 +68,26 @@ class SnapshotInstall:
         Raises StorageFull (this step has changed nothing and may be taken again), StorageFailed,
         CorruptItems (the file is not what was received).
         """
-        try:
+        with self._reading():
             self._step = self._take_step(items)
+        return self._step is not _Step.DONE
+
+    def verify(self) -> None:
+        """Read the whole file. Raises CorruptItems, StorageFailed."""
+        with self._reading():
+            for _ in read_pairs(self.path, self.record.checksum):
+                pass
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenSnapshot as error:
             raise CorruptItems(str(error), str(self.path), WHAT_TO_DO) from error
         except FileNotFoundError as error:
             raise CorruptItems("it is missing", str(self.path), WHAT_TO_DO) from error
         except OSError as error:
             raise storage_error(error, f"reading {self.path}") from error
-        return self._step is not _Step.DONE
 
     def _take_step(self, items: ItemStore) -> _Step:
         """Take the step that is due; return the next one."""

@@ -28,6 +28,9 @@ from node.storage.snapshot_frames import (
     decode_pairs,
 )
 
+SNAPSHOTS_DIRECTORY: Final = "snapshots"
+"""Where they lie in a data directory. Ours."""
+
 SUFFIX: Final = ".snapshot"
 
 SYNC_BYTES: Final = 16 << 20

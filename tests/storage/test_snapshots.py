@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -13,11 +13,18 @@ from typing import NoReturn
 import pytest
 
 from node.storage import items_install, items_snapshot, snapshot_file
+from node.storage.check import CheckReport, _check_items
 from node.storage.errors import CorruptItems, StorageFailed, StorageFull
 from node.storage.items import InstallRecord, ItemStore, SnapshotView
 from node.storage.items_install import SnapshotInstall
 from node.storage.layout import decode_snapshot_state
-from node.storage.snapshot_file import SnapshotFile, read_pairs, read_state, room_bytes
+from node.storage.snapshot_file import (
+    SNAPSHOTS_DIRECTORY,
+    SnapshotFile,
+    read_pairs,
+    read_state,
+    room_bytes,
+)
 from node.storage.snapshot_frames import (
     KIND_END,
     KIND_PAIRS,
@@ -62,12 +69,17 @@ def source(tmp_path: Path) -> Iterator[ItemStore]:
 @pytest.fixture
 def items(tmp_path: Path) -> Iterator[ItemStore]:
     """A store with an older state of the same replica, and items of another one."""
-    store = open_items(tmp_path / "items")
+    store = open_old(tmp_path / "items")
+    yield store
+    store.close()
+
+
+def open_old(path: Path) -> ItemStore:
+    store = open_items(path)
     old = share(1, 10, *OLD)
     old.generation = (1, b"old ids")
     store.checkpoint([old, share(2, 99, *ELSEWHERE)])
-    yield store
-    store.close()
+    return store
 
 
 @pytest.fixture
@@ -379,9 +391,7 @@ def test_replica_without_items_has_a_snapshot_too(items: ItemStore, directory: P
     assert everything(items) == before
 
 
-def crash_after(
-    steps: int, tmp_path: Path, source: ItemStore, open_old: Callable[[Path], ItemStore]
-) -> bool:
+def crash_after(steps: int, tmp_path: Path, source: ItemStore) -> bool:
     """Install, crash after so many transactions, start again; return whether it was over."""
     directory = tmp_path / f"snapshots-{steps}"
     items = open_old(tmp_path / f"items-{steps}")
@@ -417,16 +427,8 @@ def test_crash_after_any_transaction_of_an_install_leaves_old_or_new(
     source: ItemStore, tmp_path: Path
 ) -> None:
     """S61. Nothing mixed: between the two there is a record, and no state to serve by."""
-
-    def open_old(path: Path) -> ItemStore:
-        store = open_items(path)
-        old = share(1, 10, *OLD)
-        old.generation = (1, b"old ids")
-        store.checkpoint([old, share(2, 99, *ELSEWHERE)])
-        return store
-
     for steps in count():
-        if crash_after(steps, tmp_path, source, open_old):
+        if crash_after(steps, tmp_path, source):
             break
 
     assert steps >= 8, "thin: too few transactions"
@@ -456,6 +458,23 @@ def test_full_disk_in_the_middle_of_an_install_is_waited_out(
     assert everything(items) == dict([*NEW, *ELSEWHERE])
 
 
+def test_check_reads_the_file_of_an_install_under_way(
+    source: ItemStore, items: ItemStore, tmp_path: Path
+) -> None:
+    """`quorate check`: what the next start will need."""
+    directory = tmp_path / SNAPSHOTS_DIRECTORY
+    record = received(directory, frames_of(source))
+    items.begin_install(record)
+    items.close()
+    report = CheckReport()
+
+    _check_items(tmp_path, report)
+    SnapshotInstall(record, directory, begun=True).path.unlink()
+
+    with pytest.raises(CorruptItems, match="it is missing"):
+        _check_items(tmp_path, report)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "other"])
 def test_damaged_file_stops_the_node_and_says_what_to_do(
     source: ItemStore, items: ItemStore, directory: Path, damage: str
@@ -476,6 +495,8 @@ def test_damaged_file_stops_the_node_and_says_what_to_do(
     if damage == "gone":
         install.path.unlink()
 
+    with pytest.raises(CorruptItems, match="let the cluster add it anew"):
+        install.verify()
     with pytest.raises(CorruptItems, match="let the cluster add it anew"):
         run(install, items)
     assert items.installs() == [record]
