@@ -15,7 +15,13 @@ from model.expressions.key_condition import (
 from model.expressions.operands import build_trie
 from model.expressions.projection import Projection, ProjectionParser
 from model.expressions.sentences import KEY_NOT_SCALAR, UNUSED, Sentence, bad_expression
-from model.expressions.tree import AttributeValue, ConditionNode, Item, Path, paths_of
+from model.expressions.tree import (
+    AttributeValue,
+    ConditionNode,
+    Item,
+    nested_heads,
+    paths_of,
+)
 from model.expressions.update import Update
 from model.expressions.update_parser import UpdateParser
 from model.expressions.value_checks import ValueCheck, condition_checks
@@ -34,7 +40,7 @@ _NO_NAMES: Final[dict[str, str]] = {}
 class Condition:
     """A compiled condition or filter."""
 
-    __slots__ = ("_test", "checks", "paths", "root", "used_names", "value_names")
+    __slots__ = ("_test", "checks", "nested", "paths", "root", "used_names", "value_names")
 
     def __init__(
         self, root: ConditionNode, used_names: tuple[str, ...], value_names: tuple[str, ...]
@@ -44,6 +50,7 @@ class Condition:
         self.used_names = used_names
         self.value_names = value_names
         self.paths = paths_of(root)
+        self.nested = nested_heads(self.paths)
         self.checks: tuple[ValueCheck, ...] = condition_checks(root)
         self._test: Test = compile_test(root)
 
@@ -70,8 +77,8 @@ class WithPaths(Protocol):
     """An expression that reads or writes document paths."""
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """All document paths in it, in the order of the text."""
+    def nested(self) -> frozenset[str]:
+        """The attributes that it looks into."""
         ...
 
 
@@ -175,15 +182,13 @@ def check_unused(
 
 def check_key_paths(compiled: Iterable[WithPaths | None], key_names: Iterable[str]) -> None:
     """Raise ValidationError if an expression looks for something inside of a key attribute."""
-    nested = {
-        path.name
-        for expression in compiled
-        if expression is not None
-        for path in expression.paths
-        if path.rest
-    }
+    nested = [
+        expression.nested for expression in compiled if expression is not None and expression.nested
+    ]
+    if not nested:
+        return
     for name in key_names:
-        if name in nested:
+        if any(name in heads for heads in nested):
             raise ValidationError(KEY_NOT_SCALAR.format(name=name))
 
 

@@ -11,12 +11,6 @@ from model.errors import ValidationError
 from model.expressions.comparison import type_of
 from model.expressions.condition_parser import ConditionParser
 from model.expressions.sentences import (
-    KEY_FIRST,
-    KEY_MANY_NAMES,
-    KEY_NO_NAME,
-    KEY_OPERATOR,
-    KEY_SIZE,
-    KEY_TWICE,
     QUERY_KEY_MISSING,
     QUERY_NOT_SUPPORTED,
     QUERY_OPERATOR_UNFIT,
@@ -136,7 +130,7 @@ def parse_key_condition(text: str, names: Mapping[str, str]) -> KeyConditionShap
     root = parser.parse()
     terms = tuple(_term(node) for node in _conjuncts(root))
     if len({term.name for term in terms}) != len(terms):
-        raise ValidationError(KEY_TWICE)
+        raise _refused(Sentence.KEY_TWICE)
     if len(terms) > 2:
         raise ValidationError(QUERY_TOO_MANY)
     return KeyConditionShape(
@@ -189,7 +183,7 @@ def _term(node: ConditionNode) -> _Term:
         case Call(function="begins_with"):
             return _build("begins_with", *node.operands)
         case _:
-            raise _refused(_operator_of(node))
+            raise _misused(_operator_of(node))
 
 
 def _operator_of(node: ConditionNode) -> str:
@@ -208,21 +202,25 @@ def _operator_of(node: ConditionNode) -> str:
 def _build(operator: str, first: Operand, *others: Operand) -> _Term:
     for operand in (first, *others):
         if isinstance(operand, Call):
-            raise _refused(operand.function)
+            raise _misused(operand.function)
     paths = [operand for operand in (first, *others) if isinstance(operand, Path)]
     if not paths:
-        raise ValidationError(KEY_NO_NAME)
+        raise _refused(Sentence.KEY_NO_NAME)
     if len(paths) > 1:
-        raise ValidationError(KEY_MANY_NAMES)
+        raise _refused(Sentence.KEY_MANY_NAMES)
     if paths[0] is not first:
-        raise ValidationError(KEY_FIRST.format(operator=operator))
+        raise _refused(Sentence.KEY_FIRST, operator=operator)
     if paths[0].rest:
-        raise bad_expression(KEY_CONDITION_LABEL, Sentence.KEY_NESTED)
+        raise _refused(Sentence.KEY_NESTED)
     placeholders = tuple(operand.name for operand in others if isinstance(operand, Value))
     return _Term(paths[0].name, operator, placeholders)
 
 
-def _refused(operator: str) -> ValidationError:
-    return ValidationError(
-        KEY_SIZE if operator == "size" else KEY_OPERATOR.format(operator=operator)
-    )
+def _misused(operator: str) -> ValidationError:
+    if operator == "size":
+        return _refused(Sentence.KEY_SIZE)
+    return _refused(Sentence.KEY_OPERATOR, operator=operator)
+
+
+def _refused(sentence: Sentence, **facts: object) -> ValidationError:
+    return bad_expression(KEY_CONDITION_LABEL, sentence, **facts)

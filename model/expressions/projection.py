@@ -4,23 +4,23 @@ from collections.abc import Mapping
 
 from model.expressions.lexer import Kind
 from model.expressions.operands import OperandParser, Trie, build_trie
-from model.expressions.tree import AttributeValue, Item, Path
+from model.expressions.tree import AttributeValue, Item, Path, nested_heads
 
 
 class Projection:
     """A compiled ProjectionExpression."""
 
-    __slots__ = ("_names", "_trie", "paths", "used_names", "value_names")
+    __slots__ = ("_names", "_trie", "nested", "paths", "used_names", "value_names")
 
     def __init__(self, paths: tuple[Path, ...], trie: Trie, used_names: tuple[str, ...]) -> None:
         """Take parsed paths that neither overlap nor conflict, and the `#names` they used."""
         self.paths = paths
+        self.nested = nested_heads(paths)
         self.used_names = used_names
         self.value_names: tuple[str, ...] = ()
         self._trie = trie
         # Names only, if no path is nested: the frequent and fast case.
-        simple = not any(path.rest for path in paths)
-        self._names = tuple(path.name for path in paths) if simple else None
+        self._names = None if self.nested else tuple(path.name for path in paths)
 
     def project(self, item: Item) -> Item:
         """Return a new item with what the paths find; it shares values with the old one."""

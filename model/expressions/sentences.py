@@ -82,7 +82,19 @@ class Sentence(Enum):
         "Two document paths conflict with each other; must remove or rewrite one of these paths; "
         "path one: {one}, path two: {two}"
     )
+    KEY_OPERATOR = "Invalid operator used in KeyConditionExpression: {operator}"
+    KEY_SIZE = "KeyConditionExpressions cannot contain nested operations"
     KEY_NESTED = "KeyConditionExpressions cannot have conditions on nested attributes"
+    KEY_TWICE = "KeyConditionExpressions must only contain one condition per key"
+    KEY_MANY_NAMES = (
+        "Invalid condition in KeyConditionExpression: "
+        "Multiple attribute names used in one condition"
+    )
+    KEY_NO_NAME = "Invalid condition in KeyConditionExpression: No key attribute specified"
+    KEY_FIRST = (
+        "Invalid condition in KeyConditionExpression: {operator} operator must have "
+        "the key attribute as its first operand"
+    )
 
 
 # Sentences that stand alone, without `Invalid <parameter>: ` before them.
@@ -112,17 +124,6 @@ NAME_EMPTY: Final = (
 )
 NAME_TOO_LONG: Final = (
     "ExpressionAttributeNames contains invalid value: Attribute name is too long for key {key}"
-)
-KEY_OPERATOR: Final = "Invalid operator used in KeyConditionExpression: {operator}"
-KEY_SIZE: Final = "KeyConditionExpressions cannot contain nested operations"
-KEY_TWICE: Final = "KeyConditionExpressions must only contain one condition per key"
-KEY_MANY_NAMES: Final = (
-    "Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"
-)
-KEY_NO_NAME: Final = "Invalid condition in KeyConditionExpression: No key attribute specified"
-KEY_FIRST: Final = (
-    "Invalid condition in KeyConditionExpression: {operator} operator must have "
-    "the key attribute as its first operand"
 )
 QUERY_TOO_MANY: Final = "Conditions can be of length 1 or 2 only"
 QUERY_KEY_MISSING: Final = "Query condition missed key schema element: {name}"

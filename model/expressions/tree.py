@@ -4,7 +4,7 @@ Nodes are plain and immutable. The parser builds them bottom up and nothing here
 depth of an expression is bounded by its 4 KB and not by the interpreter's stack.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -161,6 +161,11 @@ def children(node: Node) -> tuple[Node, ...]:
 def paths_of(root: Node) -> tuple[Path, ...]:
     """List the document paths in a tree, in the order of the text."""
     return tuple(node for node in post_order(root) if isinstance(node, Path))
+
+
+def nested_heads(paths: Iterable[Path]) -> frozenset[str]:
+    """Return the attributes that paths look into."""
+    return frozenset(path.name for path in paths if path.rest)
 
 
 def post_order(root: Node) -> Iterator[Node]:

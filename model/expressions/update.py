@@ -33,6 +33,7 @@ from model.expressions.tree import (
     SetAction,
     Value,
     children,
+    nested_heads,
     paths_of,
     post_order,
 )
@@ -60,7 +61,7 @@ class Update:
         "actions",
         "checks",
         "may_create",
-        "paths",
+        "nested",
         "top_names",
         "used_names",
         "value_names",
@@ -77,7 +78,7 @@ class Update:
         self.actions = actions
         self.used_names = used_names
         self.value_names = value_names
-        self.paths = tuple(path for action in actions for path in _paths_of(action))
+        self.nested = nested_heads(path for action in actions for path in _paths_of(action))
         self.checks: tuple[ValueCheck, ...] = update_checks(actions)
         self.may_create = any(isinstance(action, SetAction | AddAction) for action in actions)
         self.top_names = tuple(str(name) for name in trie.children)

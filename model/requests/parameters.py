@@ -26,12 +26,14 @@ class Parameters:
     expressions: tuple[str, ...]
     legacy: tuple[str, ...]
     taking_values: tuple[str, ...] = field(init=False)
+    old: frozenset[str] = field(init=False)  # `legacy`, to be looked at fast
     touchy: frozenset[str] = field(init=False)  # without any of these there is nothing to check
 
     def __post_init__(self) -> None:
         """Note what follows from the names."""
         taking_values = tuple(name for name in self.expressions if name != _WITHOUT_VALUES)
         object.__setattr__(self, "taking_values", taking_values)
+        object.__setattr__(self, "old", frozenset(self.legacy))
         object.__setattr__(self, "touchy", frozenset({*self.legacy, NAMES, VALUES}))
 
 
@@ -54,8 +56,13 @@ SCAN: Final = Parameters(
 
 def check_together(body: Body, parameters: Parameters) -> None:
     """Raise ValidationError if a request mixes what it must not, or lacks an expression."""
-    if not parameters.touchy.isdisjoint(body):
-        check_all_together((body,), parameters)
+    if parameters.touchy.isdisjoint(body):
+        return
+    if parameters.old.isdisjoint(body):
+        for name in parameters.taking_values:
+            if body.get(name) is not None:
+                return  # as nearly always: names and values for an expression
+    check_all_together((body,), parameters)
 
 
 def check_all_together(bodies: Sequence[Body], parameters: Parameters) -> None:

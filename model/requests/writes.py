@@ -126,9 +126,10 @@ class Conditions:
 
     def check_keys(self, schema: KeySchema) -> None:
         """Raise ValidationError if an expression does what it must not with a key attribute."""
+        names = schema.names
         if self.update is not None:
-            check_update_keys(self.update, schema.names)
-        check_key_paths((self.update, self.condition), schema.names)
+            check_update_keys(self.update, names)
+        check_key_paths((self.update, self.condition), names)
 
 
 _NO_CONDITIONS: Final = Conditions(Placeholders(None, None))

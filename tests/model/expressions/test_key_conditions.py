@@ -58,7 +58,7 @@ def test_begins_with_is_a_sort_condition() -> None:
 
 
 INVALID = "Invalid KeyConditionExpression: "
-ONE_CONDITION = "Invalid condition in KeyConditionExpression: "
+ONE_CONDITION = INVALID + "Invalid condition in KeyConditionExpression: "
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ ONE_CONDITION = "Invalid condition in KeyConditionExpression: "
         ("pk", INVALID + 'Syntax error; token: "<EOF>", near: "pk"'),
         ("pk = :q", INVALID + "An expression attribute value used in expression is not defined; "
          "attribute value: :q"),
-        ("pk = :p OR sk = :n", "Invalid operator used in KeyConditionExpression: OR"),
-        ("NOT pk = :p", "Invalid operator used in KeyConditionExpression: NOT"),
-        ("pk <> :p", "Invalid operator used in KeyConditionExpression: <>"),
-        ("pk IN (:p)", "Invalid operator used in KeyConditionExpression: IN"),
-        ("size(pk) = :n", "KeyConditionExpressions cannot contain nested operations"),
-        ("contains(pk, :p)", "Invalid operator used in KeyConditionExpression: contains"),
-        ("pk = size(sk)", "KeyConditionExpressions cannot contain nested operations"),
+        ("pk = :p OR sk = :n", INVALID + "Invalid operator used in KeyConditionExpression: OR"),
+        ("NOT pk = :p", INVALID + "Invalid operator used in KeyConditionExpression: NOT"),
+        ("pk <> :p", INVALID + "Invalid operator used in KeyConditionExpression: <>"),
+        ("pk IN (:p)", INVALID + "Invalid operator used in KeyConditionExpression: IN"),
+        ("size(pk) = :n", INVALID + "KeyConditionExpressions cannot contain nested operations"),
+        ("contains(pk, :p)", INVALID + "Invalid operator used in KeyConditionExpression: contains"),
+        ("pk = size(sk)", INVALID + "KeyConditionExpressions cannot contain nested operations"),
         ("pk.a = :p", INVALID + "KeyConditionExpressions cannot have conditions on nested "
          "attributes"),
         ("pk = :p AND pk = :p",
-         "KeyConditionExpressions must only contain one condition per key"),
+         INVALID + "KeyConditionExpressions must only contain one condition per key"),
         ("pk = sk", ONE_CONDITION + "Multiple attribute names used in one condition"),
         (":p = :p", ONE_CONDITION + "No key attribute specified"),
         ("begins_with(:p, pk)", ONE_CONDITION + "begins_with operator must have the key attribute "
