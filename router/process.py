@@ -144,40 +144,15 @@ class RouterProcess:
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
             self.view.on_change(self.admission.catalog_changed)
-            timeout_ms = self.options.request_timeout_ms
-            face = HttpFace(
-                service,
-                self.metrics,
-                self.clock,
-                authentication=self.authentication,
-                request_timeout_ms=timeout_ms,
-                cors_origins=self.options.cors_origins,
-            )
             admin_face = AdminFace(
                 self.metrics.registry,
                 unready_reason=self._unready_reason,
                 status=self._status,
                 tasks=tasks,
             )
-            http = HttpServer(face.handle, self._http_limits())
+            http = self._make_http(service)
             admin = HttpServer(admin_face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
-            grpc_face = GrpcFace(
-                service,
-                self.metrics,
-                self.clock,
-                authentication=self.authentication,
-                operator_services=[
-                    served(
-                        view=self.view,
-                        control=self.control,
-                        authentication=self.authentication,
-                        clock=self.clock,
-                        timeout_seconds=timeout_ms / 1000,
-                    )
-                    for served in (UserService, ClusterService)
-                ],
-                request_timeout_ms=timeout_ms,
-            )
+            grpc_face = self._make_grpc(service)
             self._show_readings(http)
             self.metrics.registry.register(CapacityCollector(self.admission))
             await self._listen(http, grpc_face, admin)
@@ -231,14 +206,43 @@ class RouterProcess:
             wall_clock=time.time,
         )
 
-    def _http_limits(self) -> HttpLimits:
+    def _make_http(self, service: Service) -> HttpServer:
+        face = HttpFace(
+            service,
+            self.metrics,
+            self.clock,
+            authentication=self.authentication,
+            request_timeout_ms=self.options.request_timeout_ms,
+            cors_origins=self.options.cors_origins,
+        )
         connections_max = _connections_max(self.options.connections_max)
-        return HttpLimits(
+        limits = HttpLimits(
             connections_max=connections_max,
             # Unless told, one address does not get them all.
             connections_per_address_max=(
                 self.options.connections_per_address_max or max(1, connections_max // 2)
             ),
+        )
+        return HttpServer(face.handle, limits)
+
+    def _make_grpc(self, service: Service) -> GrpcFace:
+        timeout_ms = self.options.request_timeout_ms
+        return GrpcFace(
+            service,
+            self.metrics,
+            self.clock,
+            authentication=self.authentication,
+            operator_services=[
+                served(
+                    view=self.view,
+                    control=self.control,
+                    authentication=self.authentication,
+                    clock=self.clock,
+                    timeout_seconds=timeout_ms / 1000,
+                )
+                for served in (UserService, ClusterService)
+            ],
+            request_timeout_ms=timeout_ms,
         )
 
     async def _listen(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
