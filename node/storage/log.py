@@ -42,9 +42,6 @@ LOG_MAP_SIZE_BYTES: Final = 64 * GIB
 DELETE_SLICE: Final = 64
 """Most records deleted by one commit. Ours: some 0.1 ms."""
 
-RECLAIM_SLICE: Final = 4096
-"""Most records deleted by one `reclaim`. Ours: some 10 ms."""
-
 HEAD_INTERVAL_COMMITS: Final = 64
 """Commits between two looks at whether a new head pays. Ours: a look costs O(groups)."""
 
@@ -53,6 +50,14 @@ HEAD_INTERVAL_BYTES: Final = 1 << 20
 
 HEAD_GAIN_RATIO: Final = 8
 """A head is written when it frees at least so many times its own bytes. Ours."""
+
+CARRY_ABOVE_BYTES: Final = 256 << 20
+"""Log size above which quiet groups' old entries are moved to the newest record. Ours: twice what a
+log that can be cut grows to."""
+
+CARRY_BYTES_MAX: Final = 24 << 20
+"""Most bytes of one group's entries that are moved. Ours: above what raft lets a group have
+uncommitted, 16 MiB; applied entries do not last, for they get into a checkpoint."""
 
 WHAT_TO_DO: Final = (
     "This node must not take part with this log. Keep the directory for analysis, start the node "
@@ -98,7 +103,7 @@ class _GroupChange:
 class LogRecord:
     """One prepared commit: opaque to the host, but for its size."""
 
-    sequence: int  # 0: only frees space
+    sequence: int
     blob: bytes
     changes: list[_GroupChange]
     head: Head | None
@@ -129,10 +134,16 @@ class LogStore:
     """
 
     def __init__(
-        self, environment: lmdb.Environment, path: Path, refuse: Refuse, found: _Found
+        self,
+        environment: lmdb.Environment,
+        path: Path,
+        refuse: Refuse,
+        found: _Found,
+        carry_above_bytes: int,
     ) -> None:
         """Use `open`."""
         self._environment = environment
+        self._carry_above_bytes = carry_above_bytes
         self._watch = FileWatch(path / DATA_FILE)
         self._refuse = refuse
         self._groups = found.groups
@@ -155,7 +166,12 @@ class LogStore:
 
     @classmethod
     def open(
-        cls, path: Path, *, map_size_bytes: int = LOG_MAP_SIZE_BYTES, create: bool = True
+        cls,
+        path: Path,
+        *,
+        map_size_bytes: int = LOG_MAP_SIZE_BYTES,
+        carry_above_bytes: int = CARRY_ABOVE_BYTES,
+        create: bool = True,
     ) -> LogStore:
         """Open or create the log in directory `path`, verifying every checksum.
 
@@ -175,7 +191,7 @@ class LogStore:
         except BaseException:
             environment.close()
             raise
-        return cls(environment, path, refuse, found)
+        return cls(environment, path, refuse, found, carry_above_bytes)
 
     def recovered(self) -> dict[int, RecoveredGroup]:
         """Return what was found at open, by group."""
@@ -187,6 +203,9 @@ class LogStore:
         """Encode one commit (at most one write a group). Loop thread; changes nothing yet."""
         assert self._committed == self._published, "publish the last commit first"
         sequence = self._published + 1
+        look = self._look_is_due()
+        if look and self._size_bytes > self._carry_above_bytes:
+            writes = [*writes, *self._carried({write.group for write in writes})]
         sections: list[bytes] = []
         payloads: list[bytes] = []
         changes: list[_GroupChange] = []
@@ -219,31 +238,20 @@ class LogStore:
             changes.append(change)
         assert len({change.group for change in changes}) == len(changes), "one write a group"
         blob = layout.encode_record(sequence, sections, payloads)
-        head = self._next_head() if self._head_is_due() else None
+        head = self._next_head() if look and self._head_pays() else None
         may_go_below = self._head_first if head is None else head.first_sequence
         delete_high = min(may_go_below, self._deleted_below + DELETE_SLICE)
         return LogRecord(sequence, blob, changes, head, self._deleted_below, delete_high)
 
-    def reclaim(self) -> LogRecord:
-        """Prepare a commit that only frees space, for after StorageFull. Commit and publish it.
-
-        A record that was refused may be committed again after it.
-        """
-        assert self._committed == self._published, "publish the last commit first"
-        head = self._next_head()
-        delete_high = min(head.first_sequence, self._deleted_below + RECLAIM_SLICE)
-        return LogRecord(0, b"", [], head, self._deleted_below, delete_high)
-
     def publish(self, record: LogRecord) -> None:
         """Make a committed record visible to readers. Loop thread, after `commit` returned."""
-        if record.sequence:
-            assert record.sequence == self._published + 1 == self._committed
-            for change in record.changes:
-                self._publish_change(record.sequence, change)
-            self._published = record.sequence
-            self._sizes.append(len(record.blob))
-            self._size_bytes += len(record.blob)
-            self._unlooked_bytes += len(record.blob)
+        assert record.sequence == self._published + 1 == self._committed
+        for change in record.changes:
+            self._publish_change(record.sequence, change)
+        self._published = record.sequence
+        self._sizes.append(len(record.blob))
+        self._size_bytes += len(record.blob)
+        self._unlooked_bytes += len(record.blob)
         if record.head is not None:
             self._head_first = max(self._head_first, record.head.first_sequence)
         gone = max(record.delete_high - self._deleted_below, 0)
@@ -260,18 +268,6 @@ class LogStore:
     def cut(self, group: int, index: int) -> None:
         """Forget entries <= index: at once for readers, on disk with later commits."""
         self._index(group).cut(index)
-
-    def pinning_groups(self) -> dict[int, int]:
-        """Return group -> index: cut these so far, and the oldest tenth of the log can go.
-
-        A quiet group's few old entries pin every later record of the others.
-        """
-        limit = self._head_first + max((self._published - self._head_first) // 10, 0)
-        return {
-            index.group: index.last_index_in(limit)
-            for index in self._groups.values()
-            if index.sequences and index.sequences[0] <= limit
-        }
 
     def check_in_place(self) -> None:
         """Raise StorageFailed if the file was deleted or replaced under us. Every few seconds."""
@@ -300,7 +296,7 @@ class LogStore:
         """
         if self._failure is not None:
             raise StorageFailed(f"an earlier commit failed: {self._failure}")
-        assert record.sequence in (0, self._committed + 1)
+        assert record.sequence == self._committed + 1
         # Latched until proven otherwise, so that no way out of here can leave it open.
         self._failure = "it did not end"
         try:
@@ -311,19 +307,17 @@ class LogStore:
             raise failure from error
         self._failure = None
         self._commit_count += 1
-        if record.sequence:
-            self._committed = record.sequence
+        self._committed = record.sequence
 
     def _write(self, record: LogRecord) -> None:
         transaction = self._environment.begin(write=True)
         try:
             if record.head is not None:
                 transaction.put(layout.HEAD_KEY, layout.encode_head(record.head))
-            if record.sequence:
-                key = layout.SEQUENCE.pack(record.sequence)
-                # LMDB answers "not the greatest key" with False, not with an error.
-                if not transaction.put(key, record.blob, append=True):
-                    raise lmdb.KeyExistsError(f"there is a record after {record.sequence}")
+            key = layout.SEQUENCE.pack(record.sequence)
+            # LMDB answers "not the greatest key" with False, not with an error.
+            if not transaction.put(key, record.blob, append=True):
+                raise lmdb.KeyExistsError(f"there is a record after {record.sequence}")
             for sequence in range(record.delete_low, record.delete_high):
                 transaction.delete(layout.SEQUENCE.pack(sequence))
             transaction.commit()
@@ -375,19 +369,44 @@ class LogStore:
         if change.hard_state is not None:
             index.hard_state = change.hard_state
 
-    def _head_is_due(self) -> bool:
-        """Whether a new head would free records worth its bytes."""
+    def _look_is_due(self) -> bool:
+        """Whether it is time to look what of the log can go; only once in a while."""
         commits = self._published - self._looked_for_head_at
         if commits < HEAD_INTERVAL_COMMITS and self._unlooked_bytes < HEAD_INTERVAL_BYTES:
             return False
         self._looked_for_head_at = self._published
         self._unlooked_bytes = 0
+        return True
+
+    def _head_pays(self) -> bool:
+        """Whether a new head would free records worth its bytes."""
         low = self._head_first - self._deleted_below
         high = self._oldest_needed() - self._deleted_below
         freed_bytes = sum(self._sizes[low:high])
         cost_bytes = layout.head_size_bytes(len(self._groups))
         enough = high - low >= DELETE_SLICE or freed_bytes >= HEAD_INTERVAL_BYTES
         return enough and freed_bytes >= HEAD_GAIN_RATIO * cost_bytes
+
+    def _carried(self, writing: set[int]) -> list[GroupWrite]:
+        """Return what moves a quiet group's entries, all of them in the oldest half, to the front.
+
+        They may be few, and not committed for want of a quorum, and would hold up every later
+        record of all other groups for as long. One group at a time: the one that has the oldest.
+        """
+        oldest = min(
+            (index for index in self._groups.values() if index.sequences),
+            key=lambda index: index.sequences[0],
+            default=None,
+        )
+        if oldest is None or oldest.group in writing:
+            return []
+        if oldest.sequences[-1] > (self._head_first + self._published) // 2:
+            return []
+        low, high = oldest.first_index, oldest.last_index + 1
+        entries = self.reader(oldest.group).entries(low, high, CARRY_BYTES_MAX)
+        if len(entries) < high - low:
+            return []
+        return [GroupWrite(oldest.group, truncate_from=low, entries=entries)]
 
     def _oldest_needed(self) -> int:
         """Return the sequence of the oldest record that holds an entry of any log."""

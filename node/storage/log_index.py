@@ -6,7 +6,6 @@ Rebuilt at open; changed only when a commit is published. Knows no LMDB.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
 
 from raft.types import Compacted
@@ -81,7 +80,3 @@ class GroupIndex:
             self.cut_term = self.terms[count - 1]
             self.cut_index = index
             del self.terms[:count], self.sequences[:count], self.offsets[:count]
-
-    def last_index_in(self, sequence: int) -> int:
-        """Return the last index whose entry lies in a record <= sequence, or the cut index."""
-        return self.cut_index + bisect_right(self.sequences, sequence)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from node.storage.log import GroupWrite, LogRecord, LogStore
 from raft.types import Compacted, Entry, EntryKind, HardState
@@ -26,8 +27,8 @@ def entries(low: int, high: int, term: int = 1, payload: bytes | None = None) ->
     return [entry(index, term, payload) for index in range(low, high)]
 
 
-def open_log(path: Path, *, map_size_bytes: int = MAP_SIZE_BYTES, create: bool = True) -> LogStore:
-    return LogStore.open(path, map_size_bytes=map_size_bytes, create=create)
+def open_log(path: Path, **options: Any) -> LogStore:
+    return LogStore.open(path, **{"map_size_bytes": MAP_SIZE_BYTES, **options})
 
 
 def write(log: LogStore, *writes: GroupWrite) -> LogRecord:

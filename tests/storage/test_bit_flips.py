@@ -38,9 +38,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         directory, Identity("cluster", 1, "a1", "az-a", "f" * 32, peers={2: "e" * 32}, joined=True)
     )
     log = LogStore.open(directory / "log", map_size_bytes=MAP_SIZE_BYTES)
-    for turn in range(60):
+    for turn in range(140):
         low = turn + 1
-        payload = b"%d" % turn * (3000 if turn % 9 == 0 else 30)
+        payload = b"%d" % turn * (3000 if turn % 19 == 0 else 30)
         writes = [
             GroupWrite(
                 group,
@@ -49,16 +49,14 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             )
             for group in GROUPS
         ]
-        if turn == 30:
+        if turn == 100:
             writes.append(GroupWrite(9, reset=(77, 2), hard_state=HardState(2, 0, 77)))
         record = log.prepare(writes)
         log.commit(record)
         log.publish(record)
-    for group in GROUPS:
-        log.cut(group, 10)
-    reclaim = log.reclaim()
-    log.commit(reclaim)
-    log.publish(reclaim)
+        if turn == 90:
+            for group in GROUPS:
+                log.cut(group, 80)
     log.close()
     items = ItemStore.open(directory / "items", map_size_bytes=MAP_SIZE_BYTES)
     for group in GROUPS:

@@ -95,6 +95,7 @@ def node(loop_disks: None, shim_library: Path, tmp_path: Path) -> Iterator[LoneN
     disk.close()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("act", [Act.CUT_BEFORE, Act.CUT_AFTER])
 def test_power_cut_in_a_first_start_leaves_nothing_that_hinders_the_next(
     node: LoneNode, act: Act
