@@ -21,10 +21,10 @@ from node.installs import Installs, SnapshotSource
 from node.intake import take_in
 from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
-from node.machine.dedupe import decode_generation
-from node.machine.partition import LiveTables, PartitionMachine
+from node.machine.partition import LiveTables
 from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits
 from node.memberships import Memberships
+from node.recovery import Recovery
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
@@ -32,13 +32,10 @@ from node.storage.log import GroupWrite, LogRecord, LogStore
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
 from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.ring import Ring
-from raft.core import RaftCore
 from raft.types import (
     Configuration,
-    HardState,
     Message,
     MessageType,
-    RaftConfig,
     Ready,
     Rng,
     Role,
@@ -127,7 +124,7 @@ class Host:
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
-        self._rng = rng
+        self._recovery = Recovery(node_id, log, items, rng)
         self._shell = shell
         self._limits = limits
         self.checkpointer = Checkpointer(self.replicas, log, items, shell)
@@ -157,7 +154,7 @@ class Host:
         later. `unfinished` are the installs that a crash has interrupted.
         """
         for group, state in self._items.replicas().items():
-            self._reset_older_log(group, state.applied_index, state.applied_term)
+            self._recovery.reset_older_log(group, state.applied_index, state.applied_term)
         for source in unfinished:
             self._finish_install(source, founders)
         held = CATALOG_GROUP in self._log.recovered() or CATALOG_GROUP in self._items.replicas()
@@ -189,7 +186,7 @@ class Host:
         state = self._state_of(CATALOG_GROUP, founders)
         encoded = dict(self._items.generations(CATALOG_GROUP))
         machine = CatalogMachine(next(iter(encoded.values()), b""))
-        core = self._make_core(CATALOG_GROUP, state)
+        core = self._recovery.make_core(CATALOG_GROUP, state)
         replica = CatalogReplica(core, state, machine, self.adopt_catalog)
         self._add(replica, preferred=self.node_id == min(founders, default=0))
         return machine.catalog
@@ -199,9 +196,9 @@ class Host:
         state = self._state_of(partition.id, founders)
         replica = PartitionReplica(
             partition.id,
-            self._make_core(partition.id, state),
+            self._recovery.make_core(partition.id, state),
             state,
-            self._make_machine(partition.id, state),
+            self._recovery.make_machine(partition.id, state),
             arc,
             self._live_tables,
             self._limits,
@@ -231,19 +228,6 @@ class Host:
             )
         self._mark(replica)
 
-    def _reset_older_log(self, group: int, applied: int, applied_term: int) -> None:
-        """Drop a log that is older than its items.
-
-        A snapshot was installed, and the node stopped before the log was reset after it.
-        """
-        reader = self._log.reader(group)
-        if applied > reader.last_index() or (
-            applied >= reader.first_index() and reader.term(applied) != applied_term
-        ):
-            record = self._log.prepare([GroupWrite(group, reset=(applied, applied_term))])
-            self._log.commit(record)
-            self._log.publish(record)
-
     def _finish_install(self, source: SnapshotSource, founders: Sequence[int]) -> None:
         """Go on with an install that a crash has interrupted; the replica is made after its end.
 
@@ -251,7 +235,7 @@ class Host:
         all that was committed in it.
         """
         record = source.record
-        self._reset_older_log(record.group, record.applied_index, record.applied_term)
+        self._recovery.reset_older_log(record.group, record.applied_index, record.applied_term)
         self._unfinished.add(record.group)
 
         def done(stored: bool) -> None:  # noqa: FBT001 - a callback of Installs
@@ -264,24 +248,6 @@ class Host:
                 self._make_missing_replicas()
 
         self._installs.start(source, done)
-
-    def _make_core(self, group: int, state: ReplicaState) -> RaftCore:
-        recovered = self._log.recovered().get(group)
-        return RaftCore(
-            RaftConfig(node_id=self.node_id),
-            hard_state=recovered.hard_state if recovered else HardState(),
-            configuration=Configuration.decode(state.configuration),
-            log=self._log.reader(group),
-            applied=state.applied_index,
-            applied_term=state.applied_term,
-            rng=self._rng,
-        )
-
-    def _make_machine(self, group: int, state: ReplicaState) -> PartitionMachine:
-        generations = [
-            decode_generation(number, data) for number, data in self._items.generations(group)
-        ]
-        return PartitionMachine(self._items, state.table_sizes, generations)
 
     # What arrives
 
@@ -599,7 +565,7 @@ class Host:
         state, generations = decode_snapshot_state(encoded)
         assert (state.applied_index, state.applied_term) == (meta.index, meta.term)
         if isinstance(replica, PartitionReplica):
-            replica.machine = self._make_machine(replica.group, state)
+            replica.machine = self._recovery.make_machine(replica.group, state)
         else:
             assert isinstance(replica, CatalogReplica)
             replica.machine = CatalogMachine(generations[0][1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node import checkpoints, host
+from node import checkpoints, recovery
 from node.storage import items_install, items_snapshot, log
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
@@ -28,7 +28,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 8)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
-    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
     monkeypatch.setattr(items_snapshot, "PIECE_BYTES", 1_000)
     monkeypatch.setattr(items_install, "FILL_BYTES", 1_000)
     monkeypatch.setattr(items_install, "CLEAR_ITEMS", 2)

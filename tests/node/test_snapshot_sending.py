@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from node import host
+from node import recovery
 from node.snapshots import pace, sending
 from node.snapshots.pace import BYTES_PER_SECOND_MIN, GRACE_SECONDS, SILENCE_SECONDS, Pace
 from node.snapshots.receiving import SnapshotRefused
@@ -81,7 +81,7 @@ async def serving(service: Receiving) -> AsyncIterator[str]:
 def _small_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items_snapshot, "PIECE_BYTES", 2_000)
     monkeypatch.setattr(sending, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
 
 
 @pytest.fixture

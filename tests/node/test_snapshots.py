@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from node import checkpoints, host
+from node import checkpoints, recovery
 from node.storage import log
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
@@ -38,7 +38,7 @@ def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 8)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
-    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
 
 
 def hold_install(cluster: Cluster) -> Node:

@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from node import checkpoints, host
+from node import checkpoints, recovery
 from node.join import take_place
 from node.storage import items_install
 from node.storage.layout import table_of
@@ -298,7 +298,7 @@ def _limits(options: Options) -> Iterator[None]:
     changes: tuple[tuple[Any, str, Any], ...] = (
         (checkpoints, "INTERVAL_SECONDS", options.checkpoint_every),
         (checkpoints, "LOG_BYTES_MAX", options.log_bytes_max),
-        (host, "RaftConfig", partial(RaftConfig, **options.raft)),
+        (recovery, "RaftConfig", partial(RaftConfig, **options.raft)),
         (items_install, "read_pairs", transfers.read_pairs),
         (items_install, "read_state", transfers.read_state),
         (items_install, "FILL_BYTES", 1),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from node.host import Host
 from node.machine.dedupe import DedupeWindow
 from node.machine.leadership import Leadership as PartitionLeadership
 from node.machine.partition import PartitionMachine
+from node.recovery import Recovery
 from tests.sim.disk import MemoryItemStore
 from tests.sim.plants.registry import Change, plant
 
@@ -65,10 +65,10 @@ def ids_forgotten_at_checkpoint() -> Sequence[Change]:
 def ids_not_restored_at_start() -> Sequence[Change]:
     """A restarted replica begins with no request ids but those of the log it replays."""
 
-    def make(self: Host, group: int, state: Any) -> PartitionMachine:
+    def make(self: Recovery, group: int, state: Any) -> PartitionMachine:
         return PartitionMachine(self._items, state.table_sizes, [])
 
-    return [(Host, "_make_machine", make)]
+    return [(Recovery, "make_machine", make)]
 
 
 @plant
