@@ -65,11 +65,11 @@ def decode_raft_batch(
         (batch.heartbeats, HEARTBEAT),
         (batch.heartbeat_replies, HEARTBEAT_REPLY),
     ):
-        for group, term, commit, sequence in zip(
-            columns.groups, columns.terms, columns.commits, columns.sequences, strict=True
-        ):
-            message = heartbeat_message(kind, sender, receiver, term, commit, sequence)
-            outbox.append((group, message))
+        rows = zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
+        outbox += [
+            (group, heartbeat_message(kind, sender, receiver, term, commit, sequence))
+            for group, term, commit, sequence in rows
+        ]
     outbox.extend((wire.group, _decode_message(wire, sender, receiver)) for wire in batch.messages)
     return outbox
 

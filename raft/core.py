@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from raft import election, following
-from raft.configuration import ConfigurationChange, ConfigurationHistory, decode_entry
+from raft.configuration import ConfigurationChange
 from raft.leadership import Leadership
 from raft.log import RaftLog
+from raft.recovery import check_recovered, find_configurations
+from raft.terms import FROM_LEADER, settle_term
 from raft.types import (
-    MIB,
     NO_NODE,
     Compacted,
     Configuration,
@@ -30,7 +31,6 @@ from raft.types import (
     NotLeader,
     RaftConfig,
     Ready,
-    RecoveryRefused,
     Rng,
     Role,
     SnapshotMeta,
@@ -57,17 +57,12 @@ PRE_VOTE_REPLY: Final = MessageType.PRE_VOTE_REPLY
 VOTE: Final = MessageType.VOTE
 VOTE_REPLY: Final = MessageType.VOTE_REPLY
 SNAPSHOT: Final = MessageType.SNAPSHOT
-TIMEOUT_NOW: Final = MessageType.TIMEOUT_NOW
 
-FROM_LEADER: Final = (APPEND, HEARTBEAT, SNAPSHOT, TIMEOUT_NOW)
 VOTE_REQUESTS: Final = (PRE_VOTE, VOTE)
 VOTE_REPLIES: Final = (PRE_VOTE_REPLY, VOTE_REPLY)
 
 NO_ACK: Final = -1
 """No acknowledgement is due. Ours: 0 is one, of an empty log."""
-
-SCAN_BYTES_MAX: Final = MIB
-"""Payload bytes read at once while the log is searched for configurations at start. Ours."""
 
 
 class RaftCore:
@@ -144,7 +139,7 @@ class RaftCore:
         self.node_id = config.node_id
         self._rng = rng
         self.log = RaftLog(log, cache_bytes_max=config.cache_bytes_max)
-        _check_recovered(self.log, hard_state, applied, applied_term)
+        check_recovered(self.log, hard_state, applied, applied_term)
 
         self.role = Role.FOLLOWER
         self.term = hard_state.term
@@ -156,8 +151,9 @@ class RaftCore:
         self.commit_heard = self.commit  # the highest that a leader has told; may be above the log
         self.applied = applied
         self._handed = applied  # highest index given to the host as committed
-        self.configurations = ConfigurationHistory(applied, configuration)
-        self._scan_configurations(applied)
+        self.configurations = find_configurations(
+            self.log, configuration, applied=applied, commit=self.commit
+        )
 
         self._saved_term = hard_state.term  # what is on disk
         self._saved_vote = hard_state.vote
@@ -187,17 +183,6 @@ class RaftCore:
         self.dirty = self.commit > applied
         self.trace: deque[tuple[str, int, int]] = deque(maxlen=config.trace_count_max)
         self.reset_election_timer()
-
-    def _scan_configurations(self, applied: int) -> None:
-        """Put the configurations in effect that the log holds above `applied`."""
-        low, high = applied + 1, self.log.last_index + 1
-        while low < high:
-            entries = self.log.entries(low, high, SCAN_BYTES_MAX)
-            for entry in entries:
-                if entry.kind == EntryKind.CONFIGURATION:
-                    self.configurations.append(entry.index, decode_entry(entry))
-            low = entries[-1].index + 1
-        self.configurations.settle(self.commit)
 
     # Doors: what a host may ask about
 
@@ -249,10 +234,11 @@ class RaftCore:
 
     def step(self, message: Message) -> None:
         """Take one message of another replica. Never raises for what the message says."""
-        if message.to != self.node_id or message.sender in (self.node_id, NO_NODE):
-            self.note("ignored_misdirected", message.sender)
+        sender = message.sender
+        if message.to != self.node_id or sender == self.node_id or not sender:
+            self.note("ignored_misdirected", sender)
             return
-        if message.term != self.term and not self._step_term(message):
+        if message.term != self.term and not settle_term(self, message):
             return
         message_type = message.type
         if message_type in FROM_LEADER:
@@ -268,7 +254,7 @@ class RaftCore:
         elif message_type in VOTE_REPLIES:
             election.on_vote_reply(self, message)
         else:
-            self.note("ignored_unknown_type", message.sender)
+            self.note("ignored_unknown_type", sender)
 
     def propose(self, payloads: Sequence[bytes]) -> range:
         """Append one entry a payload and return their indexes.
@@ -504,35 +490,7 @@ class RaftCore:
 
     # Terms and roles
 
-    def _step_term(self, message: Message) -> bool:
-        """Settle a message of another term than ours; whether to go on with it."""
-        message_type = message.type
-        if message.term < self.term:
-            self._answer_older_term(message)
-            return False
-        if message_type in VOTE_REQUESTS:
-            wanted = message_type == VOTE and message.hint == election.WANTED_BY_LEADER
-            if not wanted and self._leader_is_near():
-                self.note("ignored_leader_is_near", message.sender)
-                return False
-            if message_type == PRE_VOTE:
-                return True
-        elif message_type == PRE_VOTE_REPLY and not message.reject:
-            return True  # it bears the term asked about, which nobody has yet
-        from_leader = message_type in FROM_LEADER
-        self.become_follower(message.term, message.sender if from_leader else NO_NODE)
-        return True
-
-    def _answer_older_term(self, message: Message) -> None:
-        """Tell who lives in an older term of ours; answers to us of that term are just dropped."""
-        reply_type = _REPLY_TYPES.get(message.type)
-        if reply_type is None:
-            self.note("ignored_older_term", message.sender)
-            return
-        reply = Message(reply_type, self.node_id, message.sender, self.term, reject=True)
-        self.send_durable(reply)
-
-    def _leader_is_near(self) -> bool:
+    def leader_is_near(self) -> bool:
         """Whether a leader was heard within the shortest election timeout.
 
         Source: Raft thesis, sections 4.2.3 and 6.2.
@@ -704,28 +662,3 @@ class RaftCore:
         self.installing = meta
         self._snapshot_due = True
         self.dirty = True
-
-
-_REPLY_TYPES: Final = {
-    APPEND: APPEND_REPLY,
-    HEARTBEAT: HEARTBEAT_REPLY,
-    SNAPSHOT: APPEND_REPLY,
-    PRE_VOTE: PRE_VOTE_REPLY,
-    VOTE: VOTE_REPLY,
-}
-
-
-def _check_recovered(log: RaftLog, hard_state: HardState, applied: int, applied_term: int) -> None:
-    """Refuse to vote with a state from which something durable is missing."""
-    if hard_state.commit > log.last_index:
-        raise RecoveryRefused(f"commit {hard_state.commit}, but the log ends at {log.last_index}")
-    if applied > log.last_index:
-        raise RecoveryRefused(f"applied {applied}, but the log ends at {log.last_index}")
-    if log.first_index() > applied + 1:
-        raise RecoveryRefused(f"applied {applied}, but the log begins at {log.first_index()}")
-    if applied_term and log.term(applied) != applied_term:
-        raise RecoveryRefused(
-            f"applied {applied} of term {applied_term}, but the log has term {log.term(applied)}"
-        )
-    if log.last_term > hard_state.term:
-        raise RecoveryRefused(f"term {hard_state.term}, but the log ends in {log.last_term}")

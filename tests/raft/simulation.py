@@ -51,15 +51,19 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = Random(seed)
-        self.voters = tuple(range(1, rng.choice((1, 3, 3, 3, 5)) + 1))
-        self.ids = tuple(range(1, len(self.voters) + rng.choice((0, 0, 1, 2)) + 1))
+        self.voters = tuple(range(1, rng.choice((1, 2, 3, 3, 3, 4, 5, 7)) + 1))
+        self.ids = tuple(range(1, min(7, len(self.voters) + rng.choice((0, 0, 1, 2))) + 1))
         self.network: list[tuple[int, Message]] = []  # (not before this step, message)
         self.cuts: dict[tuple[int, int], bool] = {}
         self.loss = rng.choice((0.0, 0.02, 0.2))
         self.duplication = rng.choice((0.0, 0.02, 0.2))
         self.delay_steps = rng.choice((1, 10, 60))
         self.crashes = rng.choice((0.0, 0.3, 1.0))
-        self.changes = len(self.ids) > len(self.voters)
+        self.changes = len(self.ids) > len(self.voters) or rng.random() < 0.3
+        self.stalls = rng.choice((0.0, 0.0, 0.3))
+        self.stalled: set[int] = set()  # whose disks do not answer
+        self.reborn: set[int] = set()  # who was removed, and is back with an empty disk
+        self.newest = (0, Configuration(self.voters))  # committed, with its index
         self.now = 0
         self.payloads = 0
         self.counts: Counter[str] = Counter()
@@ -76,11 +80,11 @@ class World:
         settings: Settings = {
             "election_ticks_min": rng.choice((5, 10, 20)),
             "heartbeat_ticks": rng.choice((1, 2, 4)),
-            "append_bytes_max": rng.choice((20, 1000)),
-            "in_flight_count_max": rng.choice((2, 256)),
-            "in_flight_bytes_max": rng.choice((60, 10000)),
-            "committed_bytes_max": rng.choice((10, 10000)),
-            "uncommitted_bytes_max": rng.choice((100, 100000)),
+            "append_bytes_max": rng.choice((1, 20, 1000)),
+            "in_flight_count_max": rng.choice((1, 2, 256)),
+            "in_flight_bytes_max": rng.choice((1, 60, 10000)),
+            "committed_bytes_max": rng.choice((1, 10, 10000)),
+            "uncommitted_bytes_max": rng.choice((1, 100, 100000)),
             "cache_bytes_max": rng.choice((0, 2000, 1000000)),
         }
         for node_id in self.ids:
@@ -103,6 +107,8 @@ class World:
             (self.install, 3),
             (self.interfere, 0.7),
             (self.change_members, 1.5 if self.changes else 0),
+            (self.rebirth, 0.3 if self.changes else 0),
+            (self.stall, self.stalls),
         )
         self.weights = [weight for _, weight in self.actions]
 
@@ -192,9 +198,23 @@ class World:
     def finish_write(self) -> None:
         """The write in flight of one node succeeds."""
         node = self.some()
-        if node is not None and node.writing is not None:
-            self.send(node.sync())
-            self.observe(node)
+        if node is None or node.writing is None or node.config.node_id in self.stalled:
+            return
+        self.send(node.sync())
+        self.observe(node)
+
+    def stall(self) -> None:
+        """Let a disk hang, which its host may notice; or let those that hang answer again."""
+        if self.stalled:
+            self.stalled.clear()
+            return
+        node = self.some()
+        if node is not None:
+            self.counts["stall"] += 1
+            self.stalled.add(node.config.node_id)
+            if self.rng.random() < 0.5:
+                node.core.step_down()
+                self.observe(node)
 
     def propose(self) -> None:
         """Propose a few commands at whoever thinks it leads."""
@@ -226,7 +246,7 @@ class World:
     def crash(self) -> None:
         """Kill one node, before or after its write in flight has reached the disk."""
         node = self.some()
-        if node is not None:
+        if node is not None and node.config.node_id not in self.reborn:
             if node.writing is not None and self.rng.random() < 0.5:
                 node.write_to_disk()
             elif node.installing is not None and node.writing is None and self.rng.random() < 0.5:
@@ -250,6 +270,29 @@ class World:
         self.starts[node.config.node_id] += 1
         self.commits_seen[node.config.node_id] = 0
         self.observe(node)
+
+    def rebirth(self) -> None:
+        """Empty the disk of a node that surely is no member any more; it may be added again.
+
+        It does not crash afterwards: it would forget which commits it has heard of, and with them
+        that the configurations on its way are old. Hosts never give an id twice.
+        """
+        node = self.some()
+        if node is None or node.config.node_id in self.newest[1].members():
+            return
+        node_id = node.config.node_id
+        for other in self.nodes.values():
+            history = other.core.configurations
+            if history.index > self.newest[0] and node_id in history.current.members():
+                return
+        if node.core.role is Role.LEADER:
+            return
+        node.crash()
+        node.disk = Disk(Configuration(()))
+        node.snapshots.clear()
+        self.reborn.add(node_id)
+        self.counts["rebirth"] += 1
+        self.start(node)
 
     def checkpoint(self) -> None:
         """Make one node's applied state durable."""
@@ -389,6 +432,8 @@ class World:
     def compare_committed(self, node: Node, entry: Entry) -> None:
         """What one node applies is what every node applies at that index."""
         fact = (entry.term, entry.kind, entry.payload)
+        if entry.kind == EntryKind.CONFIGURATION and entry.index > self.newest[0]:
+            self.newest = (entry.index, Configuration.decode(entry.payload))
         if self.committed.setdefault(entry.index, fact) != fact:
             raise AssertionError(f"node {node.config.node_id} applies another {entry.index}")
 
@@ -413,6 +458,7 @@ class World:
     def heal(self) -> None:
         """Mend everything; the group must agree, serve and bring everybody up to date."""
         self.check_log_matching()
+        self.stalled.clear()
         self.cuts.clear()
         self.loss = self.duplication = 0.0
         self.delay_steps = 1
@@ -430,6 +476,8 @@ class World:
         else:
             raise AssertionError("the group does not come to agree")
         self.check_log_matching()
+        for node in self.nodes.values():
+            assert all(event != "log_is_missing" for event, _, _ in node.core.trace)
 
     def round(self) -> None:
         """One tick and all that follows from it, in order, without chance but for timeouts."""
