@@ -244,7 +244,7 @@ class Host:
             self._shell.log("install_finished", group=record.group, index=record.applied_index)
             if record.group == CATALOG_GROUP:
                 self.adopt_catalog(self._make_catalog_replica(founders))
-            else:
+            elif self.catalog.epoch:  # else they are made once there is a catalog
                 self._make_missing_replicas()
 
         self._installs.start(source, done)

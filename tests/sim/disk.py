@@ -289,9 +289,9 @@ class MemoryItemStore:
         self._disk.generations[record.group] = dict(generations)
         del self._disk.installs[record.group]
 
-    def remove_replica(self, group: int, low_token: int, high_token: int) -> None:
+    def remove_replica(self, group: int, arc: tuple[int, int]) -> None:
         self._check_room()
-        for key in self._keys_of((low_token, high_token)):
+        for key in self._keys_of(arc):
             del self._disk.items[key]
         self._delete_state(group)
 
@@ -299,7 +299,7 @@ class MemoryItemStore:
         self._check_room()
         gone = set(dropped)
         held = self._disk.items
-        for key in [key for key in held if layout.table_of(key) in gone][:items_max]:
+        for key in sorted(key for key in held if layout.table_of(key) in gone)[:items_max]:
             del held[key]
         return any(layout.table_of(key) in gone for key in held)
 

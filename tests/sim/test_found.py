@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING, cast
+
+import pytest
 
 from node.codec import WriteColumns
+from node.host import Host
 from node.join import Step, decide, meet_initial
 from node.machine.partition import LiveTables, PartitionMachine
 from node.replica import PartitionReplica
+from node.storage import items_install
 from node.storage.identity import Identity
-from node.storage.items import ReplicaState
-from quorate.cluster.catalog import Catalog, NodeRecord
+from node.storage.items import InstallRecord, ReplicaState
+from node.storage.layout import encode_install, encode_snapshot_state
+from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
 from quorate.cluster.ring import RING_SIZE
 from quorate.v1 import node_pb2
 from raft.core import RaftConfig, RaftCore
 from raft.types import Configuration, Entry, EntryKind, HardState
 from tests.node.builders import image, key, new_id
-from tests.sim.disk import GroupLog, ItemsDisk, MemoryItemStore
+from tests.sim.disk import (
+    GroupLog,
+    ItemsDisk,
+    LogDisk,
+    MemoryItemStore,
+    MemoryLogStore,
+    SnapshotFile,
+)
+from tests.sim.transfers import MemoryInstall, read_pairs, read_state
+
+if TYPE_CHECKING:
+    from node.storage.items import ItemStore
+    from node.storage.log import LogStore
 
 
 def test_size_of_a_table_that_this_node_has_not_heard_of_is_kept() -> None:
@@ -88,3 +107,46 @@ def test_empty_directory_waits_while_all_that_knew_the_old_one_are_starting() ->
     meet_initial(identity, initial, answers)
 
     assert decide(identity, initial, answers) is Step.WAIT
+
+
+class QuietShell:
+    """Runs jobs at once, and tells nobody anything."""
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        job()
+        done(True)  # noqa: FBT003 - as the process's shell does
+
+    def __getattr__(self, name: str) -> Callable[..., float]:
+        return lambda *arguments, **named: 0.0
+
+
+def test_install_that_ends_before_there_is_a_catalog_makes_its_replica_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node without a replica of the catalog has none when it starts.
+
+    Found by seed 20080: the install of before the crash ended first, and the node with it.
+    """
+    monkeypatch.setattr(items_install, "read_pairs", read_pairs)
+    monkeypatch.setattr(items_install, "read_state", read_state)
+    members = Configuration((1, 2, 4))
+    state = ReplicaState(5, 1, members.encode())
+    record = InstallRecord(1, b"v" * 16, 5, 1, (0, RING_SIZE), 0)
+    disk = ItemsDisk(installs={1: encode_install(record)})
+    disk.files[1, record.view] = SnapshotFile(encode_snapshot_state(state, ()), is_sealed=True)
+    log_disk = LogDisk(lambda write: None)
+    log_disk.group(1).hard_state = HardState(term=1)
+    host = Host(
+        node_id=4,
+        log=cast("LogStore", MemoryLogStore(log_disk)),
+        items=cast("ItemStore", MemoryItemStore(disk, lambda: False)),
+        rng=Random(1),
+        shell=QuietShell(),
+    )
+
+    host.recover((), [MemoryInstall(record, disk, begun=True)])
+    assert not host.replicas
+
+    partition = PartitionRecord(id=1, low_token=0, replicas=(1, 2, 4))
+    host.adopt_catalog(Catalog(epoch=3, partitions=(partition,)))
+    assert host.replicas[1].core.configuration == members
