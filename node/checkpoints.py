@@ -22,6 +22,10 @@ INTERVAL_SECONDS: Final = 5.0
 MEMTABLES_BYTES_MAX: Final = 64 * MIB
 """Memtable bytes of a node at which a checkpoint starts early. Ours."""
 
+MEMTABLES_BYTES_REFUSED: Final = 512 * MIB
+"""Memtable bytes of a node at which it takes no more entries: its items cannot be stored as fast as
+they come, or not at all. Ours."""
+
 LOOK_SECONDS: Final = 0.25
 """Between two looks at the size of all memtables: with many groups each look costs. Ours."""
 
@@ -67,6 +71,7 @@ class Checkpointer:
         self._running = False
         self._due_at = 0.0
         self._look_at = 0.0
+        self._memtables_bytes = 0  # at the last look
         self._hurried = False
         self._catalog = Catalog()
         self._cut_mark: dict[int, int] | None = None
@@ -94,11 +99,18 @@ class Checkpointer:
         self._catalog = catalog
         self._hurried = True
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether memory holds so much that is not stored that this node must take no more."""
+        return self._memtables_bytes > MEMTABLES_BYTES_REFUSED
+
     def maybe_start(self, now: float) -> None:
         """Start a checkpoint if one is due."""
+        self._look_at_memtables(now)
         if self._running:
             return
-        if not (self._hurried or now >= self._due_at or self._memtables_full(now)):
+        is_large = self._memtables_bytes > MEMTABLES_BYTES_MAX
+        if not (self._hurried or now >= self._due_at or is_large):
             if self._purge_more:
                 self._run([])
             return
@@ -106,17 +118,15 @@ class Checkpointer:
         self._hurried = False
         self.start(now)
 
-    def _memtables_full(self, now: float) -> bool:
-        """Whether the memtables are so large that a checkpoint should not wait."""
+    def _look_at_memtables(self, now: float) -> None:
         if now < self._look_at:
-            return False
+            return
         self._look_at = now + LOOK_SECONDS
-        memtable_bytes = sum(
+        self._memtables_bytes = sum(
             replica.machine.memtable_bytes
             for replica in self._replicas.values()
             if isinstance(replica, PartitionReplica)
         )
-        return memtable_bytes > MEMTABLES_BYTES_MAX
 
     def start(self, now: float) -> bool:
         """Start a checkpoint of all that was applied; False if one is under way."""

@@ -258,6 +258,8 @@ class Host:
         for group, message in messages:
             replica = replicas.get(group)
             if replica is not None and message.type != MessageType.SNAPSHOT:
+                if message.entries and self.checkpointer.is_overfull:
+                    continue  # as if it were lost: the leader sends it again
                 core = replica.core
                 core.step(message)
                 if core.dirty or core.send_now:

@@ -55,6 +55,10 @@ IN_PLACE_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 5.0
 """How often what snapshots have left behind is looked at. Ours."""
 
+HUNG_LOOKS_MAX: Final = 12
+"""Looks, IN_PLACE_SECONDS apart, at one and the same disk write before the disk counts as failed: a
+minute. Ours: leadership is given up long before; what does not come back must not fill memory."""
+
 WATCH_RETRY_SECONDS: Final = 0.2
 """Pause before the catalog is watched at another node. Ours."""
 
@@ -332,6 +336,10 @@ class ProcessShell:
                 self.items.check_in_place()
             except StorageFailed as error:
                 die(STORAGE_ERROR_EXIT, "data_directory_gone", error=error)
+            for thread in (self._log_thread, self._items_thread):
+                if thread.looks_at_one_job() > HUNG_LOOKS_MAX:
+                    seconds = HUNG_LOOKS_MAX * IN_PLACE_SECONDS
+                    die(STORAGE_ERROR_EXIT, "disk_hung", thread=thread.name, seconds=seconds)
 
     async def _tidy_snapshots(self) -> None:
         while True:

@@ -25,13 +25,33 @@ class WriterThread:
     def __init__(self, name: str, loop: AbstractEventLoop) -> None:
         """Start the thread."""
         self._loop = loop
+        self.name = name
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._begun = 0  # jobs, counted by the thread
+        self._ended = 0
+        self._looked_at = 0
+        self._looks = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job, done: Done) -> None:
         """Run `job` on the thread, then `done(True)` on the loop; `done(False)` on StorageFull."""
         self._jobs.put((job, done))
+
+    def looks_at_one_job(self) -> int:
+        """Return how many calls of this, up to now, have found the same job under way; 0 if none.
+
+        Looks rather than seconds: a process that was paused has not looked.
+        """
+        begun = self._begun
+        if begun == self._ended:
+            self._looks = 0
+        elif begun == self._looked_at:
+            self._looks += 1
+        else:
+            self._looks = 1
+        self._looked_at = begun
+        return self._looks
 
     def stop(self) -> None:
         """Finish what was submitted and end the thread."""
@@ -41,6 +61,7 @@ class WriterThread:
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, done = item
+            self._begun += 1
             try:
                 job()
             except StorageFull:
@@ -51,4 +72,5 @@ class WriterThread:
                 die(BUG_EXIT, "bug", error=repr(error))
             else:
                 stored = True
+            self._ended += 1
             self._loop.call_soon_threadsafe(done, stored)

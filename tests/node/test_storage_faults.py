@@ -5,6 +5,9 @@ Source: design.md, sections 6 and 10.
 
 from __future__ import annotations
 
+import pytest
+
+from node import checkpoints
 from node.host import STALL_SECONDS, TICK_SECONDS
 from quorate.cluster.outcome import Outcome
 from raft.types import Role
@@ -180,3 +183,26 @@ def test_follower_whose_disk_hangs_does_not_stop_the_others(cluster: Cluster) ->
         cluster.tick(20)
 
     assert cluster.leader(PARTITION).id == 1
+
+
+def test_follower_whose_items_cannot_be_stored_takes_no_more_than_memory_may_hold(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log could go on for long; what is applied has nowhere to go. The other two suffice."""
+    bound_bytes = 20_000
+    monkeypatch.setattr(checkpoints, "MEMTABLES_BYTES_MAX", bound_bytes // 4)
+    monkeypatch.setattr(checkpoints, "MEMTABLES_BYTES_REFUSED", bound_bytes)
+    node = cluster.nodes[3]
+    node.items_held = True
+
+    for place in range(60):
+        cluster.done(put(f"k{place}", text="x" * 1000))
+        cluster.tick(round(checkpoints.LOOK_SECONDS / TICK_SECONDS) + 1)
+
+    assert node.replica().machine.memtable_bytes < 2 * bound_bytes
+    node.items_held = False
+    cluster.run()
+    cluster.tick_until(
+        lambda: node.replica().core.applied == cluster.leader().replica().core.applied
+    )
+    cluster.assert_replicas_equal()
