@@ -57,11 +57,15 @@ class Acquaintances:
         self.identity = identity
         self._save = save
         self._catalog = Catalog()
+        self.successor = ""  # the name of the one that is to take this node's place
 
     def follow(self, catalog: Catalog) -> None:
         """Take over the catalog's nodes, and forget those that are gone."""
         self._catalog = catalog
         identity = self.identity
+        own = catalog.node_by_id.get(identity.node_id)
+        if own is not None:
+            self.successor = own.replacement
         peers, addresses = others_in(catalog, identity.node_id)
         if peers != identity.peers or addresses != identity.addresses:
             identity.peers, identity.addresses = peers, addresses

@@ -51,10 +51,12 @@ class JoinRefused(Exception):
 class NodeRemoved(JoinRefused):
     """Another node has taken this one's place, for good."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, successor: str = "") -> None:
+        """`successor` is the name of the one that has taken its place, "" if it is not known."""
+        by = f"node {successor}" if successor else "another node"
         super().__init__(
-            f"node {identity.name} (id {identity.node_id}) was replaced: another node has taken "
-            "its place in the cluster. Its directory may be deleted"
+            f"node {identity.name} (id {identity.node_id}) was replaced: {by} has taken its place "
+            "in the cluster. Its directory may be deleted"
         )
 
 

@@ -121,7 +121,7 @@ async def _serve(
     shell = None
     refusal: JoinRefused | None = None
     try:
-        if await join(identity, seeds, partial(save_identity, options.data_dir), stop):
+        if await join(identity, seeds, partial(_save, options.data_dir), stop):
             shell = ProcessShell(
                 acquaintances=acquaintances,
                 seeds=seeds,
@@ -139,7 +139,7 @@ async def _serve(
         refusal = refused
     if isinstance(refusal, NodeRemoved):
         identity.removed = True
-        save_identity(options.data_dir, identity)
+        _remember(options.data_dir, identity)
     servicer.end_streams()
     await server.stop(STOP_SECONDS)
     if shell is not None:
@@ -193,6 +193,14 @@ def _remember(directory: Path, identity: Identity) -> None:
         save_identity(directory, identity)
     except StorageFull as error:
         warn("identity_not_saved", error=error)
+    except StorageError as error:
+        die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
+
+
+def _save(directory: Path, identity: Identity) -> None:
+    """Save what this node is about to act on."""
+    try:
+        save_identity(directory, identity)
     except StorageError as error:
         die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
 

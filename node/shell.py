@@ -178,7 +178,7 @@ class ProcessShell:
         """Follow the nodes that come and go; wake those who watch the catalog."""
         self._acquaintances.follow(catalog)
         if self._acquaintances.has_been_removed:
-            self._leave(NodeRemoved(self._identity))
+            self._leave(NodeRemoved(self._identity, self._acquaintances.successor))
         elif self._links is not None:
             self._links.follow(self._identity.addresses)
         for changed in self._servicer.catalog_waiters:

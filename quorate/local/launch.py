@@ -90,7 +90,7 @@ def _settle_topology(data_dir: Path, options: LaunchOptions) -> Topology:
             nodes_per_az=options.nodes_per_az,
             partitions=options.partitions,
         )
-        for node in (*stamped.nodes, *stamped.added):
+        for node in _to_start(data_dir, stamped):
             ports.check_port(
                 HOST,
                 node.port,
@@ -134,6 +134,10 @@ async def _run(
     _stop_on_signals(supervisor, stop)
     growing = _Growing(data_dir, settled, options, supervisor)
     node_count = len(plans) - len(routers)
+    planned = {plan.name for plan in plans}
+    for node in (*settled.nodes, *settled.added):
+        if node.name not in planned:
+            print_line(f"{node.name} was replaced: it is not started, its directory may be deleted")
     counts = f"{node_count} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
     print_line(f"starting cluster {settled.cluster_id}: {counts}; data in {data_dir.path}")
     listener = await control.serve(data_dir.socket_path, growing.handle)
@@ -161,8 +165,7 @@ def _plans(
     own_pid, level = os.getpid(), options.log_level
     nodes = [
         plan_node(settled, node, data_dir=data_dir.path, parent_pid=own_pid, log_level=level)
-        for node in (*settled.nodes, *settled.added)
-        if not _was_replaced(data_dir, node)
+        for node in _to_start(data_dir.path, settled)
     ]
     return nodes + [
         plan_router(
@@ -177,17 +180,18 @@ def _plans(
     ]
 
 
-def _was_replaced(data_dir: DataDir, node: LocalNode) -> bool:
-    """Return whether a node's directory says that another one has its place for good."""
-    directory = data_dir.path / "nodes" / node.name
+def _to_start(data_dir: Path, settled: Topology) -> list[LocalNode]:
+    """Return the nodes but those whose directory says that another one has their place."""
+    nodes = (*settled.nodes, *settled.added)
+    return [node for node in nodes if not _was_replaced(data_dir / "nodes" / node.name)]
+
+
+def _was_replaced(directory: Path) -> bool:
     try:
         identity = load_identity(directory)
     except StorageError:
         return False  # the node says what is wrong
-    if identity is None or not identity.removed:
-        return False
-    print_line(f"{node.name} was replaced: it is not started, and {directory} may be deleted")
-    return True
+    return identity is not None and identity.removed
 
 
 class _Growing:

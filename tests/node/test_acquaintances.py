@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
@@ -96,6 +98,14 @@ def test_catalog_that_changes_no_node_is_not_written_down(memory: Memory) -> Non
 
 
 def test_node_sees_that_it_was_removed_itself(memory: Memory) -> None:
+    before = catalog_of((1, "A"), (2, "B"))
+    marked = tuple(
+        replace(node, replacement="a9") if node.id == 1 else node for node in before.nodes
+    )
+
+    memory.acquaintances.follow(replace(before, nodes=marked))
+    assert not memory.acquaintances.has_been_removed
     memory.acquaintances.follow(catalog_of((2, "B"), (4, "A2")))
 
     assert memory.acquaintances.has_been_removed
+    assert memory.acquaintances.successor == "a9"

@@ -193,7 +193,7 @@ def test_a_node_that_is_well_hands_over_to_another_one_and_ends(
 
     asyncio.run(story())
     assert cluster.wait_ended("a1") == f"ended with exit code {IDENTITY_EXIT}"
-    assert "node a1 (id 1) was replaced" in last_words(cluster, "a1")
+    assert "node a1 (id 1) was replaced: node d1 has taken its place" in last_words(cluster, "a1")
     wait_replaced(cluster, {2, 3, 4})
 
     cluster.stop()
