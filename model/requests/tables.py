@@ -369,7 +369,7 @@ def changed_response(description: dict[str, object]) -> bytes:
 
 def _structures(body: Body, name: str, absent: Sentence) -> list[dict[str, object]]:
     given = body.get(name)
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list):
         raise invalid(absent)
     return [structure for structure in given if isinstance(structure, dict)]
 

@@ -139,6 +139,7 @@ SK = {"AttributeName": "sk", "AttributeType": "N"}
         ({"KeySchema": [HASH]}, Sentence.KEY_SCHEMA_COUNT),
         ({"AttributeDefinitions": [PK, SK, SK]}, Sentence.DEFINITIONS_DUPLICATE),
         ({"AttributeDefinitions": [PK]}, Sentence.KEY_SCHEMA_TOO_LONG),
+        ({"AttributeDefinitions": []}, Sentence.KEY_SCHEMA_TOO_LONG),
         (
             {"AttributeDefinitions": [PK, {**SK, "AttributeName": "other"}]},
             "Some index key attributes are not defined in AttributeDefinitions. "
