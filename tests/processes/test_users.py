@@ -1,0 +1,164 @@
+"""Users of a real cluster: made with the command, seen by every router, gone when deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from quorate.local.background import BackgroundCluster, wait_until
+from tests.processes.conftest import make_table
+
+OTHER_ROUTER_SECONDS = 5.0
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def closed(own_cluster: Callable[..., BackgroundCluster]) -> Iterator[BackgroundCluster]:
+    """A cluster with two routers and the table `music`, open until a story closes it."""
+    with own_cluster("users", routers=2, partitions=3) as cluster:
+        make_table(cluster, "music")
+        yield cluster
+
+
+@pytest.fixture
+def quorate(closed: BackgroundCluster) -> Run:
+    """Run the command as the operator, without anybody's access key."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "quorate", *arguments],
+            env={
+                **clean,
+                "QUORATE_ENDPOINT": closed.grpc_address,
+                "QUORATE_DATA_DIR": str(closed.data_dir),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def new_key(quorate: Run, *arguments: str) -> tuple[str, str]:
+    """Return the access key that a `quorate user` command prints."""
+    done = quorate("user", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    return document["access_key_id"], document["secret_access_key"]
+
+
+def code(url: str, key: tuple[str, str]) -> str:
+    """Return the error code that a call by an SDK is refused with, "" if it is served."""
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name="eu-north-1",
+        aws_access_key_id=key[0],
+        aws_secret_access_key=key[1],
+        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
+    )
+    try:
+        client.put_item(TableName="music", Item={"group": {"S": "a"}, "id": {"S": "b"}})
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    finally:
+        client.close()
+    return ""
+
+
+def urls(cluster: BackgroundCluster) -> list[str]:
+    routers = (view for view in cluster.processes().values() if view.kind == "router")
+    return [f"http://127.0.0.1:{view.ports['http']}" for view in routers]
+
+
+def wait_for(cluster: BackgroundCluster, key: tuple[str, str], expected: str) -> None:
+    """Return when every router answers a key so."""
+    wait_until(
+        lambda: all(code(url, key) == expected for url in urls(cluster)),
+        what=f"every router answers {expected or 'well'!r}",
+        timeout_seconds=OTHER_ROUTER_SECONDS,
+    )
+
+
+def everything_said(cluster: BackgroundCluster) -> bytes:
+    """Return all logs, and everything that the nodes have on disk."""
+    files = [path for path in Path(cluster.data_dir).rglob("*") if path.is_file()]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_user_is_made_used_rotated_and_deleted(closed: BackgroundCluster, quorate: Run) -> None:
+    stranger = ("any", "any")
+    assert [code(url, stranger) for url in urls(closed)] == ["", ""], "open while there is nobody"
+
+    first = new_key(quorate, "create", "ada")
+    wait_for(closed, stranger, "UnrecognizedClientException")
+    wait_for(closed, first, "")
+    wait_for(closed, (first[0], "wrong"), "InvalidSignatureException")
+
+    second = new_key(quorate, "add-key", "ada")
+    wait_for(closed, second, "")
+    assert json.loads(quorate("user", "list", "--json").stdout) == {"ada": [first[0], second[0]]}
+    assert quorate("user", "delete-key", "ada", first[0]).returncode == 0
+    wait_for(closed, first, "UnrecognizedClientException")
+    wait_for(closed, second, "")
+
+    assert quorate("user", "delete", "-y", "ada").returncode == 0
+    wait_for(closed, stranger, "")
+
+    said = everything_said(closed)
+    assert first[0].encode() in said, "ids are no secrets"
+    for _, secret in (first, second):
+        assert secret.encode() not in said
+
+
+def test_the_command_signs_with_the_key_of_the_environment(
+    closed: BackgroundCluster, quorate: Run
+) -> None:
+    key_id, secret = new_key(quorate, "create", "ada")
+
+    refused = quorate("table", "list")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "MissingAuthenticationTokenException" in refused.stderr
+
+    served = quorate("table", "list", AWS_ACCESS_KEY_ID=key_id, AWS_SECRET_ACCESS_KEY=secret)
+    assert (served.returncode, served.stdout) == (0, "music\n")
+
+
+def test_users_survive_the_restart_of_everything(closed: BackgroundCluster, quorate: Run) -> None:
+    key = new_key(quorate, "create", "ada")
+
+    for name in closed.processes():
+        closed.restart(name)
+    closed.wait_healthy()
+
+    wait_for(closed, key, "")
+    wait_for(closed, ("any", "any"), "UnrecognizedClientException")
+
+
+def test_operator_without_the_key_file_is_told_so(
+    closed: BackgroundCluster, quorate: Run, tmp_path: Path
+) -> None:
+    lost = quorate("user", "list", QUORATE_KEY_FILE=str(tmp_path / "none"))
+    assert (lost.returncode, lost.stdout) == (2, "")
+    assert "cannot read the key file" in lost.stderr
+
+    foreign = tmp_path / "foreign"
+    foreign.write_text("00" * 32)
+    foreign.chmod(0o600)
+    refused = quorate("user", "create", "eve", QUORATE_KEY_FILE=str(foreign))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "InvalidSignatureException" in refused.stderr
