@@ -125,10 +125,10 @@ class Authentication:
         self._check_able()
         return self._grpc.check(b"POST", method.encode(), _grpc_headers(metadata), b"")
 
-    def check_operator(self, method: str, metadata: Metadata) -> None:
-        """Let only somebody with the key file pass. Raises a ModelError."""
+    def check_operator(self, method: str, metadata: Metadata, message: bytes) -> None:
+        """Let only somebody pass who signed the message with the key file. Raises a ModelError."""
         self._check_able()
-        self._operator.check(b"POST", method.encode(), _grpc_headers(metadata), b"")
+        self._operator.check(b"POST", method.encode(), _grpc_headers(metadata), message)
 
     def knows(self, key_id: str) -> bool:
         """Return whether an access key still is a user's."""

@@ -28,13 +28,18 @@ class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
-    def metadata(self, method: str, seconds: float) -> tuple[tuple[str, str], ...]:
-        """Return what goes with a call of /package.Service/Method, signed `seconds` after 1970."""
+    def metadata(
+        self, method: str, seconds: float, body: bytes = b""
+    ) -> tuple[tuple[str, str], ...]:
+        """Return what goes with a call of /package.Service/Method, signed `seconds` after 1970.
+
+        `body` is the message, where that is covered too: in the services for operators.
+        """
         timestamp = strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
         headers = {b"host": GRPC_HOST, b"x-amz-date": timestamp.encode()}
         names = tuple(headers)
         scope = Scope(timestamp[:8], REGION, GRPC_SERVICE)
-        canonical = canonical_request(b"POST", method.encode(), headers, names, b"")
+        canonical = canonical_request(b"POST", method.encode(), headers, names, body)
         signature = sign(self.secret_access_key, scope, timestamp, canonical)
         return (
             ("x-amz-date", timestamp),

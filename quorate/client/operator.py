@@ -134,7 +134,9 @@ class Operator:
 
     async def _call(self, operation: str, request: Any, *, service: str = USERS) -> Any:
         method = getattr(STUBS[service](self._channel), operation)
-        metadata = self._credentials.metadata(f"{service}/{operation}", time.time())
+        metadata = self._credentials.metadata(
+            f"{service}/{operation}", time.time(), request.SerializeToString()
+        )
         try:
             return await method(request, timeout=DEADLINE_SECONDS, metadata=metadata)
         except grpc.aio.AioRpcError as error:

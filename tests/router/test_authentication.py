@@ -16,8 +16,8 @@ from quorate.client import Client, Credentials, RequestRefused
 from quorate.client.errors import QuorateError, ResourceNotFound
 from quorate.client.operator import Operator
 from quorate.cluster.catalog import AccessKeyRecord, UserRecord
-from quorate.security.sealing import KeyFile
-from quorate.v1 import api_pb2
+from quorate.security.sealing import OPERATOR_ID, KeyFile
+from quorate.v1 import api_pb2, users_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
@@ -232,6 +232,33 @@ def test_users_key_does_not_manage_users(key_file: Path) -> None:
                 await operator.delete_user("ada")
             assert refusal.value.code == "UnrecognizedClientException"
             assert not isinstance(refusal.value, ResourceNotFound)
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+def test_operators_captured_signature_does_not_carry_another_message(key_file: Path) -> None:
+    """Unlike those of the public API: what an operator does is rare, and must not be bent."""
+    method = "/quorate.v1.UserService/DeleteUser"
+
+    async def story(world: World) -> None:
+        signer = Credentials(OPERATOR_ID, KEY_FILE.operator_secret)
+        captured = users_pb2.DeleteUserRequest(name="bob").SerializeToString()
+        metadata = signer.metadata(method, time.time(), captured)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{world.router.grpc_port}") as channel:
+            call: Any = channel.unary_unary(method)
+            for message in (
+                users_pb2.DeleteUserRequest(name="ada").SerializeToString(),
+                b"",
+                b"\xff no message",
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                    await call(message, metadata=metadata, timeout=3)
+                assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            await call(captured, metadata=metadata, timeout=3)
+            garbage = signer.metadata(method, time.time(), b"\xff no message")
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await call(b"\xff no message", metadata=garbage, timeout=3)
+            assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
