@@ -49,7 +49,8 @@ def others_in(catalog: Catalog, node_id: int) -> tuple[dict[int, str], dict[int,
 class Acquaintances:
     """Keeps an identity in step with the catalog and with who introduces itself.
 
-    Invariant: with a catalog, `identity.peers` has exactly its other nodes.
+    Invariant: once there is a catalog, `identity.peers` are exactly the other nodes of the newest
+    one that this node has seen, in this life or before.
     """
 
     def __init__(self, identity: Identity, save: Callable[[Identity], None]) -> None:
@@ -60,15 +61,22 @@ class Acquaintances:
         self.successor = ""  # the name of the one that is to take this node's place
 
     def follow(self, catalog: Catalog) -> None:
-        """Take over the catalog's nodes, and forget those that are gone."""
-        self._catalog = catalog
+        """Take over the catalog's nodes, and forget those that are gone.
+
+        A catalog's replica that has just started may be behind what this node knew before: that
+        must not bring a removed node back, nor make the starts of a new one forgotten.
+        """
         identity = self.identity
+        if catalog.epoch < identity.epoch:
+            return
+        self._catalog = catalog
         own = catalog.node_by_id.get(identity.node_id)
         if own is not None:
             self.successor = own.replacement
         peers, addresses = others_in(catalog, identity.node_id)
         if peers != identity.peers or addresses != identity.addresses:
             identity.peers, identity.addresses = peers, addresses
+            identity.epoch = catalog.epoch
             identity.starts_seen = {
                 node_id: start
                 for node_id, start in identity.starts_seen.items()

@@ -266,6 +266,7 @@ def take_place(identity: Identity, catalog: Catalog, initial: Sequence[NodeRecor
             identity.initial = any((one.id, one.name) == (node.id, node.name) for one in initial)
             identity.joined = True
             identity.peers, identity.addresses = others_in(catalog, node.id)
+            identity.epoch = catalog.epoch
             return True
     return False
 

@@ -80,6 +80,7 @@ class Identity:
     joined: bool = False
     peers: dict[int, str] = field(default_factory=dict)  # node id -> incarnation last seen
     addresses: dict[int, str] = field(default_factory=dict)  # node id -> host:port last known
+    epoch: int = 0  # of the catalog that both are from; 0: of no catalog yet
     initial: bool = False
     removed: bool = False
     start: Start = Start()  # the newest

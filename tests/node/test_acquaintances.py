@@ -41,12 +41,12 @@ def memory() -> Memory:
     return Memory()
 
 
-def catalog_of(*nodes: tuple[int, str], next_node_id: int = 9) -> Catalog:
+def catalog_of(*nodes: tuple[int, str], next_node_id: int = 9, epoch: int = 5) -> Catalog:
     records = (
         NodeRecord(id=number, name=f"n{number}", az="az", address=f"n{number}:1", incarnation=name)
         for number, name in nodes
     )
-    return Catalog(epoch=5, nodes=tuple(records), next_node_id=next_node_id)
+    return Catalog(epoch=epoch, nodes=tuple(records), next_node_id=next_node_id)
 
 
 def test_known_node_is_welcome_and_its_start_is_remembered_once(memory: Memory) -> None:
@@ -87,6 +87,22 @@ def test_catalog_says_who_is_a_node(memory: Memory) -> None:
     assert memory.identity.addresses == {4: "n4:1"}
     assert memory.identity.starts_seen == {4: Start(1, "t")}
     assert not memory.acquaintances.has_been_removed
+
+
+def test_older_catalog_brings_no_removed_node_back(memory: Memory) -> None:
+    """A replica of the catalog starts from its checkpoint, and is let in on what it knew before."""
+    memory.acquaintances.follow(catalog_of((1, "A"), (4, "B2"), epoch=8))
+    memory.meet(4, "B2", 3)
+    restarted = Acquaintances(memory.identity, lambda _: None)
+
+    restarted.follow(catalog_of((1, "A"), (2, "B"), epoch=5))
+    memory.acquaintances = restarted
+
+    assert memory.meet(2, "B", 4) is Verdict.UNKNOWN
+    assert memory.meet(4, "B2", 2) is Verdict.OUTDATED
+    restarted.follow(catalog_of((1, "A"), (4, "B2"), epoch=8))
+    assert memory.meet(2, "B", 4) is Verdict.REMOVED
+    assert not restarted.has_been_removed
 
 
 def test_catalog_that_changes_no_node_is_not_written_down(memory: Memory) -> None:

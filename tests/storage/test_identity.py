@@ -47,6 +47,7 @@ def full_identity() -> Identity:
         joined=True,
         peers={1: "aaaa"},
         addresses={1: "h:1", 3: "h:3"},
+        epoch=12,
         initial=True,
         removed=True,
         start=Start(7, "t0k3n"),
@@ -171,7 +172,7 @@ def test_identity_of_a_later_version_is_refused(tmp_path: Path) -> None:
         (Start(2, "b"), True),
     ],
 )
-def test_start_of_an_old_copy_is_told_from_the_next_start(start: Start, outdated: bool) -> None:
+def test_start_of_an_old_copy_is_told_from_the_next_start(start: Start, *, outdated: bool) -> None:
     assert start.is_outdated(Start(3, "c")) is outdated
 
 
