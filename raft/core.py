@@ -436,7 +436,7 @@ class RaftCore:
         if durable or persist:
             self._ack_index = NO_ACK
             reply = Message(
-                APPEND_REPLY, self.node_id, self._ack_to, self.term, index, sequence=self.joined
+                APPEND_REPLY, self.node_id, self._ack_to, self.term, index, 0, 0, (), self.joined
             )
             if durable:
                 ready.send_now.append(reply)

@@ -291,7 +291,7 @@ class Leadership:
                 log_term,
                 commit,
                 entries,
-                sequence=progress.joined,
+                progress.joined,
             )
         )
         if progress.flow is Flow.PROBE:

@@ -176,10 +176,10 @@ class Message:
     log_term: int = 0
     commit: int = 0
     entries: Sequence[Entry] = ()
+    sequence: int = 0
     reject: bool = False
     hint: int = 0
     hint_term: int = 0
-    sequence: int = 0
     snapshot: SnapshotMeta | None = None
 
 
@@ -187,7 +187,7 @@ def heartbeat_message(
     kind: MessageType, sender: int, to: int, term: int, commit: int, sequence: int
 ) -> Message:
     """Build a HEARTBEAT or a HEARTBEAT_REPLY; by place, as names would cost half as much again."""
-    return Message(kind, sender, to, term, 0, 0, commit, (), False, 0, 0, sequence)  # noqa: FBT003
+    return Message(kind, sender, to, term, 0, 0, commit, (), sequence)
 
 
 @dataclass(slots=True)
