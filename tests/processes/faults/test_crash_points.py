@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.faults.clusters import faulty_cluster
 from tests.processes.faults.disk_shim import Act
-from tests.processes.faults.stories import Deaths, Fault, assert_linearizable, die_of
+from tests.processes.faults.stories import Deaths, Fault, die_of
 
 WHOLE = range(1, 51)
 SPREAD = (1, 2, 5, 12, 30, 50)
@@ -56,10 +56,11 @@ def test_node_killed_at_its_nth_sync_kept_what_it_acknowledged(
 
     assert death.ended == "was killed by SIGKILL"
     assert death.lost == []
+    assert death.unexplained == []
 
 
-def test_history_over_all_kills_is_linearizable(kills: Deaths) -> None:
-    assert_linearizable(kills)
+def test_enough_was_done_around_the_kills(kills: Deaths) -> None:
+    kills.assert_thick()
 
 
 @crash_points(CUTS)
@@ -70,7 +71,8 @@ def test_node_cut_off_from_power_at_its_nth_sync_kept_what_it_acknowledged(
 
     assert death.ended == "was killed by SIGKILL"
     assert death.lost == []
+    assert death.unexplained == []
 
 
-def test_history_over_all_power_cuts_is_linearizable(power_cuts: Deaths) -> None:
-    assert_linearizable(power_cuts)
+def test_enough_was_done_around_the_power_cuts(power_cuts: Deaths) -> None:
+    power_cuts.assert_thick()

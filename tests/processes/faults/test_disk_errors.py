@@ -25,7 +25,6 @@ from tests.processes.faults.stories import (
     WRITERS,
     Deaths,
     Fault,
-    assert_linearizable,
     die_of,
 )
 from tests.processes.raw_client import RawClient
@@ -57,6 +56,7 @@ def assert_exits_and_loses_nothing(deaths: Deaths, fault: Fault) -> None:
     assert death.ended == "ended with exit code 3"
     assert death.last_words.count("storage_failed") == 1
     assert death.lost == []
+    assert death.unexplained == []
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_node_whose_log_finds_no_room_at_a_sync_exits(log_deaths: Deaths) -> Non
     assert_exits_and_loses_nothing(log_deaths, SYNCS_FIND_NO_ROOM)
 
 
-def test_history_over_all_errors_of_the_log_is_linearizable(log_deaths: Deaths) -> None:
-    assert_linearizable(log_deaths)
+def test_enough_was_done_around_the_errors_of_the_log(log_deaths: Deaths) -> None:
+    log_deaths.assert_thick()
 
 
 @pytest.mark.parametrize("fault", [FAILS_SYNC_ONCE, FAILS_META_PAGE_ONCE])
