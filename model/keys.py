@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from model.errors import ModelError, Sentence, invalid
+from model.errors import ModelError, invalid
 from model.limits import (
     PARTITION_KEY_BYTES_MAX,
     SORT_KEY_BYTES_MAX,
@@ -33,6 +33,7 @@ from model.limits import (
     STORAGE_KEY_BYTES_MAX,
 )
 from model.numbers import encode_number
+from model.sentences import Sentence
 
 TABLE_ID_BYTES: Final = 4
 HASH_BYTES: Final = 16

@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from model.errors import ModelError, Sentence, ValidationError, invalid
+from model.errors import ModelError, ValidationError, invalid
 from model.limits import (
     ECHO_LENGTH_MAX,
     TABLE_ARN_LENGTH_MAX,
     TABLE_NAME_LENGTH_MAX,
     TABLE_NAME_LENGTH_MIN,
 )
+from model.sentences import Sentence
 from model.shapes import (
     BOOLEAN,
     INTEGER,

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from model.errors import Sentence, ValidationError, invalid
+from model.errors import ValidationError, invalid
 from model.limits import (
     NUMBER_DIGITS_MAX,
     NUMBER_EXPONENT_MAX,
     NUMBER_EXPONENT_MIN,
     NUMBER_TEXT_LENGTH_MAX,
 )
+from model.sentences import Sentence
 
 _NUMBER: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?")
 

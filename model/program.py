@@ -19,12 +19,13 @@ from typing import Final
 import orjson
 
 from model.capacity import write_units
-from model.errors import ConditionFailed, InternalServerError, Sentence, invalid
+from model.errors import ConditionFailed, InternalServerError, invalid
 from model.expressions import Condition, Update, condition_of, update_of
 from model.expressions.cache import ExpressionCache
 from model.expressions.tree import Item
 from model.image import decode_image, encode_image, image_json, image_size_bytes
 from model.limits import ITEM_SIZE_BYTES_MAX
+from model.sentences import Sentence
 from model.values import item_size_bytes
 
 PROGRAM_VERSION: Final = 1

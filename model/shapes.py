@@ -6,7 +6,8 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import Final
 
-from model.errors import Sentence, SerializationFailed, misshapen
+from model.errors import SerializationFailed, misshapen
+from model.sentences import Sentence
 
 STRING: Final = "String"
 BOOLEAN: Final = "Boolean"

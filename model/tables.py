@@ -13,8 +13,9 @@ from typing import Final
 
 import orjson
 
-from model.errors import Sentence, invalid
+from model.errors import invalid
 from model.keys import KeySchema
+from model.sentences import Sentence
 
 PROVISIONED: Final = "PROVISIONED"
 PAY_PER_REQUEST: Final = "PAY_PER_REQUEST"

@@ -7,7 +7,7 @@ nesting is refused at level 33, so that recursion stays shallow; an attribute's 
 
 from __future__ import annotations
 
-from model.errors import ModelError, Sentence, ValidationError, invalid, misshapen
+from model.errors import ModelError, ValidationError, invalid, misshapen
 from model.limits import (
     ATTRIBUTE_NAME_BYTES_MAX,
     ECHO_LENGTH_MAX,
@@ -15,6 +15,7 @@ from model.limits import (
     NESTING_LEVELS_MAX,
 )
 from model.numbers import normalise_number, number_size_bytes
+from model.sentences import Sentence
 from model.shapes import (
     BLOB,
     BOOLEAN,

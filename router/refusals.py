@@ -14,12 +14,12 @@ from model.errors import (
     ModelError,
     ResourceInUse,
     ResourceNotFound,
-    Sentence,
     ServiceUnavailable,
     Throttled,
     decode_error,
 )
 from model.limits import TABLES_MAX
+from model.sentences import Sentence
 from quorate.cluster.outcome import Outcome
 
 NAMING_THE_TABLE: Final = frozenset({"DeleteTable", "DescribeTable", "UpdateTable"})

@@ -3,9 +3,10 @@
 from decimal import Context, Decimal, Inexact, Overflow, Subnormal
 from typing import Final
 
-from model.errors import Sentence, invalid
+from model.errors import invalid
 from model.limits import NUMBER_DIGITS_MAX, NUMBER_EXPONENT_MAX, NUMBER_EXPONENT_MIN
 from model.numbers import normalise_number
+from model.sentences import Sentence
 
 _INTEGER_LENGTH_MAX: Final = 18
 

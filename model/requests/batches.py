@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from model.capacity import consumed_capacities, read_units
-from model.errors import Sentence, ValidationError, invalid
+from model.errors import ValidationError, invalid
 from model.expressions import Projection, check_key_paths
 from model.image import encode_image, image_size_bytes
 from model.keys import has_key, item_storage_key, storage_key
@@ -51,6 +51,7 @@ from model.requests.legacy import without_legacy
 from model.requests.parameters import check_all_together
 from model.requests.reads import ATTRIBUTES_TO_GET, project_image, projection_of
 from model.requests.writes import Write
+from model.sentences import Sentence
 from model.shapes import (
     ELEMENT,
     LIST,

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from model.errors import Sentence, invalid
+from model.errors import invalid
 from model.expressions import KeyConditionShape, legacy_key_condition
 from model.expressions.comparison import ordered, type_of
 from model.limits import ECHO_LENGTH_MAX
 from model.members import Body, Member, member_violations, path_of
+from model.sentences import Sentence
 from model.shapes import (
     BOOLEAN,
     ELEMENT,

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from model.errors import Sentence, invalid
+from model.errors import invalid
 from model.members import Body
+from model.sentences import Sentence
 
 NAMES: Final = "ExpressionAttributeNames"
 VALUES: Final = "ExpressionAttributeValues"

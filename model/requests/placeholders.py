@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from model.errors import Sentence, invalid
+from model.errors import invalid
 from model.expressions import check_placeholders
 from model.limits import SUBSTITUTIONS_BYTES_MAX
 from model.members import Body, optional_map_of
 from model.requests.parameters import NAMES, VALUES
+from model.sentences import Sentence
 from model.shapes import STRING, check_map
 from model.values import measure_values
 

@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from model.capacity import consumed_capacity, read_units
-from model.errors import Sentence, ValidationError, invalid
+from model.errors import ValidationError, invalid
 from model.expressions import (
     Condition,
     KeyConditionShape,
@@ -62,6 +62,7 @@ from model.requests.legacy import CONDITIONS, check_names, key_condition_of, wit
 from model.requests.pages import RangePlan
 from model.requests.parameters import check_together
 from model.requests.placeholders import Placeholders, Values, placeholders_of
+from model.sentences import Sentence
 from model.shapes import LIST, STRING, check_attribute_map
 from model.tables import Table
 from model.values import measure_item, measure_start_key

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from model.errors import Sentence, ValidationError, invalid
+from model.errors import ValidationError, invalid
 from model.limits import (
     KEY_NAME_LENGTH_MAX,
     LIST_TABLES_MAX,
@@ -36,6 +36,7 @@ from model.members import (
     text_of,
     unsupported,
 )
+from model.sentences import Sentence
 from model.shapes import (
     BOOLEAN,
     ELEMENT,

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from model.capacity import consumed_capacity
-from model.errors import ModelError, Sentence, ValidationError, invalid
+from model.errors import ModelError, ValidationError, invalid
 from model.expressions import (
     Condition,
     Update,
@@ -50,6 +50,7 @@ from model.requests import parameters
 from model.requests.legacy import ATTRIBUTE_UPDATES, EXPECTED, without_legacy
 from model.requests.parameters import check_together
 from model.requests.placeholders import Placeholders, placeholders_of
+from model.sentences import Sentence
 from model.shapes import check_attribute_map
 from model.tables import Table
 from model.values import check_item_size, measure_item

@@ -12,7 +12,6 @@ from model.errors import (
     ProvisionedThroughputExceeded,
     ResourceInUse,
     ResourceNotFound,
-    Sentence,
     SerializationFailed,
     ServiceUnavailable,
     Throttled,
@@ -23,6 +22,7 @@ from model.errors import (
     error_document,
     invalid,
 )
+from model.sentences import Sentence
 
 REASONS = [("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:local:0:table/t")]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.errors import Sentence, ValidationError
+from model.errors import ValidationError
 from model.keys import (
     KeySchema,
     SortRange,
@@ -26,6 +26,7 @@ from model.keys import (
 )
 from model.limits import STORAGE_KEY_BYTES_MAX
 from model.numbers import normalise_number
+from model.sentences import Sentence
 
 PLAIN = KeySchema(partition_name="pk", partition_type="S")
 SORTED = KeySchema(partition_name="pk", partition_type="S", sort_name="sk", sort_type="B")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import Sentence, ValidationError
+from model.errors import ValidationError
 from model.numbers import encode_number, normalise_number, number_size_bytes
+from model.sentences import Sentence
 
 EXACT = Context(prec=500, Emax=10_000, Emin=-10_000)
 

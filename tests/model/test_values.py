@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import ModelError, Sentence, SerializationFailed, ValidationError
+from model.errors import ModelError, SerializationFailed, ValidationError
+from model.sentences import Sentence
 from model.values import check_item_size, measure_item, measure_value
 
 

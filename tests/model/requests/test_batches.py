@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from model.errors import ModelError, Sentence, ValidationError
+from model.errors import ModelError, ValidationError
 from model.image import decode_image, encode_image
 from model.keys import KeySchema
 from model.requests.batches import parse_batch_get_item, parse_batch_write_item
+from model.sentences import Sentence
 from model.tables import Table
 from model.values import measure_item
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from model.errors import ModelError, Sentence, SerializationFailed, ValidationError
+from model.errors import ModelError, SerializationFailed, ValidationError
 from model.image import encode_image
 from model.keys import KeySchema, collection_prefix, storage_key, token_of
 from model.requests.reads import parse_get_item, parse_query, parse_scan
+from model.sentences import Sentence
 from model.tables import Table
 from model.values import measure_item
 

@@ -5,7 +5,7 @@ import json
 import orjson
 import pytest
 
-from model.errors import ModelError, Sentence, SerializationFailed, ValidationError
+from model.errors import ModelError, SerializationFailed, ValidationError
 from model.keys import KeySchema
 from model.requests.tables import (
     changed_response,
@@ -15,6 +15,7 @@ from model.requests.tables import (
     parse_list_tables,
     parse_update_table,
 )
+from model.sentences import Sentence
 from model.tables import Table, describe_table, load_table
 
 NOW = 1_700_100_000.25

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from model.errors import ModelError, Sentence, SerializationFailed, ValidationError
+from model.errors import ModelError, SerializationFailed, ValidationError
 from model.image import check_image, decode_image, image_size_bytes
 from model.keys import KeySchema, storage_key
 from model.program import decode_program
 from model.requests.writes import parse_delete_item, parse_put_item, parse_update_item
+from model.sentences import Sentence
 from model.tables import Table
 
 TABLE = Table(
