@@ -246,7 +246,7 @@ class SimulatedNode:
     def schedule_turn(self) -> None:
         if not self._turn_due:
             self._turn_due = True
-            self.later(self.world.rng.random() * 0.0002, self._turn)
+            self.later(self.world.rng.random() * self.world.options.loop, self._turn)
 
     def _turn(self) -> None:
         self._turn_due = False

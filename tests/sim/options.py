@@ -54,6 +54,7 @@ class Options:
     kinds: tuple[str, ...]
     scans: float
     ticks_at_once: int
+    loop: float
     delay: float
     slow_message: float
     breaks: float
@@ -86,15 +87,16 @@ def draw_options(rng: Random) -> Options:
         partitions=choice((1, 1, 2, 3, 8)),
         routers=choice((1, 2)),
         clients=choice((3, 6, 10)),
-        keys=choice((2, 6, 16)),
+        keys=choice((3, 8, 20)),
         collections=choice((1, 2)),
         think=choice((0.01, 0.04, 0.2)),
-        batch=choice((1, 4, 12)),
+        batch=choice((1, 6, 16)),
         patience=choice((2.0, 6.0, 10.0)),
         request_timeout=choice((0.8, 2.0, 4.0)),
         kinds=_draw_kinds(rng),
         scans=choice((0.0, 0.0, 0.1)),
-        ticks_at_once=choice((1, 2, 2)),
+        ticks_at_once=choice((1, 2, 4)),
+        loop=choice((0.0002, 0.001, 0.003)),
         delay=choice((0.0003, 0.001, 0.01, 0.03)),
         slow_message=choice((0.0, 0.0, 0.01, 0.05)),
         breaks=choice((0.0, 0.0, 0.001, 0.005)),

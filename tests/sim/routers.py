@@ -81,7 +81,7 @@ class SimulatedUpstream(Upstream):
     def _maybe_write(self) -> None:
         if self.is_open and not self._writing and self._wake.is_set():
             self._writing = True
-            self.world.schedule.after(0.0002 * self.world.rng.random(), self._write, self.life)
+            self.world.schedule.after(0.001 * self.world.rng.random(), self._write, self.life)
 
     def _write(self, life: int) -> None:
         self._writing = False

@@ -32,7 +32,7 @@ from tests.sim.schedule import Schedule, Violation
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
-STEPS = 5_000
+STEPS = 4_000
 """Events of a seed before everything is healed."""
 
 READY_SECONDS = 30.0
