@@ -11,6 +11,7 @@ import typer
 
 from quorate.cli.processes import parse_member
 from quorate.local.topology import new_topology, write_stamp
+from quorate.security.sealing import create_key_file
 from tests.cli.conftest import Command
 
 
@@ -41,6 +42,28 @@ def test_acting_on_a_cluster_that_does_not_run_is_said_so(
 
     assert ended.code == 3
     assert "no local cluster runs" in ended.err
+
+
+def test_adding_a_node_to_a_cluster_that_does_not_run_is_said_so(
+    quorate: Command, tmp_path: Path
+) -> None:
+    ended = quorate("node", "add", "d1", "--az", "az-a", "--data-dir", str(tmp_path))
+
+    assert ended.code == 3
+    assert "no local cluster runs" in ended.err
+
+
+def test_replacing_a_node_needs_the_key_file_and_a_router(quorate: Command, tmp_path: Path) -> None:
+    key_file = tmp_path / "users.key"
+    arguments = ("node", "replace", "b1", "b1", "--key-file", str(key_file))
+
+    without = quorate(*arguments)
+    create_key_file(key_file)
+    alone = quorate(*arguments, endpoint="127.0.0.1:9")
+
+    assert (without.code, alone.code) == (2, 3)
+    assert "cannot read the key file" in without.err
+    assert "no router answers at 127.0.0.1:9" in alone.err
 
 
 def test_a_busy_port_is_refused_with_the_setting_and_nothing_is_left(
