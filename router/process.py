@@ -18,6 +18,7 @@ import uvloop
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
+from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
 from router.addresses import BadAddress, is_loopback, split_address
 from router.admin import AdminFace
@@ -72,6 +73,8 @@ def serve(options: RouterOptions) -> None:
         level=options.log_level.upper(),
         format=f"%(asctime)s %(levelname)s {options.name} %(name)s %(message)s",
     )
+    if options.key_file is not None:
+        hide_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
 
