@@ -16,6 +16,7 @@ UNIT := tests $(PROCESSES:%=--ignore=%)
 # For `make sim`.
 SEED ?= 1
 RUNS ?= 200
+JOBS ?= $(shell nproc)
 
 # For `make fuzz`, of each target.
 SECONDS ?= 600
@@ -67,10 +68,10 @@ format: $(VENV)/.stamp-dev ## rewrite the code in the house format
 	$(VENV)/bin/ruff check --fix $(CODE)
 
 sim: $(VENV)/.stamp-dev ## simulate whole clusters (SEED=1 RUNS=200: that many seeds)
-	$(PYTHON_RUN) -m tests.sim --seed $(SEED) --runs $(RUNS)
+	$(PYTHON_RUN) -m tests.sim --seed $(SEED) --runs $(RUNS) --jobs $(JOBS) $(ARGS)
 
 sim-plants: $(VENV)/.stamp-dev ## plant known bugs in the simulation and show which seed finds each
-	$(PYTHON_RUN) -m tests.sim.plants
+	$(PYTHON_RUN) -m tests.sim.plants --jobs $(JOBS) $(ARGS)
 
 fuzz: $(VENV)/.stamp-dev ## fuzz each parser for SECONDS=600; what is found lies in .fuzz (CPython 3.11 to 3.13)
 	@$(PYTHON_RUN) -c 'import atheris' 2>/dev/null || packaging/setup.sh $(VENV) -e '.[dev,fuzz]'
