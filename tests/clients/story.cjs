@@ -5,7 +5,7 @@
 const EVENTUAL_READ_MS_MAX = 2_000;
 const POLL_MS = 20;
 
-/** Run the steps, `{ sentence: async function }`, in order; the first that throws ends the process with 1. */
+/** Run the steps, `{ sentence: async function }`, in order, and end the process: with 1 at the first that throws. */
 async function tell(steps) {
   for (const [sentence, step] of Object.entries(steps)) {
     try {
@@ -17,6 +17,7 @@ async function tell(steps) {
     }
     console.log(`  ${sentence}`);
   }
+  process.exit(0);
 }
 
 /** Return when `holds()` does; for clients that cannot ask for consistent reads. Throws if it stays false. */

@@ -32,6 +32,7 @@ async function startServer() {
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   process.once("exit", () => server.kill());
+  process.once("SIGTERM", () => process.exit(1));
   const signal = AbortSignal.timeout(START_MS_MAX);
   for await (const line of readline.createInterface({ input: server.stdout, signal })) {
     const found = line.match(/listening on (http:\S+)/);
@@ -131,7 +132,11 @@ tell({
       // It reads what it wrote, eventually consistent: 404 if the replica asked had not heard of it yet.
       const saved = page.waitForResponse((response) => response.request().method() === "PUT");
       await page.click("#saveButton");
-      assert.ok([200, 404].includes((await saved).status()));
+      const status = (await saved).status();
+      assert.ok([200, 404].includes(status));
+      if (status === 200) {
+        await page.waitForURL("**/items/*");
+      }
     }
   },
 
