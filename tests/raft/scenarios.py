@@ -79,7 +79,7 @@ with the tests that there are.
 
 Beside them, `tests/raft/exploration.py` goes through all interleavings of small groups,
 `tests/raft/simulation.py` through random ones of larger groups, and `tests/sim` runs whole clusters
-with routers and clients.
+with routers and clients. `tests/raft/transcripts` shows what replicas say to each other.
 
 """
 
