@@ -303,13 +303,16 @@ class ItemStore:
             transaction.put(layout.install_key(record.group), encoded, db=self._replicas)
 
     def clear_arc(self, arc: tuple[int, int], *, items_max: int) -> bool:
-        """Delete at most `items_max` items of an arc; return whether more may remain."""
-        with self._writing("clearing an arc") as transaction:
+        """Delete at most `items_max` items of an arc; return whether more may remain.
+
+        Durable by `finish_install`, as is `fill_arc`: an install that a crash stops begins anew.
+        """
+        with self._writing("clearing an arc", durable=False) as transaction:
             return self._delete_items(transaction, arc, items_max) == items_max
 
     def fill_arc(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Store a part of a snapshot's items, ascending by key, verified before."""
-        with self._writing("installing a snapshot") as transaction:
+        with self._writing("installing a snapshot", durable=False) as transaction:
             transaction.cursor(self._items).putmulti(_sealed(items))
 
     def finish_install(self, record: InstallRecord, state: bytes) -> None:
@@ -362,8 +365,11 @@ class ItemStore:
             raise self._refuse(f"{what}: {error}") from error
 
     @contextmanager
-    def _writing(self, doing: str) -> Iterator[lmdb.Transaction[bytes]]:
-        """Begin, commit and sync; or undo everything, and latch what is not to be retried."""
+    def _writing(self, doing: str, *, durable: bool = True) -> Iterator[lmdb.Transaction[bytes]]:
+        """Begin, commit and sync; or undo everything, and latch what is not to be retried.
+
+        With `durable` off a power cut may undo it; the next one that is durable makes it so too.
+        """
         if self._failure is not None:
             raise StorageFailed(f"an earlier write failed: {self._failure}")
         self._failure = "it did not end"
@@ -384,7 +390,8 @@ class ItemStore:
             raise self._refuse(f"{doing}: {error}") from error
         try:
             # The commit has synced the pages but not the meta page (metasync is off).
-            self._environment.sync(True)  # noqa: FBT003 - lmdb's own signature
+            if durable:
+                self._environment.sync(True)  # noqa: FBT003 - lmdb's own signature
         except (lmdb.Error, OSError) as error:
             self._failure = f"items: {doing}: sync: {error}"
             raise StorageFailed(self._failure) from error

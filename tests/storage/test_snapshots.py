@@ -439,7 +439,7 @@ def test_full_disk_in_the_middle_of_an_install_is_waited_out(
 ) -> None:
     """Each step can be taken again, without anything left out."""
 
-    def refuse(doing: str) -> NoReturn:
+    def refuse(doing: str, **_: object) -> NoReturn:
         raise StorageFull(doing)
 
     install = SnapshotInstall(received(directory, frames_of(source)), directory)
