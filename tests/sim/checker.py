@@ -120,7 +120,7 @@ class Checker:
         return watched
 
     def _committed(self, node: SimulatedNode, replica: Replica, entry: Entry) -> None:
-        """What one node applies is what every node applies there, and a quorum has it on disk."""
+        """What one node applies is committed, and what every node applies there."""
         group = replica.group
         facts = self._facts.setdefault(group, [])
         fact = (entry.term, entry.kind, entry.payload)
@@ -131,7 +131,8 @@ class Checker:
             return
         if place > len(facts):
             raise Violation(f"{node.name} applies {entry.index} of group {group} before its time")
-        self._check_quorum(node, replica, entry.index, entry.term)
+        if entry.index > self._commit_max.get(group, 0):
+            raise Violation(f"{node.name} applies {entry.index} of group {group} uncommitted")
         facts.append(fact)
         if group != CATALOG_GROUP:
             self.shadows.setdefault(group, Shadow()).apply(entry)
@@ -142,11 +143,10 @@ class Checker:
         replica: Replica,
         index: int,
         term: int,
-        configuration: Configuration | None = None,
+        configuration: Configuration,
     ) -> None:
         """Whoever calls something committed first is its leader, and knows who has a say."""
         nodes = self._world.nodes
-        configuration = configuration or replica.core.configuration
         for voters in (configuration.voters, configuration.voters_outgoing):
             holders = [voter for voter in voters if nodes[voter].holds(replica.group, index, term)]
             if voters and len(holders) * 2 <= len(voters):
@@ -272,8 +272,8 @@ class Checker:
         if index > self._commit_max.get(group, 0):
             self._commit_max[group] = index
             committed_before = before[2] if before else 0
-            configuration = _joint_that_was_left(core.configurations, committed_before, index)
-            self._check_quorum(node, replica, index, term, configuration)
+            left = _joint_that_was_left(core.configurations, committed_before, index)
+            self._check_quorum(node, replica, index, term, left or core.configuration)
 
     # What reaches disks and the network
 

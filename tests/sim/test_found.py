@@ -34,6 +34,7 @@ from tests.sim.disk import (
 from tests.sim.transfers import MemoryInstall, read_pairs, read_state
 
 if TYPE_CHECKING:
+    from node.host import Shell
     from node.storage.items import ItemStore
     from node.storage.log import LogStore
 
@@ -141,7 +142,7 @@ def test_install_that_ends_before_there_is_a_catalog_makes_its_replica_later(
         log=cast("LogStore", MemoryLogStore(log_disk)),
         items=cast("ItemStore", MemoryItemStore(disk, lambda: False)),
         rng=Random(1),
-        shell=QuietShell(),
+        shell=cast("Shell", QuietShell()),
     )
 
     host.recover((), [MemoryInstall(record, disk, begun=True)])
