@@ -73,7 +73,7 @@ sim: $(VENV)/.stamp-dev ## simulate whole clusters (SEED=1 RUNS=200: that many s
 sim-plants: $(VENV)/.stamp-dev ## plant known bugs in the simulation and show which seed finds each
 	$(PYTHON_RUN) -m tests.sim.plants --jobs $(JOBS) $(ARGS)
 
-fuzz: $(VENV)/.stamp-dev ## fuzz each parser for SECONDS=600; what is found lies in .fuzz (CPython 3.11 to 3.13)
+fuzz: $(VENV)/.stamp-dev ## fuzz each parser for SECONDS=600; what is found lies in .fuzz (atheris has wheels for some Pythons)
 	@$(PYTHON_RUN) -c 'import atheris' 2>/dev/null || packaging/setup.sh $(VENV) -e '.[dev,fuzz]'
 	@for name in item expression start_key authorization http; do \
 		$(PYTHON_RUN) -m tests.fuzz $$name --seconds $(SECONDS) || exit 1; \

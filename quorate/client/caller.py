@@ -47,6 +47,17 @@ READS: Final = frozenset(
 """Operations that change nothing: for them an unanswered call is not an unknown outcome."""
 
 
+NOT_ADMITTED_CODES: Final = frozenset(
+    {
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+"""Errors of an attempt that was not even looked at: who made it may not call, or not any more."""
+
+
 class Caller:
     """A connection, and the one way to do an operation over it; see `Client`."""
 
@@ -178,6 +189,13 @@ class Caller:
             item = decode_item(item)
         error = error_of(status, document, item=item)
         if verdict is Verdict.REFUSED:
+            if call.doubtful and error.code in NOT_ADMITTED_CODES and call.operation not in READS:
+                # The key was deleted meanwhile: that says nothing about the earlier attempt.
+                raise OutcomeUnknown(
+                    f"{call.operation} may or may not have been done, and may not be tried again: "
+                    f"{error.message}",
+                    request_id=call.request_id,
+                )
             raise error
         call.sent = False
         call.doubtful = call.doubtful or verdict is Verdict.UNKNOWN

@@ -217,6 +217,20 @@ def test_a_write_that_ends_in_server_errors_is_reported_as_unknown() -> None:
     run(story())
 
 
+def test_once_unknown_a_write_stays_unknown_when_its_access_key_is_deleted_meanwhile() -> None:
+    async def story() -> None:
+        refused = failure(400, "UnrecognizedClientException")
+        left = [failure(500, "InternalServerError")]
+        router = FakeRouter(lambda _received: left.pop() if left else refused)
+        async with serving(router) as address, Client(address) as client:
+            with pytest.raises(OutcomeUnknown):
+                await client.put_item("t", {"pk": "a"})
+            with pytest.raises(RequestRefused):
+                await client.put_item("t", {"pk": "a"})
+
+    run(story())
+
+
 def test_once_unknown_a_write_stays_unknown_when_later_attempts_surely_failed() -> None:
     async def story() -> None:
         left = [failure(500, "InternalServerError")]
