@@ -22,9 +22,8 @@ Head: crc32 u32 (of the rest) · version u8 · kind u8 = 2 · reserved u16 · gr
     as of sequence u64 · first sequence u64, then by group, ascending:
     group u32 · term u64 · vote u64 · commit u64 · cut index u64 · cut term u64
 
-Items environment: database "items" maps storage keys (model.keys) to sealed images:
-version u8 = 2 · crc32 u32 (of the key, then the image) · image (model.image). Release 0.1 stored
-the image as it is, which begins with its own version, 1. Database "replicas":
+Items environment: database "items" maps storage keys (model.keys) to sealed images: crc32 u32 (of
+the key, then the image) · image (model.image, which has its own version). Database "replicas":
 
     "f"                          format: crc32 u32 · version u8
     "s" group u32                replica state: crc32 u32 · version u8 · reserved u8 x 3 ·
@@ -94,7 +93,6 @@ _FORMAT: Final = struct.Struct(">IB")
 _STATE: Final = struct.Struct(">IB3xQQII")
 _TABLE: Final = struct.Struct(">IQQ")
 _GENERATION: Final = struct.Struct(">IB3x")
-_SEALED: Final = struct.Struct(">BI")
 _INSTALL: Final = struct.Struct(">IB3x16sQQQQI")
 _SNAPSHOT: Final = struct.Struct(">IB3xII")
 _SNAPSHOT_GENERATION: Final = struct.Struct(">QI")
@@ -102,11 +100,6 @@ _STATE_KEY: Final = struct.Struct(">cI")
 _GENERATION_KEY: Final = struct.Struct(">cIQ")
 _TABLE_AND_TOKEN: Final = struct.Struct(">IQ")
 _TABLE_ID: Final = struct.Struct(">I")
-
-SEALED_VERSION: Final = 2
-"""Version of sealed images; one that is not sealed begins with its own version, 1."""
-
-SEALED_FIRST_BYTE: Final = bytes([SEALED_VERSION])
 
 TOKEN_END: Final = 1 << 64
 """The exclusive upper end of the ring."""
@@ -488,15 +481,13 @@ def seal_image(key: bytes, image: bytes) -> bytes:
     The seal covers the key: an image's own checksum would not tell that a key has changed.
     """
     assert image
-    return _SEALED.pack(SEALED_VERSION, crc32(image, crc32(key))) + image
+    return _CRC.pack(crc32(image, crc32(key))) + image
 
 
 def open_image(key: bytes, raw: bytes) -> bytes:
     """Return the image of what `seal_image` made. Raises Malformed."""
-    if raw[:1] != SEALED_FIRST_BYTE:
-        return _checked(key, raw)  # release 0.1 stored it as it is
-    image = raw[_SEALED.size :]
-    if len(raw) < _SEALED.size or crc32(image, crc32(key)) != _SEALED.unpack_from(raw)[1]:
+    image = raw[CRC_BYTES:]
+    if not image or crc32(image, crc32(key)) != _CRC.unpack_from(raw)[0]:
         raise Malformed(f"the checksum of the image under key {key.hex()} does not match")
     return image
 
@@ -506,16 +497,11 @@ def verify_image(key: bytes, raw: bytes) -> bytes:
 
     That one is as old as the image: it tells of damage before it was stored.
     """
-    return _checked(key, open_image(key, raw))
-
-
-def _checked(key: bytes, image: bytes) -> bytes:
+    image = open_image(key, raw)
     try:
         check_image(image)
     except CorruptImage as error:
         raise Malformed(f"the image under key {key.hex()}: {error}") from error
-    if not image:
-        raise Malformed(f"the image under key {key.hex()} is empty")
     return image
 
 
