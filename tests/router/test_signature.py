@@ -72,6 +72,7 @@ def test_signed_request_is_its_users() -> None:
         {},
         {"X-Amz-User-Agent": "  two   blanks  ", "Amz-Sdk-Request": "attempt=1; max=4"},
         {"Content-Encoding": "gzip"},
+        {"Content-Length": "2", "Amz-Sdk-Invocation-Id": "6e9b2f5a-1111-2222-3333-444455556666"},
     ],
 )
 def test_every_header_that_a_client_signs_is_covered(body: bytes, headers: dict[str, str]) -> None:
