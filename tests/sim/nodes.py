@@ -17,6 +17,7 @@ from raft.types import Message, Role
 from tests.sim.catalogs import ask_for_catalog
 from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
 from tests.sim.joining import begin_start, identify, new_identity, next_step
+from tests.sim.torn import is_whole_after_tearing
 from tests.sim.transfers import Transfers, lose_unsynced_pieces
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 FULL_RETRY_SECONDS = 0.5
 JOIN_RETRY_SECONDS = 0.1
 ASK_SECONDS = 0.3
+TORN = 0.3
+"""Probability that a crash tears the log's commit in flight."""
+
 FOLLOW_SECONDS = 0.2
 
 Job = tuple[Callable[[], None], Callable[[bool], None]]
@@ -166,14 +170,21 @@ class SimulatedNode:
         self._items_jobs = []
 
     def _lose_what_is_in_flight(self, kept: float) -> None:
-        rng = self.world.rng
-        if self._log_job is not None and not self.disk_full and rng.random() < kept:
-            self.world.tell(self.name, "crashes, its log commit is kept")
-            self.log_store.commit(self._log_job)
-        else:
-            self.world.tell(self.name, "crashes")
+        rng, job = self.world.rng, self._log_job
+        self.world.tell(self.name, "crashes")
+        if job is not None and not self.disk_full and self._reaches_the_disk(job, kept):
+            self.world.tell(self.name, "its log commit was kept")
+            self.log_store.commit(job)
         if self._items_jobs and not self.disk_full and rng.random() < kept:
             self._items_jobs[0][0]()
+
+    def _reaches_the_disk(self, job: MemoryRecord, kept: float) -> bool:
+        """Whether a commit in flight is whole on the disk after a crash."""
+        rng = self.world.rng
+        if rng.random() >= TORN:
+            return rng.random() < kept
+        self.world.counts["torn"] += 1
+        return is_whole_after_tearing(job, rng)
 
     # Time
 
