@@ -97,8 +97,6 @@ def schema_of(definition: Mapping[str, object]) -> KeySchema:
 def load_table(table_id: int, name: str, definition: bytes, version: int = 0) -> Table:
     """Return the table of a catalog record."""
     document = orjson.loads(definition)
-    if document["BillingMode"] == PAY_PER_REQUEST:  # release 0.1 did not write when that began
-        document.setdefault("LastUpdateToPayPerRequestDateTime", document["CreationDateTime"])
     return Table(
         id=table_id,
         name=name,

@@ -27,6 +27,7 @@ DEFINITION = orjson.dumps(
         "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
         "BillingMode": "PAY_PER_REQUEST",
+        "LastUpdateToPayPerRequestDateTime": 1.0,
         "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
         "DeletionProtectionEnabled": False,
     }

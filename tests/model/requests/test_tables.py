@@ -2,7 +2,6 @@
 
 import json
 
-import orjson
 import pytest
 
 from model.errors import ModelError, SerializationFailed, ValidationError
@@ -305,18 +304,6 @@ def test_what_is_so_already_is_no_change(members: dict[str, object]) -> None:
     request = parse_update_table({"TableName": "orders", **members})
 
     assert request.definition(made(), now=NOW) == b""
-
-
-def test_table_of_the_first_release_is_described_as_on_demand_too() -> None:
-    definition = dict(made().definition)
-    del definition["LastUpdateToPayPerRequestDateTime"]
-
-    table = load_table(4, "orders", orjson.dumps(definition))
-
-    assert describe_table(table, status="ACTIVE", now=NOW)["BillingModeSummary"] == {
-        "BillingMode": "PAY_PER_REQUEST",
-        "LastUpdateToPayPerRequestDateTime": 1700000000.5,
-    }
 
 
 @pytest.mark.parametrize(
