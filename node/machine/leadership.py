@@ -22,6 +22,7 @@ from node.machine.partition import PartitionMachine
 from node.machine.throughput import PartitionThroughput
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
+from quorate.cluster.token_bucket import TokenBucket
 
 WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes]
 """A routed write: (stream, slot, deadline in monotonic seconds, request id, key, image, program).
@@ -77,7 +78,7 @@ class Leadership:
         self._in_flight: dict[bytes, Proposal] = {}
         self._proposals: deque[Proposal] = deque()
 
-    def evaluate(  # noqa: C901, PLR0912, PLR0915 - one loop over the writes: calls would cost more
+    def evaluate(
         self,
         waiting: Sequence[WaitingWrite],
         *,
@@ -88,8 +89,8 @@ class Leadership:
         """Evaluate writes in order of arrival; answer at once those that need no log entry.
 
         `live_tables` tells of table ids, as the first four bytes of keys, whether `throughput`
-        has a cap for them. Stops once the images fill
-        an entry: `Evaluation.taken` says how many of `waiting` are done with.
+        has a cap for them. Stops once the images fill an entry: `Evaluation.taken` says how many of
+        `waiting` are done with.
         """
         machine, speculative, in_flight = self._machine, self._speculative, self._in_flight
         keys: list[bytes] = []
@@ -100,29 +101,15 @@ class Leadership:
         proposal = Proposal(columns)
         fresh = proposal.fresh
         taken = entry_bytes = 0
-        for stream, slot, deadline, request_id, key, image, program in waiting:
+        for write in waiting:
             if entry_bytes >= ENTRY_BYTES_MAX:
                 break
             taken += 1
-            if deadline <= now:
-                stream.answer(slot, Outcome.EXPIRED)
-                continue
+            stream, slot, _, request_id, key, image, program = write
             table = key[:4]
             capped = live_tables.get(table)
-            if capped is None:
-                stream.answer(slot, Outcome.NO_TABLE)
-                continue
-            answered = machine.answered(request_id)
-            if answered is not None:
-                _answer(stream, slot, *answered)
-                continue
-            earlier = in_flight.get(request_id)
-            if earlier is not None:
-                earlier.also.append((stream, slot, request_id))
-                continue
             bucket = throughput.write_bucket(table, now) if capped else None
-            if bucket is not None and bucket.level <= 0:
-                stream.answer(slot, Outcome.THROTTLED)
+            if self._is_done_with(write, now, is_live=capped is not None, bucket=bucket):
                 continue
             in_flight[request_id] = proposal
             request_ids.append(request_id)
@@ -160,6 +147,30 @@ class Leadership:
             if bucket is not None:
                 bucket.settle(cost)
         return Evaluation(proposal if request_ids else None, taken)
+
+    def _is_done_with(
+        self, write: WaitingWrite, now: float, *, is_live: bool, bucket: TokenBucket | None
+    ) -> bool:
+        """Answer a write that needs no evaluation; return whether it was one."""
+        stream, slot, deadline, request_id = write[:4]
+        if deadline <= now:
+            stream.answer(slot, Outcome.EXPIRED)
+            return True
+        if not is_live:
+            stream.answer(slot, Outcome.NO_TABLE)
+            return True
+        answered = self._machine.answered(request_id)
+        if answered is not None:
+            _answer(stream, slot, *answered)
+            return True
+        earlier = self._in_flight.get(request_id)
+        if earlier is not None:
+            earlier.also.append((stream, slot, request_id))
+            return True
+        if bucket is not None and bucket.level <= 0:
+            stream.answer(slot, Outcome.THROTTLED)
+            return True
+        return False
 
     def proposed(self, proposal: Proposal, index: int) -> None:
         """Note that a proposal is in the log at `index`; answered when that is applied."""
