@@ -17,6 +17,7 @@ from quorate.security.sealing import KeyFile
 from quorate.security.signing import GRPC_HOST, GRPC_SERVICE
 from router.access_keys import AccessKeys
 from router.http_protocol import Exchange
+from router.refusals import no_catalog
 from router.signature import SignatureCheck
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,8 @@ class Authentication:
         log.warning("refused %r from %s: %s, request %s", what, peer, error.code, request_id.hex())
 
     def _check_able(self) -> None:
+        if not self.generation:
+            raise no_catalog()  # not "unknown key", which no client would try again
         if not self._has_key_file:
             raise ServiceUnavailable("This router has no key file, so it cannot verify signatures.")
 

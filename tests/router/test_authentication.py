@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from model.errors import ServiceUnavailable
 from quorate.client import Client, Credentials, RequestRefused
 from quorate.client.errors import QuorateError, ResourceNotFound
 from quorate.client.operator import Operator
@@ -19,6 +20,7 @@ from quorate.cluster.catalog import AccessKeyRecord, UserRecord
 from quorate.security.sealing import OPERATOR_ID, KeyFile
 from quorate.v1 import api_pb2, users_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
+from router.authentication import Authentication
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
 from tests.router.cluster import CLUSTER_ID
@@ -176,6 +178,15 @@ def test_secret_that_was_sealed_with_another_key_file_opens_nothing(key_file: Pa
             assert await refused(ours) == "UnrecognizedClientException"
 
     tell(story, users=(user,), key_file=key_file)
+
+
+def test_router_that_does_not_know_the_users_yet_asks_to_be_tried_again() -> None:
+    authentication = Authentication(
+        key_file=KEY_FILE, always_required=True, region=None, wall_clock=time.time
+    )
+
+    with pytest.raises(ServiceUnavailable):
+        authentication.check_grpc(METHOD, ADA.metadata(METHOD, time.time()))
 
 
 # Operators
