@@ -5,7 +5,8 @@ and the passing of time come in as calls; requests leave through `NodeStream.sen
 in exactly one call of its owner.
 
 Rules:
-- A write or strong read goes to the leader; an eventual read to the nearest live replica.
+- A write or strong read goes to the leader; an eventual read to the nearest live replica, but to
+  the leader while it could miss what this router has just acknowledged.
 - "Surely not proposed" answers are retried until the deadline, without the client noticing.
 - After a broken stream, an UNKNOWN, or a newer leader, the same request id goes out again: nodes
   know the ids of recent writes, so it takes effect at most once.
@@ -65,6 +66,11 @@ OVERLOADED_ATTEMPTS_MAX: Final = 4
 
 EVENTUAL_PATIENCE_SECONDS: Final = 0.3
 """An eventual read that has no answer for so long is asked of another replica. Ours."""
+
+
+FRESH_SECONDS: Final = 1.0
+"""How long after a write eventual reads of its partition go to the leader, which surely has it:
+programs read what they just wrote. Ours: followers are behind by milliseconds, unless in trouble."""
 
 
 class NodeStream(Protocol):
@@ -139,6 +145,7 @@ class Dispatch:
         self._streams: Mapping[int, NodeStream] = {}
         self._ring: Ring | None = None
         self._read_order: dict[int, tuple[int, ...]] = {}
+        self._written_at: dict[int, float] = {}  # last acknowledged write, by partition
         self.leaders = LeaderCache()
         self.counters = DispatchCounters()
 
@@ -206,11 +213,14 @@ class Dispatch:
     ) -> None:
         """Take the answers of one reply: element i of every column belongs to slot i."""
         pending = self._pending
+        now = self._clock()
         for slot, outcome, unit, payload in zip(slots, outcomes, units, payloads, strict=True):
             routed = pending.get(slot)
             if routed is None:
                 continue  # expired, or sent again meanwhile under a new slot
             if outcome == Outcome.OK:
+                if routed.is_write:
+                    self._written_at[routed.partition] = now
                 self._remove(routed)
                 self._confirm_leader(routed, node_id)
                 try:
@@ -326,10 +336,18 @@ class Dispatch:
         else:
             self._wait(routed)
 
+    def _eventual_order(self, partition: int) -> Sequence[int]:
+        """Return a partition's replicas, those first that an eventual read should ask first."""
+        order = self._read_order.get(partition, ())
+        if self._clock() - self._written_at.get(partition, -FRESH_SECONDS) >= FRESH_SECONDS:
+            return order
+        leader = self.leaders.leader_of(partition)
+        return (leader, *(node_id for node_id in order if node_id != leader))
+
     def _route_eventual(self, routed: Routed) -> None:
         """Send a read to the nearest live replica; each further attempt to another one."""
         live: list[int] = []
-        for node_id in self._read_order.get(routed.partition, ()):
+        for node_id in self._eventual_order(routed.partition):
             stream = self._streams.get(node_id)
             if stream is not None and stream.connected:
                 if not stream.stalled and routed.attempts == 0:

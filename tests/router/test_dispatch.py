@@ -405,6 +405,22 @@ def test_strong_read_goes_to_the_leader() -> None:
     assert story.streams[2].outbox == [routed]
 
 
+def test_eventual_read_sees_what_the_router_has_just_acknowledged() -> None:
+    """Programs read what they just wrote; a follower may be a few milliseconds behind."""
+    story = Story()
+    story.lead(2)
+    story.put()
+    (slot,) = story.streams[2].leave()
+    story.answer(2, slot, Outcome.OK)
+
+    at_once, _ = story.get(consistent=False)
+    story.pass_seconds(1.0)
+    later, _ = story.get(consistent=False)
+
+    assert at_once.node_id == 2
+    assert later.node_id == 1
+
+
 def test_eventual_read_goes_elsewhere_if_its_az_is_down() -> None:
     story = Story()
     story.streams[1].connected = False
