@@ -70,7 +70,7 @@ EVENTUAL_PATIENCE_SECONDS: Final = 0.3
 
 FRESH_SECONDS: Final = 1.0
 """How long after a write eventual reads of its partition go to the leader, which surely has it:
-programs read what they just wrote. Ours: followers are behind by milliseconds, unless in trouble."""
+programs read what they just wrote. Ours: followers are behind by milliseconds."""
 
 
 class NodeStream(Protocol):
