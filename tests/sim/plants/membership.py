@@ -26,15 +26,22 @@ from tests.sim.plants.registry import Change, plant
 
 @plant
 def learner_counted_for_commit() -> Sequence[Change]:
-    """A learner's copy counts like a voter's."""
-    follow = Leadership.configuration_changed
+    """A learner's copy counts in place of a voter's."""
+    maybe_commit = Leadership._maybe_commit
 
-    def counting(self: Leadership) -> None:
-        follow(self)
+    def counting(self: Leadership) -> bool:
+        kept = self._voters
         learners = self._core.configurations.current.learners
-        self._voters += [self.progress[learner] for learner in learners]
+        everybody = [*kept, *(self.progress[learner] for learner in learners)]
+        everybody.sort(key=lambda progress: progress.match, reverse=True)
+        self._voters = everybody[: len(kept)]
+        try:
+            return maybe_commit(self)
+        finally:
+            if self._core.leadership is self and self._voters == everybody[: len(kept)]:
+                self._voters = kept
 
-    return [(Leadership, "configuration_changed", counting)]
+    return [(Leadership, "_maybe_commit", counting)]
 
 
 @plant
