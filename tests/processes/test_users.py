@@ -12,12 +12,14 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from quorate.local.background import BackgroundCluster, wait_until
 from tests.processes.conftest import make_table
 
 OTHER_ROUTER_SECONDS = 5.0
+START_SECONDS = 30.0
+NOT_UP = "not up"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -62,7 +64,10 @@ def new_key(quorate: Run, *arguments: str) -> tuple[str, str]:
 
 
 def code(url: str, key: tuple[str, str]) -> str:
-    """Return the error code that a call by an SDK is refused with, "" if it is served."""
+    """Return the error code that a call by an SDK is refused with, "" if it is served.
+
+    NOT_UP stands for a router that does not listen.
+    """
     client = boto3.client(
         "dynamodb",
         endpoint_url=url,
@@ -75,6 +80,8 @@ def code(url: str, key: tuple[str, str]) -> str:
         client.put_item(TableName="music", Item={"group": {"S": "a"}, "id": {"S": "b"}})
     except ClientError as error:
         return str(error.response["Error"]["Code"])
+    except EndpointConnectionError:
+        return NOT_UP
     finally:
         client.close()
     return ""
@@ -144,6 +151,11 @@ def test_users_survive_the_restart_of_everything(closed: BackgroundCluster, quor
     for name in closed.processes():
         closed.restart(name)
     closed.wait_healthy()
+    wait_until(
+        lambda: all(code(url, key) != NOT_UP for url in urls(closed)),
+        what="every router listens again",
+        timeout_seconds=START_SECONDS,
+    )
 
     wait_for(closed, key, "")
     wait_for(closed, ("any", "any"), "UnrecognizedClientException")
