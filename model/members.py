@@ -227,7 +227,7 @@ def constraints_broken(violations: Sequence[str]) -> ValidationError:
 def violation(path: str, value: object, constraint: Sentence, **fields: object) -> str:
     """Return the sentence about one broken constraint."""
     return Sentence.VIOLATION.format(
-        value=_echo(value), path=path, constraint=constraint.format(**fields)
+        value=_echo(value), path=path[:ECHO_LENGTH_MAX], constraint=constraint.format(**fields)
     )
 
 
@@ -248,9 +248,8 @@ def _java_text(value: object) -> str:
         return f"[{', '.join(map(_java_text, value[:ECHO_ELEMENTS_MAX]))}]"
     if isinstance(value, dict):
         members = [
-            f"{path_of(name)}={content}"
-            for name, content in value.items()
-            if isinstance(content, str)
+            f"{path_of(name)}={str(value.get(name))[:ECHO_LENGTH_MAX]}"
+            for name in ("AttributeName", "KeyType")
         ]
         return f"KeySchemaElement({', '.join(members)})" if "KeyType" in value else "{}"
     return str(value)

@@ -119,7 +119,7 @@ def _write_violations(path: str, value: object) -> list[str]:
     if not value:
         return []  # AWS has a sentence of its own for it
     violations = _map_violations(path, value, BATCH_WRITE_ITEMS_MAX)
-    for requests in value.values():
+    for requests in list(value.values())[:BATCH_WRITE_ITEMS_MAX]:
         if not isinstance(requests, list) or not 1 <= len(requests) <= BATCH_WRITE_ITEMS_MAX:
             constraint = Sentence.MAP_VALUES_MUST
             limits = {"length_min": 1, "length_max": BATCH_WRITE_ITEMS_MAX}

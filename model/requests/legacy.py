@@ -18,7 +18,7 @@ from model.errors import invalid
 from model.expressions import KeyConditionShape, legacy_key_condition
 from model.expressions.comparison import ordered, type_of
 from model.limits import ECHO_LENGTH_MAX
-from model.members import Body, Member, member_violations, path_of
+from model.members import VIOLATIONS_MAX, Body, Member, member_violations, path_of
 from model.sentences import Sentence
 from model.shapes import (
     BOOLEAN,
@@ -89,14 +89,14 @@ def _constrained(name: str, member: Member, check_inside: Callable[[object], obj
     """Return a member that is a map of structures, of which the member `name` is constrained."""
 
     def violations(path: str, value: object) -> list[str]:
-        return [
-            violation
-            for attribute, given in check_map(value, ELEMENT).items()
-            if isinstance(given, dict)
-            for violation in member_violations(
-                f"{path}.{attribute}.member.{path_of(name)}", given.get(name), member
-            )
-        ]
+        found: list[str] = []
+        for attribute, given in check_map(value, ELEMENT).items():
+            assert isinstance(given, dict)
+            member_path = f"{path}.{attribute}.member.{path_of(name)}"
+            found.extend(member_violations(member_path, given.get(name), member))
+            if len(found) >= VIOLATIONS_MAX:  # no more are shown, and the map may be large
+                break
+        return found
 
     return Member(
         shape=STRUCTURE,

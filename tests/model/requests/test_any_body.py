@@ -199,7 +199,7 @@ HOSTILE: Final[list[dict[str, object]]] = [
     {"TableName": "orders", "Item": {"a": {"N": "1E10000000"}}},
     {"TableName": "orders", "Item": {"a": {"N": "1" * 1_000_000}}},
     {"TableName": "orders", "Item": {"a": {"NS": ["0." + "0" * 1_000_000 + "1"]}}},
-    {"TableName": "x" * 1_000_000, "Item": {}},
+    {"TableName": "x" * 200_000, "Item": {}},
     {"TableName": "arn:aws:dynamodb:" + "a" * 1_000_000, "Item": {}},
     {"TableName": "orders", "Item": {"a": {"B": "=" * 1_000_000}}},
     {"TableName": "orders", "Item": {}, "ConditionExpression": "(" * 100_000},
@@ -216,6 +216,32 @@ def test_hostile_bodies_are_refused_at_once(position: int) -> None:
 
     assert time.perf_counter() - started < 0.05
     assert len(error_document(caught.value)) < 10_000
+
+
+MANY: Final = [f"{number}!" for number in range(2_000)]
+LONG: Final = "x" * 200_000
+HOSTILE_ELSEWHERE: Final[list[tuple[Callable[[object], object], dict[str, object]]]] = [
+    (parse_batch_write_item, {"RequestItems": {table: [] for table in MANY}}),
+    (parse_batch_get_item, {"RequestItems": {table: {} for table in MANY}}),
+    (parse_batch_get_item, {"RequestItems": {LONG: {}}}),
+    (parse_scan, {"TableName": "orders", "ScanFilter": {name: {} for name in MANY}}),
+    (parse_scan, {"TableName": "orders", "ScanFilter": {LONG: {}}}),
+    (parse_create_table, {"TableName": "orders", "KeySchema": [{"KeyType": LONG, "": "x"}] * 99}),
+    (parse_create_table, {"TableName": "orders", "KeySchema": [{}] * 2_000}),
+]
+
+
+@pytest.mark.parametrize("position", range(len(HOSTILE_ELSEWHERE)))
+def test_hostile_lists_and_maps_are_refused_at_once(position: int) -> None:
+    """No work, and no answer, that grows with the square of what was sent."""
+    parse, body = HOSTILE_ELSEWHERE[position]
+    started = time.perf_counter()
+
+    with pytest.raises(ModelError) as caught:
+        parse(body)
+
+    assert time.perf_counter() - started < 0.25
+    assert len(error_document(caught.value)) < 50_000
 
 
 @pytest.mark.parametrize("parse", [parse for parse, _ in OPERATIONS])
