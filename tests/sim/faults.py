@@ -23,6 +23,9 @@ DRIFT = 0.05
 TABLES_MAX = 4
 
 
+LEFT_DEAD = 0.2
+"""Probability that one node stays dead in the end: a quorum must be enough."""
+
 DELICATE = ("membership_changing", "snapshot_installing")
 """What nodes do rarely; faults that come by chance would mostly miss it."""
 
@@ -383,6 +386,8 @@ class Faults:
         self.active = False
         world.tell("world", "heals")
         world.network.mend_all()
+        if world.rng.random() < LEFT_DEAD and not self._some_are_lost():
+            self._leave_dead()
         for node in world.nodes.values():
             node.eio_due = False
             self._mend_disk(node)
@@ -394,3 +399,14 @@ class Faults:
         for router in world.routers:
             if not router.is_up:
                 router.start()
+
+    def _leave_dead(self) -> None:
+        world = self._world
+        catalog = world.newest_catalog
+        if world.catalog_client.pending or any(node.replacement for node in catalog.nodes):
+            return
+        node = world.nodes[world.rng.choice(catalog.nodes).id]
+        if node.is_up:
+            self._kill(node, why="for good")
+            node.is_over = True
+            world.lost.append(node.id)
