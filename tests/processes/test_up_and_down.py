@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -90,12 +91,11 @@ def test_killed_supervisor_leaves_no_process_behind(
 def test_process_that_cannot_start_ends_up_with_its_words_and_without_the_others(
     own_cluster: Callable[..., BackgroundCluster],
 ) -> None:
-    """A node's identity is damaged: the start fails as a whole, and says which and why."""
+    """A node's log is damaged: the start fails as a whole, and says which and why."""
     cluster = own_cluster()
     cluster.start()
     cluster.stop()
-    (identity,) = (cluster.data_dir / "nodes" / "b1").glob("identity*")
-    identity.write_bytes(b"rubbish")
+    (cluster.data_dir / "nodes" / "b1" / "log" / "data.mdb").write_bytes(b"rubbish")
 
     cluster.spawn()
     process = cluster.process
@@ -104,6 +104,27 @@ def test_process_that_cannot_start_ends_up_with_its_words_and_without_the_others
     cluster.process = None
 
     assert code == 1
-    assert "b1 ended with exit code 4 while the cluster was starting" in cluster.output()
+    assert "b1 ended with exit code 3 while the cluster was starting" in cluster.output()
     for folder in (cluster.data_dir / "run").glob("*.pid"):
         pytest.fail(f"{folder} is left behind")
+
+
+def test_cluster_starts_without_the_node_whose_disk_was_lost_and_says_what_to_do(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    cluster = own_cluster(partitions=2)
+    cluster.start()
+    cluster.stop()
+    shutil.rmtree(cluster.data_dir / "nodes" / "b1")
+
+    cluster.start()
+
+    assert cluster.wait_ended("b1") == "ended with exit code 4"
+    wait_until(
+        lambda: "b1 does not take part: " in cluster.output(),
+        what="it is told that b1 does not take part",
+        timeout_seconds=10,
+    )
+    assert "quorate node replace b1 b1" in cluster.output()
+    cluster.wait_ready()
+    cluster.stop()
