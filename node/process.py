@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import signal
 import sys
@@ -52,6 +53,10 @@ from quorate.v1 import node_pb2_grpc
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy
 loop (measured)."""
+
+GC_THRESHOLD: Final = 50_000
+"""Allocations between two collections. Ours: neither messages nor requests make cycles; with the
+default of 700 a sixth of what a thousand idle groups cost was looking for some (measured)."""
 
 STOP_SECONDS: Final = 0.3
 """How long open calls may go on after the service has been told to stop. Ours."""
@@ -132,6 +137,8 @@ async def _serve(
                 servicer=servicer,
             )
             servicer.shell = shell
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
             log("serving", node=identity.node_id, listen=options.listen, az=options.az)
             await shell.run(stop)
             refusal = shell.refusal
