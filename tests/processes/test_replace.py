@@ -90,10 +90,13 @@ def wait_replaced(cluster: BackgroundCluster, ids: set[int]) -> None:
 
 
 @asynccontextmanager
-async def under_load(cluster: BackgroundCluster) -> AsyncIterator[Account]:
-    """Write all over the ring meanwhile: what was acknowledged is found, nobody is sent away.
+async def under_load(
+    cluster: BackgroundCluster, *, with_quorum: bool = True
+) -> AsyncIterator[Account]:
+    """Write all over the ring meanwhile: what was acknowledged is found.
 
-    A client that retries, as `Client` does, gets no error at all.
+    A client that retries, as `Client` does, gets no error at all; nor does one that does not, as
+    long as there is a quorum.
     """
     stop = asyncio.Event()
     prefix = uuid4().hex
@@ -117,7 +120,8 @@ async def under_load(cluster: BackgroundCluster) -> AsyncIterator[Account]:
                 yield account
             stop.set()
         assert len(account.acknowledged) > 200, "thin"
-        assert account.refused == set(), "routers hold writes until there is a leader"
+        if with_quorum:
+            assert account.refused == set(), "routers hold writes until there is a leader"
         assert await lost(client, TABLE, account) == []
 
 
@@ -272,7 +276,10 @@ def test_an_old_copy_that_nobody_was_there_to_refuse_leaves_when_somebody_comes(
 def test_a_replacement_goes_on_over_kills_of_the_new_node_and_of_leaders(
     own_cluster: Callable[..., BackgroundCluster],
 ) -> None:
-    """Whoever leads goes on where another one stopped: the state is in the catalog."""
+    """Whoever leads goes on where another one stopped: the state is in the catalog.
+
+    With a lost disk and a node that is killed there is no quorum for a while.
+    """
     cluster = own_cluster(partitions=6)
     cluster.start()
     make_table(cluster, TABLE)
@@ -297,7 +304,7 @@ def test_a_replacement_goes_on_over_kills_of_the_new_node_and_of_leaders(
         cluster.restart("c1")
 
     async def story() -> None:
-        async with under_load(cluster):
+        async with under_load(cluster, with_quorum=False):
             await asyncio.sleep(0.3)
             await asyncio.to_thread(take_in)
             await asyncio.to_thread(wait_replaced, cluster, {1, 3, 4})
