@@ -32,7 +32,7 @@ enum target { SYNCS, WRITES };
 
 struct control {
     uint64_t syncs;         /* counted here */
-    uint64_t writes;        /* counted here, O_DSYNC ones included */
+    uint64_t writes;        /* counted here; a write that is a sync is not one of them */
     uint64_t written_bytes; /* counted here */
     uint64_t target;        /* which calls `first` and `last` number */
     uint64_t first;         /* act at the calls with these numbers, from 1 */
@@ -229,11 +229,9 @@ static ssize_t write_with(int descriptor, const struct iovec *parts, int part_co
     if (rule == NULL)
         return write_real(descriptor, parts, part_count, offset);
     struct control *control = rule->control;
-    enum act act = act_at(control, WRITES, count(&control->writes));
-    if (is_synchronous(descriptor)) {
-        enum act at_sync = act_at(control, SYNCS, count(&control->syncs));
-        act = act == NOTHING ? at_sync : act;
-    }
+    enum act act = is_synchronous(descriptor)
+                       ? act_at(control, SYNCS, count(&control->syncs))
+                       : act_at(control, WRITES, count(&control->writes));
     if (!before(rule, act))
         return -1;
     if (act == TEAR)

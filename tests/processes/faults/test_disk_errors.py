@@ -88,6 +88,9 @@ def test_node_without_room_for_its_items_serves_on_and_catches_up(items_deaths: 
     async def story() -> None:
         async with RawClient(faulty.cluster.public.http) as raw:
             async with writing(raw, TABLE, prefix=uuid4().hex, partition_keys=GROUPS) as account:
+                before = shim.syncs
+                await until(lambda: shim.syncs > before, "a checkpoint is written")
+                await asyncio.sleep(0.5)  # its meta page too: to be without that is a failure
                 shim.arm(Act.FAIL, value=errno.ENOSPC, last=FOR_GOOD, target=Target.WRITES)
                 await logged(faulty, "a1", "checkpoint_refused_disk_full")
                 shim.disarm()
@@ -152,6 +155,33 @@ def test_node_without_room_for_its_log_refuses_and_recovers(log_deaths: Deaths, 
         shim.arm(Act.FAIL, value=errno.ENOSPC, at=n, last=FOR_GOOD, target=Target.WRITES)
 
     asyncio.run(refuse_and_recover(faulty, fill, shim.disarm))
+
+
+def test_leader_whose_disk_hangs_is_replaced_and_follows_when_it_answers(
+    log_deaths: Deaths,
+) -> None:
+    """One sync of four seconds: leadership goes elsewhere after two, and nothing is lost."""
+    faulty, cluster = log_deaths.faulty, log_deaths.faulty.cluster
+
+    async def story() -> None:
+        leader = await asyncio.to_thread(cluster.leader_of, TABLE, {"S": GROUPS[0]})
+        start = len(faulty.node_log(leader))
+        pid = cluster.pid_of(leader)
+        async with (
+            RawClient(cluster.public.http) as raw,
+            Client(cluster.grpc_address, deadline_seconds=20.0) as client,
+        ):
+            async with writing(raw, TABLE, prefix=uuid4().hex, partition_keys=GROUPS) as account:
+                faulty.shims[leader].arm(Act.DELAY, value=4_000_000)
+                await logged(faulty, leader, "disk_stalled", start)
+                before = len(account.acknowledged)
+                await until(lambda: len(account.acknowledged) > before + 100, "writes go on")
+                assert faulty.shims[leader].syncs == 1, "the disk had answered by then"
+            assert await lost(client, TABLE, account) == []
+        await asyncio.to_thread(cluster.wait_healthy)
+        assert cluster.pid_of(leader) == pid
+
+    asyncio.run(story())
 
 
 def test_node_on_a_full_disk_refuses_and_recovers(
