@@ -18,7 +18,7 @@ def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loop_disks() -> None:
-    reason = loop_disk.why_unavailable()
+def loop_disks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    reason = loop_disk.why_unavailable(tmp_path_factory.mktemp("probe"))
     if reason is not None:
         pytest.skip(f"no disk whose power can be cut: {reason}")

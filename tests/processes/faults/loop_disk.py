@@ -19,15 +19,22 @@ GOING_FLAGS_NOLOGFLUSH: Final = 2
 MIB: Final = 1 << 20
 
 
-def why_unavailable() -> str | None:
-    """Return why this machine cannot make such disks, None if it can."""
+def why_unavailable(folder: Path) -> str | None:
+    """Return why this machine cannot make such disks, None if it can: one is tried in `folder`."""
     if os.geteuid() != 0:
         return "loop devices need root"
     for tool in ("mkfs.ext4", "losetup", "mount", "umount"):
         if shutil.which(tool) is None:
             return f"there is no {tool}"
-    if not Path("/dev/loop-control").exists():
-        return "there are no loop devices"
+    try:
+        disk = LoopDisk(folder / "image", folder / "disk", size_mib=8)
+        try:
+            disk.cut_power()
+            disk.power_on()
+        finally:
+            disk.close()
+    except (OSError, RuntimeError) as error:
+        return str(error)
     return None
 
 
