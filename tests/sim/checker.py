@@ -172,6 +172,8 @@ class Checker:
                 raise Violation(f"{node.name}: group {group} goes back from {before} to {now}")
             if not core.applied <= core.commit or core.applied > core.log.durable:
                 raise Violation(f"{node.name}: group {group} applied more than is committed")
+            if before is None or now[0] != before[0]:
+                self._check_configuration(node, replica)  # a new leader may have truncated some
             if core.role is Role.LEADER and core.configurations.index > core.commit:
                 self._check_new_voters(node, replica)
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):

@@ -174,9 +174,17 @@ class Faults:
         """Strike, perhaps, while a node does something that is rare and takes a short time."""
         world = self._world
         if self.active and event in DELICATE and world.rng.random() < world.options.strikes:
-            act = world.rng.choice((self._strike, self._strike, self.power_cut, self.split))
-            arguments = (node,) if act == self._strike else ()
-            world.schedule.after(0.03 * world.rng.random(), act, *arguments)
+            strike = world.rng.choice((self._strike, self._isolate, self._cut_power))
+            world.schedule.after(world.rng.choice((0.0, 0.01, 0.04)), strike, node)
+
+    def _isolate(self, node: SimulatedNode) -> None:
+        if self.active:
+            others = [other for other in self._world.nodes if other != node.id]
+            self._cut(self._pairs_between([node.id], others), seconds=3.0)
+
+    def _cut_power(self, node: SimulatedNode) -> None:
+        if self.active:
+            self.power_cut()
 
     def _strike(self, node: SimulatedNode) -> None:
         if node.is_up and self.active:
