@@ -303,6 +303,14 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"
     )
+    MAXIMA_FORBIDDEN = (
+        "One or more parameter values were invalid: "
+        "OnDemandThroughput can be specified only when BillingMode is PAY_PER_REQUEST"
+    )
+    MAXIMA_MISSING = (
+        "One or more parameter values were invalid: OnDemandThroughput needs "
+        "MaxReadRequestUnits, MaxWriteRequestUnits, or both"
+    )
     THROUGHPUT_SAME = (
         "The provisioned throughput for the table will not change. The requested value equals the "
         "current value. Current ReadCapacityUnits provisioned for the table: {read}. "

@@ -25,6 +25,9 @@ REGION: Final = "local"
 
 DAY_SECONDS: Final = 86_400
 
+NO_MAXIMUM: Final = -1
+"""In OnDemandThroughput: no maximum. Source: API reference."""
+
 _DESCRIBED_AS_DEFINED: Final = ("AttributeDefinitions", "TableName", "KeySchema", "TableId")
 
 
@@ -61,10 +64,19 @@ class Table:
 
     def limit_units(self, *, reads: bool) -> float | None:
         """Return the read or write units a second that the table may use, None for no limit."""
-        if not self.is_provisioned:
-            return None
-        read_units, write_units = self.throughput_units
-        return float(read_units if reads else write_units)
+        if self.is_provisioned:
+            read_units, write_units = self.throughput_units
+            return float(read_units if reads else write_units)
+        maxima = self.on_demand_maxima
+        units = maxima.get("MaxReadRequestUnits" if reads else "MaxWriteRequestUnits", NO_MAXIMUM)
+        return None if units == NO_MAXIMUM else float(units)
+
+    @property
+    def on_demand_maxima(self) -> Mapping[str, int]:
+        """The OnDemandThroughput of the definition, empty if it has none."""
+        maxima = self.definition.get("OnDemandThroughput", {})
+        assert isinstance(maxima, dict)
+        return maxima
 
     @property
     def is_deletion_protected(self) -> bool:
@@ -166,6 +178,8 @@ def describe_table(
             "BillingMode": definition["BillingMode"],
             "LastUpdateToPayPerRequestDateTime": on_demand_since,
         }
+    if table.on_demand_maxima:
+        description["OnDemandThroughput"] = table.on_demand_maxima
     if "TableClass" in definition:
         description["TableClassSummary"] = {"TableClass": definition["TableClass"]}
     description["TableSizeBytes"] = size_bytes

@@ -48,7 +48,7 @@ from model.shapes import (
     check_map,
     check_type,
 )
-from model.tables import PAY_PER_REQUEST, PROVISIONED, Table, next_throughput
+from model.tables import NO_MAXIMUM, PAY_PER_REQUEST, PROVISIONED, Table, next_throughput
 
 _KEY_NAME: Final = Member(shape=STRING, required=True, length_min=1, length_max=KEY_NAME_LENGTH_MAX)
 _DEFINITION: Final = {
@@ -61,6 +61,7 @@ _KEY_ELEMENT: Final = {
 }
 _UNITS: Final = Member(shape=LONG, required=True, value_min=1)
 _THROUGHPUT: Final = {"WriteCapacityUnits": _UNITS, "ReadCapacityUnits": _UNITS}
+_MAXIMA: Final = ("MaxReadRequestUnits", "MaxWriteRequestUnits")
 
 
 def _check_structures(value: object) -> None:
@@ -111,6 +112,14 @@ def _check_throughput(value: object) -> None:
         check_type(value.get(name), LONG)
 
 
+def _check_maxima(value: object) -> None:
+    """Check the JSON types in OnDemandThroughput."""
+    check_type(value, STRUCTURE)
+    assert isinstance(value, dict)
+    for name in _MAXIMA:
+        check_type(value.get(name), LONG)
+
+
 def _is_off(flag: str) -> Member:
     """Return an unsupported structure that is harmless while its flag is not set."""
     return unsupported(STRUCTURE, lambda value: isinstance(value, dict) and not value.get(flag))
@@ -125,6 +134,7 @@ _KEY_SCHEMA_MEMBER: Final = Member(
 _THROUGHPUT_MEMBER: Final = Member(
     shape=STRUCTURE, check_outline=_check_throughput, violations_inside=_throughput_violations
 )
+_ON_DEMAND_MEMBER: Final = Member(shape=STRUCTURE, check_outline=_check_maxima)
 _BILLING_MODE: Final = string(PROVISIONED, PAY_PER_REQUEST)
 _TABLE_CLASS: Final = string("STANDARD", "STANDARD_INFREQUENT_ACCESS")
 
@@ -144,7 +154,7 @@ CREATE_TABLE: Final = Members(
         "StreamSpecification": _is_off("StreamEnabled"),
         "SSESpecification": _is_off("Enabled"),
         "WarmThroughput": unsupported(STRUCTURE, is_empty),
-        "OnDemandThroughput": unsupported(STRUCTURE, is_empty),
+        "OnDemandThroughput": _ON_DEMAND_MEMBER,
         "ResourcePolicy": unsupported(STRING, is_empty),
         "GlobalTableSourceArn": unsupported(STRING),
         "GlobalTableSettingsReplicationMode": unsupported(STRING),
@@ -166,7 +176,7 @@ UPDATE_TABLE: Final = Members(
         "StreamSpecification": unsupported(STRUCTURE),
         "SSESpecification": unsupported(STRUCTURE),
         "WarmThroughput": unsupported(STRUCTURE),
-        "OnDemandThroughput": unsupported(STRUCTURE),
+        "OnDemandThroughput": _ON_DEMAND_MEMBER,
         "MultiRegionConsistency": unsupported(STRING),
         "GlobalTableSettingsReplicationMode": unsupported(STRING),
         "DisassociationProtectionEnabled": unsupported(BOOLEAN),
@@ -198,6 +208,7 @@ class CreateTable:
     write_units: int
     deletion_protected: bool
     table_class: str | None
+    maxima: dict[str, int] | None  # OnDemandThroughput
 
     def definition(self, *, created_at: float, table_uuid: str) -> bytes:
         """Return what the catalog keeps: JSON bytes, for `model.tables.load_table`.
@@ -219,6 +230,8 @@ class CreateTable:
         }
         if self.billing_mode == PAY_PER_REQUEST:
             definition["LastUpdateToPayPerRequestDateTime"] = created_at
+        if self.maxima is not None:
+            definition["OnDemandThroughput"] = self.maxima
         if self.table_class is not None:
             definition["TableClass"] = self.table_class
         return orjson.dumps(definition)
@@ -233,6 +246,7 @@ class UpdateTable:
     units: tuple[int, int] | None  # read, write
     deletion_protected: bool | None
     table_class: str | None
+    maxima: dict[str, int] | None  # OnDemandThroughput
 
     def definition(self, table: Table, *, now: float) -> bytes:
         """Return the next definition of a table, empty if nothing changes.
@@ -248,9 +262,15 @@ class UpdateTable:
             changed["ProvisionedThroughput"] = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
             if table.is_provisioned:
                 changed["LastUpdateToPayPerRequestDateTime"] = now
+            if self.maxima is not None:
+                changed["OnDemandThroughput"] = {**table.on_demand_maxima, **self.maxima}
+        elif self.maxima is not None:
+            raise invalid(Sentence.MAXIMA_FORBIDDEN)
         elif self.units is not None:
             changed["ProvisionedThroughput"] = next_throughput(table, self.units, now=now)
         changed["BillingMode"] = billing_mode
+        if billing_mode == PROVISIONED:
+            changed.pop("OnDemandThroughput", None)
         if self.deletion_protected is not None:
             changed["DeletionProtectionEnabled"] = self.deletion_protected
         if self.table_class is not None:
@@ -302,6 +322,9 @@ def parse_create_table(body: object) -> CreateTable:
     checked = check_members(body, CREATE_TABLE)
     billing_mode = text_of(checked, "BillingMode") or PROVISIONED
     read_units, write_units = _throughput(checked, billing_mode)
+    maxima = _maxima(checked)
+    if maxima is not None and billing_mode == PROVISIONED:
+        raise invalid(Sentence.MAXIMA_FORBIDDEN)
     definitions = _structures(checked, "AttributeDefinitions", Sentence.DEFINITIONS_MISSING)
     elements = _structures(checked, "KeySchema", Sentence.KEY_SCHEMA_MISSING)
     _check_key_schema(elements, definitions)
@@ -317,6 +340,7 @@ def parse_create_table(body: object) -> CreateTable:
         write_units=write_units,
         deletion_protected=checked.get("DeletionProtectionEnabled") is True,
         table_class=text_of(checked, "TableClass"),
+        maxima=maxima,
     )
 
 
@@ -327,7 +351,8 @@ def parse_update_table(body: object) -> UpdateTable:
     throughput = optional_map_of(checked, "ProvisionedThroughput")
     protected = checked.get("DeletionProtectionEnabled")
     table_class = text_of(checked, "TableClass")
-    asked = (billing_mode, throughput, protected, table_class)
+    maxima = _maxima(checked)
+    asked = (billing_mode, throughput, protected, table_class, maxima)
     if all(given is None for given in asked):
         raise invalid(Sentence.NOTHING_TO_UPDATE)
     if billing_mode == PROVISIONED and throughput is None:
@@ -338,6 +363,7 @@ def parse_update_table(body: object) -> UpdateTable:
         units=None if throughput is None else _both_units(throughput),
         deletion_protected=protected if isinstance(protected, bool) else None,
         table_class=table_class,
+        maxima=maxima,
     )
 
 
@@ -401,6 +427,23 @@ def _units(given: dict[str, object], name: str) -> int:
     if value > THROUGHPUT_UNITS_MAX:
         raise invalid(Sentence.THROUGHPUT_TOO_LARGE, value=value, name=name)
     return value
+
+
+def _maxima(body: Body) -> dict[str, int] | None:
+    """Return the OnDemandThroughput that is asked for, with at least one maximum in it."""
+    given = optional_map_of(body, "OnDemandThroughput")
+    if given is None:
+        return None
+    maxima: dict[str, int] = {}
+    for name in _MAXIMA:
+        units = given.get(name)
+        if isinstance(units, int):
+            if units != NO_MAXIMUM and not 1 <= units <= THROUGHPUT_UNITS_MAX:
+                raise invalid(Sentence.THROUGHPUT_TOO_LARGE, value=units, name=name)
+            maxima[name] = units
+    if not maxima:
+        raise invalid(Sentence.MAXIMA_MISSING)
+    return maxima
 
 
 def _check_key_schema(

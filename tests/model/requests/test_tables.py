@@ -317,7 +317,11 @@ def test_what_is_so_already_is_no_change(members: dict[str, object]) -> None:
         ({"ProvisionedThroughput": units(1, 10**12 + 1)}, "Given value 1000000000001 for Write"),
         ({"GlobalSecondaryIndexUpdates": [{}]}, "GlobalSecondaryIndexUpdates is not supported"),
         ({"StreamSpecification": {"StreamEnabled": True}}, "StreamSpecification is not supp"),
-        ({"OnDemandThroughput": {}}, "OnDemandThroughput is not supported"),
+        ({"OnDemandThroughput": {}}, "OnDemandThroughput needs MaxReadRequestUnits, "),
+        (
+            {"OnDemandThroughput": {"MaxReadRequestUnits": 0}},
+            "Given value 0 for MaxReadRequestUnits is out of bounds",
+        ),
     ],
 )
 def test_bad_updates_are_refused(members: dict[str, object], message: str) -> None:
@@ -358,3 +362,33 @@ def test_describe_takes_a_name_or_an_arn() -> None:
     assert parse_describe_table({"TableName": "orders"}).response({"TableName": "orders"}) == (
         b'{"Table":{"TableName":"orders"}}'
     )
+
+
+def test_maximum_of_a_table_on_demand_is_kept_shown_and_taken_away() -> None:
+    table = made(OnDemandThroughput={"MaxWriteRequestUnits": 50})
+    assert (table.limit_units(reads=True), table.limit_units(reads=False)) == (None, 50.0)
+    shown = describe_table(table, status="ACTIVE", now=NOW)
+    assert shown["OnDemandThroughput"] == {"MaxWriteRequestUnits": 50}
+
+    table = updated(
+        table, OnDemandThroughput={"MaxReadRequestUnits": 9, "MaxWriteRequestUnits": -1}
+    )
+    assert (table.limit_units(reads=True), table.limit_units(reads=False)) == (9.0, None)
+
+    table = updated(table, BillingMode="PROVISIONED", ProvisionedThroughput=units(3, 4))
+    assert (table.limit_units(reads=True), table.limit_units(reads=False)) == (3.0, 4.0)
+    assert "OnDemandThroughput" not in describe_table(table, status="ACTIVE", now=NOW)
+
+
+def test_maximum_goes_with_on_demand_only() -> None:
+    with pytest.raises(ValidationError, match="only when BillingMode is PAY_PER_REQUEST"):
+        made(
+            BillingMode=None,
+            ProvisionedThroughput=units(1, 1),
+            OnDemandThroughput={"MaxReadRequestUnits": 1},
+        )
+    request = parse_update_table(
+        {"TableName": "orders", "OnDemandThroughput": {"MaxReadRequestUnits": 1}}
+    )
+    with pytest.raises(ValidationError, match="only when BillingMode is PAY_PER_REQUEST"):
+        request.definition(provisioned(1, 1), now=NOW)
