@@ -13,10 +13,10 @@ from typing import Final
 from model.errors import ModelError, ServiceUnavailable, UnrecognizedClient
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
+from quorate.http.protocol import Exchange
 from quorate.security.sealing import KeyFile
 from quorate.security.signing import GRPC_HOST, GRPC_SERVICE
 from router.access_keys import AccessKeys
-from router.http_protocol import Exchange
 from router.refusals import no_catalog
 from router.signature import SignatureCheck
 

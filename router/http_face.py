@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from model.errors import ModelError, UnknownOperation, error_document
+from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
-from router.http_protocol import Exchange
 from router.request_id import request_id_of
 
 TARGET_PREFIX: Final = b"DynamoDB_20120810."

@@ -14,14 +14,18 @@ from collections.abc import Coroutine
 from typing import Final
 from uuid import uuid4
 
+import orjson
 import uvloop
+from prometheus_client import generate_latest
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
+from quorate.http.addresses import BadAddress, is_loopback, split_address
+from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
+from quorate.http.protocol import HttpLimits
+from quorate.http.server import HttpServer
 from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
-from router.addresses import BadAddress, is_loopback, split_address
-from router.admin import AdminFace
 from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
@@ -34,8 +38,6 @@ from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
 from router.grpc_face import GrpcFace
 from router.http_face import HttpFace
-from router.http_protocol import HttpLimits
-from router.http_server import HttpServer
 from router.metrics import RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
@@ -55,8 +57,6 @@ STOP_MARGIN_SECONDS: Final = 0.5
 """At a stop, calls in flight get their time-out and this. Ours."""
 
 STOP_POLL_SECONDS: Final = 0.02
-
-ADMIN_CONNECTIONS_MAX: Final = 64
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between two collections. Ours: requests make no cycles, so few are needed."""
@@ -148,9 +148,8 @@ class RouterProcess:
             self.view.on_change(self.authentication.catalog_changed)
             self.view.on_change(self.admission.catalog_changed)
             admin_face = AdminFace(
-                self.metrics.registry,
+                {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
                 unready_reason=self._unready_reason,
-                status=self._status,
                 tasks=tasks,
             )
             http = self._make_http(service)
@@ -312,7 +311,10 @@ class RouterProcess:
         ]
         return f"no leader known for partitions {', '.join(without)}" if without else ""
 
-    async def _status(self) -> dict[str, object]:
+    async def _scrape(self) -> bytes:
+        return generate_latest(self.metrics.registry)
+
+    async def _status(self) -> bytes:
         statuses = await self.control.statuses(table_sizes=True)
         router: dict[str, object] = {
             "name": self.options.name,
@@ -321,7 +323,8 @@ class RouterProcess:
             "version": __version__,
             "tables": describe_accounts(self.admission),
         }
-        return describe_cluster(self.view.catalog, statuses, router)
+        document = describe_cluster(self.view.catalog, statuses, router)
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
     async def _drain(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""

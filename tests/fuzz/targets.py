@@ -23,8 +23,8 @@ from model.expressions import (
 from model.requests.reads import parse_query, parse_scan
 from model.requests.writes import parse_put_item
 from model.tables import Table, load_table
-from router.http_protocol import Exchange, HttpConnection, HttpLimits
-from router.http_server import HttpServer
+from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.server import HttpServer
 from router.signature import SignatureCheck
 
 NOW: Final = 1_795_449_600.0

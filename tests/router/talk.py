@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from router.http_protocol import Exchange, HttpLimits
-from router.http_server import HttpServer
+from quorate.http.protocol import Exchange, HttpLimits
+from quorate.http.server import HttpServer
 from tests.router.loops import run
 
 Story = Callable[["Talk"], Awaitable[None]]

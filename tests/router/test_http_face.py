@@ -10,10 +10,10 @@ from zlib import crc32
 import pytest
 
 from model.errors import ConditionFailed, InternalServerError, ModelError
+from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call
 from router.http_face import HttpFace
-from router.http_protocol import Exchange
 from tests.router.loops import run
 
 

@@ -12,7 +12,7 @@ import tracemalloc
 
 import pytest
 
-from router.http_protocol import HttpLimits
+from quorate.http.protocol import HttpLimits
 from tests.router.talk import SMALL, Talk, read_answer, status_of, tell
 from tests.router.world import World
 from tests.router.world import tell as tell_of_router

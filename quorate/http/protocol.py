@@ -2,7 +2,7 @@
 
 Knows nothing of DynamoDB: a handler gets an `Exchange` and replies to it, at once or later.
 One exchange at a time per connection; what a client pipelines waits, and not without bound.
-What all connections share, and the sweep that ends those whose time is up: `router.http_server`.
+What all connections share, and the sweep that ends those whose time is up: `quorate.http.server`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 if TYPE_CHECKING:
-    from router.http_server import HttpServer
+    from quorate.http.server import HttpServer
 
 NEVER: Final = float("inf")
 REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}

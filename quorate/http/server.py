@@ -12,7 +12,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
-from router.http_protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""

@@ -1,0 +1,90 @@
+"""The admin face: /health and /ready for probes, and pages made when asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from quorate.http.protocol import Exchange
+
+log = logging.getLogger(__name__)
+
+JSON: Final = b"Content-Type: application/json\r\n"
+PLAIN: Final = b"Content-Type: text/plain; charset=utf-8\r\n"
+METRICS: Final = b"Content-Type: %b\r\n" % CONTENT_TYPE_PLAIN_0_0_4.encode()
+
+PAGES_MAX: Final = 16
+"""Most pages made at a time: some ask every node. Ours."""
+
+ADMIN_CONNECTIONS_MAX: Final = 64
+"""Most connections to an admin face: probes, a scraper or two, people. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page under a path of its own; `headers` are complete lines."""
+
+    headers: bytes
+    make: Callable[[], Awaitable[bytes]]
+
+
+class AdminFace:
+    """Serves operators and probes. `handle` is the handler of an `HttpServer`."""
+
+    def __init__(
+        self,
+        pages: Mapping[bytes, Page],
+        *,
+        unready_reason: Callable[[], str],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        """`pages` are by path; `unready_reason` returns "" when the process is ready."""
+        self._pages = pages
+        self._unready_reason = unready_reason
+        self._tasks = tasks
+        self._making = 0  # pages
+        paths = b", ".join((b"/health", b"/ready", *pages))
+        self._not_found = b"there are " + paths + b"\n"
+
+    def handle(self, exchange: Exchange) -> None:
+        """Serve one request.
+
+        /health is true whenever it is answered: the loop that answers does all of the work.
+        """
+        if exchange.method not in (b"GET", b"HEAD"):
+            exchange.reply(405, PLAIN + b"Allow: GET, HEAD\r\n", b"")
+            return
+        path = exchange.path.partition(b"?")[0]
+        if path == b"/health":
+            exchange.reply(200, PLAIN, b"ok\n")
+        elif path == b"/ready":
+            reason = self._unready_reason()
+            if reason:
+                exchange.reply(503, PLAIN, reason.encode() + b"\n")
+            else:
+                exchange.reply(200, PLAIN, b"ready\n")
+        elif path in self._pages:
+            self._serve_page(exchange, self._pages[path])
+        else:
+            exchange.reply(404, PLAIN, self._not_found)
+
+    def _serve_page(self, exchange: Exchange, page: Page) -> None:
+        if self._making >= PAGES_MAX:
+            exchange.reply(503, PLAIN, b"too many at once\n")
+            return
+        self._making += 1
+        self._tasks.create_task(self._answer(exchange, page))
+
+    async def _answer(self, exchange: Exchange, page: Page) -> None:
+        try:
+            exchange.reply(200, page.headers, await page.make())
+        except Exception:  # this task belongs to one exchange
+            log.exception("making %r failed", exchange.path)
+            exchange.reply(500, PLAIN, b"see the log of this process\n")
+        finally:
+            self._making -= 1
