@@ -107,12 +107,13 @@ class CatalogClient:
         self.pending += 1
         self._try(encode_catalog_command(command), done, [False])
 
-    def pass_on(self, command: CatalogCommand) -> None:
+    def pass_on(self, sender: SimulatedNode, command: CatalogCommand) -> None:
         """Take a command of a node to who leads the catalog, once: it may be lost."""
         world = self.world
         for node in world.nodes.values():
             replica = node.host.replicas.get(CATALOG_GROUP) if node.answers else None
-            if replica is not None and replica.core.role is Role.LEADER:
+            reached = world.network.is_whole(sender.id, node.id)
+            if reached and replica is not None and replica.core.role is Role.LEADER:
                 seconds = world.rng.random() * 0.1
                 payload = encode_catalog_command(command)
                 world.schedule.after(seconds, self._arrive, node, payload)

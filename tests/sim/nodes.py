@@ -276,7 +276,7 @@ class SimulatedNode:
             self.later(0.05 * self.world.rng.random(), self.end, "leaves")
 
     def change_catalog(self, command: CatalogCommand) -> None:
-        self.world.catalog_client.pass_on(command)
+        self.world.catalog_client.pass_on(self, command)
 
     def log(self, event: str, **facts: object) -> None:
         self.world.tell(self.name, event, facts)

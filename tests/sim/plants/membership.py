@@ -7,7 +7,6 @@ from typing import Any
 
 from node import join, memberships
 from node.acquaintances import Acquaintances, Introduction, Verdict
-from node.host import Host
 from node.join import Step
 from node.memberships import Memberships
 from node.replica import Replica
@@ -76,17 +75,6 @@ def joint_votes_of_one_half() -> Sequence[Change]:
 
 
 @plant
-def joint_votes_in_one_bag() -> Sequence[Change]:
-    """In a joint configuration the votes of both halves are counted together."""
-
-    def one_bag(configuration: Configuration, votes: Mapping[int, bool]) -> Tally:
-        everybody = {*configuration.voters, *configuration.voters_outgoing}
-        return tally(Configuration(tuple(sorted(everybody))), votes)
-
-    return [(election, "tally", one_bag)]
-
-
-@plant
 def joint_commit_of_one_half() -> Sequence[Change]:
     """In a joint configuration the copies of the new half are enough."""
     follow = Leadership.configuration_changed
@@ -129,21 +117,6 @@ def catalog_told_before_the_change_is_committed() -> Sequence[Change]:
             self._tell(MoveReplica(request_id, group, old, new), now)
 
     return [(Memberships, "_step", hasty)]
-
-
-@plant
-def new_replica_believes_the_catalog() -> Sequence[Change]:
-    """A replica that joins begins with the members that the catalog names, as a founder does."""
-    state_of = Host._state_of
-
-    def believing(self: Host, group: int, founders: Sequence[int]) -> Any:
-        state = state_of(self, group, founders)
-        if not Configuration.decode(state.configuration).voters and self.catalog.epoch:
-            named = {*self.catalog.replicas_of[group], self.node_id}
-            state.configuration = Configuration(tuple(sorted(named))).encode()
-        return state
-
-    return [(Host, "_state_of", believing)]
 
 
 @plant
