@@ -9,7 +9,7 @@ from quorate.client.caller import Caller
 
 
 class TableOperations(Caller):
-    """Create, describe, list and delete tables."""
+    """Create, describe, change, list and delete tables."""
 
     async def create_table(
         self,
@@ -46,6 +46,44 @@ class TableOperations(Caller):
         if deletion_protection_enabled:
             body["DeletionProtectionEnabled"] = True
         response = await self.execute("CreateTable", body, deadline_seconds=deadline_seconds)
+        description: dict[str, Any] = response["TableDescription"]
+        return description
+
+    async def update_table(
+        self,
+        table_name: str,
+        *,
+        billing_mode: str | None = None,
+        read_capacity_units: int | None = None,
+        write_capacity_units: int | None = None,
+        max_read_request_units: int | None = None,
+        max_write_request_units: int | None = None,
+        deletion_protection_enabled: bool | None = None,
+        deadline_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Change a table and return its new TableDescription. Raises ResourceNotFound.
+
+        `billing_mode` is "PROVISIONED", with both capacity units, or "PAY_PER_REQUEST", for which
+        there may be maxima (-1: none). The new limits hold on every router within seconds.
+        """
+        body: dict[str, Any] = {"TableName": table_name}
+        if billing_mode is not None:
+            body["BillingMode"] = billing_mode
+        provisioned = {
+            "ReadCapacityUnits": read_capacity_units,
+            "WriteCapacityUnits": write_capacity_units,
+        }
+        maxima = {
+            "MaxReadRequestUnits": max_read_request_units,
+            "MaxWriteRequestUnits": max_write_request_units,
+        }
+        for name, units in (("ProvisionedThroughput", provisioned), ("OnDemandThroughput", maxima)):
+            given = {member: value for member, value in units.items() if value is not None}
+            if given:
+                body[name] = given
+        if deletion_protection_enabled is not None:
+            body["DeletionProtectionEnabled"] = deletion_protection_enabled
+        response = await self.execute("UpdateTable", body, deadline_seconds=deadline_seconds)
         description: dict[str, Any] = response["TableDescription"]
         return description
 

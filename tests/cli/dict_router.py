@@ -49,6 +49,9 @@ class DictTables:
         match operation:
             case "DescribeTable":
                 return 200, {"Table": description}
+            case "UpdateTable":
+                description.update(body)
+                return 200, {"TableDescription": description}
             case "DeleteTable":
                 del self.tables[name]
                 return 200, {"TableDescription": description}

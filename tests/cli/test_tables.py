@@ -34,6 +34,28 @@ def test_creating_a_table_twice_fails_unless_that_is_meant(quorate: Command, tab
     assert quorate(*again, "--if-not-exists").code == 0
 
 
+def test_a_tables_throughput_is_changed(quorate: Command, table: str) -> None:
+    changed = quorate("table", "update", table, "--read-units", "5", "--write-units", "7")
+    assert (changed.code, changed.out) == (0, f"table {table} is changed\n")
+    described = json.loads(quorate("table", "describe", table, "--json").out)
+    assert described["BillingMode"] == "PROVISIONED"
+    assert described["ProvisionedThroughput"] == {"ReadCapacityUnits": 5, "WriteCapacityUnits": 7}
+
+    assert quorate("table", "update", table, "--on-demand", "--max-write-units", "9").code == 0
+    described = json.loads(quorate("table", "describe", table, "--json").out)
+    assert described["BillingMode"] == "PAY_PER_REQUEST"
+    assert described["OnDemandThroughput"] == {"MaxWriteRequestUnits": 9}
+
+
+@pytest.mark.parametrize(
+    "options", [("--read-units", "5"), ("--on-demand", "--read-units", "5", "--write-units", "5")]
+)
+def test_units_that_do_not_go_together_are_refused(
+    quorate: Command, table: str, options: tuple[str, ...]
+) -> None:
+    assert quorate("table", "update", table, *options).code == 2
+
+
 def test_a_table_is_not_deleted_without_a_yes(quorate: Command, table: str) -> None:
     ended = quorate("table", "delete", table, stdin="n\n")
 
