@@ -9,6 +9,7 @@ from typing import Final
 from router.operations.account import describe_endpoints, describe_limits
 from router.operations.batches import batch_get_item, batch_write_item
 from router.operations.gets import get_item
+from router.operations.not_served import NOT_SERVED, refuse
 from router.operations.pages import query, scan
 from router.operations.tables import (
     create_table,
@@ -37,5 +38,6 @@ OPERATIONS: Final[Mapping[str, Handler]] = MappingProxyType(
         "Scan": scan,
         "UpdateItem": update_item,
         "UpdateTable": update_table,
+        **dict.fromkeys(NOT_SERVED, refuse),
     }
 )
