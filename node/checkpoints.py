@@ -43,6 +43,10 @@ on. Ours: the follower then needs another one, but the disk is safe."""
 class Shell(Protocol):
     """The part of the host's shell that checkpoints need."""
 
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
+
     def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
         """Run a job on the items store's thread, in order; then `done(whether there was room)`."""
         ...
@@ -67,7 +71,11 @@ class Checkpointer:
         self._log = log
         self._items = items
         self._shell = shell
+        self.count = 0  # checkpoints of anything, in this process's life
+        self.seconds = 0.0  # that they took, in all
+        self.stored_at = shell.monotonic()  # all that was applied before then is in the tree
         self._parts: list[PendingCheckpoint] = []
+        self._set_aside_at = self.stored_at
         self._running = False
         self._due_at = 0.0
         self._look_at = 0.0
@@ -133,6 +141,7 @@ class Checkpointer:
         if self._running or not self._may_write_again():
             return False
         if not self._parts:
+            self._set_aside_at = now
             shares = [replica.checkpoint(now) for replica in self._replicas.values()]
             self._parts = [share for share in shares if share is not None]
         self._run(self._parts)
@@ -141,6 +150,7 @@ class Checkpointer:
     def _run(self, parts: Sequence[PendingCheckpoint]) -> None:
         """Write the parts on the items store's thread, then purge a slice of dropped tables."""
         self._running = True
+        began_at = self._shell.monotonic()
         more = [False]
 
         def job() -> None:
@@ -155,6 +165,9 @@ class Checkpointer:
                 self._shell.log("checkpoint_refused_disk_full")
                 return
             self._purge_more = more[0]
+            if parts:
+                self.count += 1
+                self.seconds += self._shell.monotonic() - began_at
             self._finish(parts)
 
         self._shell.write_items(job, done)
@@ -175,6 +188,8 @@ class Checkpointer:
 
     def _finish(self, parts: Sequence[PendingCheckpoint]) -> None:
         self._items.refresh()
+        if parts or not self._parts:  # else what was refused before is still to be written
+            self.stored_at = self._set_aside_at
         if not parts:
             return
         for part in parts:

@@ -121,6 +121,8 @@ class Host:
         self.catalog = Catalog()
         self.replicas: dict[int, Replica] = {}
         self.storage_full = False
+        self.disk_stalled = False
+        self.elections_won = 0  # in this process's life
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
@@ -134,14 +136,13 @@ class Host:
         self._unaccepted: list[tuple[RouteStream, int]] = []
         self._outboxes: dict[int, list[tuple[int, Message]]] = {}
         self._writing: _LogWrite | None = None
-        self._stalled = False
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
         self._installs = Installs(items, shell)
         self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
         self._live_tables = LiveTables()
         self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
-        self._memberships = Memberships(
+        self.memberships = Memberships(
             node_id, self.replicas, self._mark, self._leaderships.transfer, shell
         )
 
@@ -352,10 +353,10 @@ class Host:
                 self._take_messages(replica)
         now = self._shell.monotonic()
         self._leaderships.tick(count, now, self.catalog)
-        self._memberships.tick(now, self.catalog)
+        self.memberships.tick(now, self.catalog)
         writing = self._writing
-        if writing is not None and now - writing.started > STALL_SECONDS and not self._stalled:
-            self._stalled = True
+        if writing is not None and now - writing.started > STALL_SECONDS and not self.disk_stalled:
+            self.disk_stalled = True
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
             self._leaderships.give_up()
         self._installs.tick(now)
@@ -452,7 +453,7 @@ class Host:
         writing = self._writing
         assert writing is not None
         self._writing = None
-        self._stalled = False
+        self.disk_stalled = False
         if self.storage_full:
             self.storage_full = False
             self._shell.log("storage_has_room_again")
@@ -508,6 +509,7 @@ class Host:
         core = replica.core
         self._leaderships.changed(replica.group, now)
         if core.role is Role.LEADER:
+            self.elections_won += 1
             self._shell.log("leader_elected", group=replica.group, term=core.term)
         if isinstance(replica, PartitionReplica):
             hint = self._hint(replica)

@@ -60,6 +60,7 @@ class Memberships:
         self._mark = mark
         self._transfer = transfer
         self._shell = shell
+        self.proposed = 0  # configurations, in this process's life
         self._step_at = 0.0
         self._tell_at: dict[CatalogCommand, float] = {}
 
@@ -111,6 +112,7 @@ class Memberships:
         except ProposalRefused as refusal:
             self._shell.log("membership_refused", group=group, reason=refusal)
             return
+        self.proposed += 1
         self._shell.log(
             "membership_changing", group=group, voters=change.voters, learners=change.learners
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from quorate.cluster.catalog import NodeRecord
+from quorate.http.addresses import BadAddress, split_address
 
 GIB: Final = 1 << 30
 
@@ -28,7 +29,8 @@ class NodeOptions:
     """The options of `quorate node`.
 
     `members` are all initial nodes, this one included; `join` are addresses of any nodes of a
-    cluster that exists already. `advertise` is where the others reach this node, "" for `listen`.
+    cluster that exists already. `advertise` is where the others reach this node, "" for `listen`;
+    `admin` is where metrics and probes are served, "" for nowhere.
     """
 
     name: str
@@ -39,6 +41,7 @@ class NodeOptions:
     members: tuple[Member, ...] = ()
     join: tuple[str, ...] = ()
     advertise: str = ""
+    admin: str = ""
     partitions: int = 12
     map_size_bytes: int = 64 * GIB
     log_level: str = "info"
@@ -70,6 +73,11 @@ class NodeOptions:
             return f"node {self.name} is in {self.az}, but the member list says {own[0].az}"
         if self.address().rpartition(":")[0] in UNSPECIFIED:
             return f"others cannot reach this node at {self.address()}: give --advertise HOST:PORT"
+        if self.admin:
+            try:
+                split_address(self.admin)
+            except BadAddress as error:
+                return str(error)
         if self.partitions < 1:
             return "a cluster has at least one partition"
         return None

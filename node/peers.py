@@ -86,6 +86,11 @@ class PeerLink:
         self._wake = asyncio.Event()
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer has let this node in and the stream has not ended since."""
+        return self._open
+
     def send(self, outbox: list[tuple[int, Message]]) -> None:
         """Send (group, message) pairs; dropped while there is no stream or it is too slow."""
         if self._open and len(self._outbox) + len(outbox) <= OUTBOX_MAX:
@@ -168,6 +173,10 @@ class PeerLinks:
         running = self._running.get(node_id)
         if running is not None:
             running.link.send(outbox)
+
+    def open_streams(self) -> dict[int, bool]:
+        """Return whether the stream to each other node is open."""
+        return {node_id: running.link.is_open for node_id, running in self._running.items()}
 
     def stop(self) -> None:
         """End all streams."""

@@ -13,8 +13,10 @@ from typing import Final
 
 import grpc.aio
 import uvloop
+from prometheus_client import disable_created_metrics
 
 from node.acquaintances import Acquaintances
+from node.admin import serve_admin
 from node.exits import (
     BUG_EXIT,
     IDENTITY_EXIT,
@@ -24,6 +26,8 @@ from node.exits import (
 )
 from node.join import JoinRefused, NodeRemoved, Seeds, join
 from node.logs import configure, die, log, warn
+from node.metrics.observed import Observed
+from node.metrics.page import MetricsPage
 from node.options import NodeOptions
 from node.server import NodeServicer
 from node.shell import ProcessShell
@@ -73,6 +77,8 @@ def run_process(options: NodeOptions) -> int:
     if problem is not None:
         return _refuse(problem)
     configure(options.name, options.log_level)
+    # Else each series has a second one.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         lock = DirectoryLock.acquire(options.data_dir)
@@ -123,34 +129,40 @@ async def _serve(
     seeds = Seeds(
         initial=options.node_records(), addresses=options.join, own_address=options.address()
     )
-    shell = None
+    observed = Observed()
+    metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
     refusal: JoinRefused | None = None
-    try:
-        if await join(identity, seeds, partial(_save, options.data_dir), stop):
-            shell = ProcessShell(
-                acquaintances=acquaintances,
-                seeds=seeds,
-                partitions=options.partitions,
-                log_store=log_store,
-                items=items,
-                lock=lock,
-                servicer=servicer,
-            )
-            servicer.shell = shell
-            gc.freeze()
-            gc.set_threshold(GC_THRESHOLD)
-            log("serving", node=identity.node_id, listen=options.listen, az=options.az)
-            await shell.run(stop)
-            refusal = shell.refusal
-    except JoinRefused as refused:
-        refusal = refused
-    if isinstance(refusal, NodeRemoved):
-        identity.removed = True
-        _remember(options.data_dir, identity)
-    servicer.end_streams()
-    await server.stop(STOP_SECONDS)
-    if shell is not None:
-        await shell.close()
+    async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:
+        if admin_refusal:
+            await server.stop(0)
+            return _refuse(admin_refusal)
+        try:
+            if await join(identity, seeds, partial(_save, options.data_dir), stop):
+                shell = ProcessShell(
+                    acquaintances=acquaintances,
+                    seeds=seeds,
+                    partitions=options.partitions,
+                    log_store=log_store,
+                    items=items,
+                    lock=lock,
+                    servicer=servicer,
+                    observed=observed,
+                )
+                servicer.shell = shell
+                gc.freeze()
+                gc.set_threshold(GC_THRESHOLD)
+                log("serving", node=identity.node_id, listen=options.listen, az=options.az)
+                await shell.run(stop)
+                refusal = shell.refusal
+        except JoinRefused as refused:
+            refusal = refused
+        if isinstance(refusal, NodeRemoved):
+            identity.removed = True
+            _remember(options.data_dir, identity)
+        servicer.end_streams()
+        await server.stop(STOP_SECONDS)
+        if servicer.shell is not None:
+            await servicer.shell.close()
     log_store.close()
     items.close()
     lock.release()

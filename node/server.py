@@ -268,6 +268,11 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             stream.closed = True
             wake.set()
 
+    @property
+    def router_count(self) -> int:
+        """How many routers' streams are open."""
+        return len(self._routes)
+
     async def _ready(self, context: Context) -> ProcessShell:
         if self.shell is None:
             await context.abort(

@@ -19,7 +19,9 @@ from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
 from node.logs import die, log
 from node.machine.catalog import CatalogResult
+from node.metrics.observed import Observed
 from node.peers import PeerLinks, introduce
+from node.readiness import unready_reason
 from node.scrubber import scrub_for_ever
 from node.server import NodeServicer
 from node.snapshots.receiving import SnapshotReceiver
@@ -85,6 +87,7 @@ class ProcessShell:
         items: ItemStore,
         lock: DirectoryLock,
         servicer: NodeServicer,
+        observed: Observed,
     ) -> None:
         """Take over open stores. `partitions` is the count of them in a new cluster."""
         self.log_store = log_store
@@ -96,6 +99,8 @@ class ProcessShell:
         self._partitions = partitions
         self._lock = lock
         self._servicer = servicer
+        self._observed = observed
+        self._started = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._log_thread = WriterThread("log-writer", self._loop)
         self._items_thread = WriterThread("items-writer", self._loop)
@@ -108,7 +113,7 @@ class ProcessShell:
             rng=SystemRandom(),
             shell=self,
         )
-        self._sender = SnapshotSender(partial(introduce, identity), self.host, items, self.call)
+        self.sender = SnapshotSender(partial(introduce, identity), self.host, items, self.call)
         self.receiver = SnapshotReceiver(servicer.snapshots, identity.node_id, self.host, self.call)
         self._channels = NodeChannels()
         self._catalog_leader = CatalogLeader(
@@ -158,7 +163,12 @@ class ProcessShell:
 
     def write_log(self, record: LogRecord) -> None:
         """Commit on the log's thread."""
-        self._log_thread.submit(lambda: self.log_store.commit(record), self._log_done)
+        self._log_thread.submit(lambda: self._commit(record), self._log_done)
+
+    def _commit(self, record: LogRecord) -> None:
+        began_at = time.monotonic()
+        self.log_store.commit(record)
+        self._observed.log_committed(record, time.monotonic() - began_at)
 
     def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
         """Run a job on the items store's thread."""
@@ -166,13 +176,13 @@ class ProcessShell:
 
     def send_snapshot(self, group: int, message: Message) -> None:
         """Stream a snapshot in a task of its own, a few at a time."""
-        if self._sender.is_sending(group, message.to):
+        if self.sender.is_sending(group, message.to):
             return  # the host will be told how that ends
         address = self._identity.addresses.get(message.to)
-        if address is None or self._tasks is None or not self._sender.has_room:
+        if address is None or self._tasks is None or not self.sender.has_room:
             self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
             return
-        self._start_errand(self._sender.send(group, message, address))
+        self._start_errand(self.sender.send(group, message, address))
 
     def catalog_changed(self, catalog: Catalog) -> None:
         """Follow the nodes that come and go; wake those who watch the catalog."""
@@ -206,6 +216,23 @@ class ProcessShell:
     def log(self, event: str, **facts: object) -> None:
         """Log one fact."""
         log(event, **facts)
+
+    # What metrics and probes ask for
+
+    def open_streams(self) -> dict[int, bool]:
+        """Return whether the stream to each other node is open."""
+        return self._links.open_streams() if self._links is not None else {}
+
+    @property
+    def router_count(self) -> int:
+        """How many routers' streams are open."""
+        return self._servicer.router_count
+
+    def unready_reason(self) -> str:
+        """Return why this node should not be counted on, "" if it is ready."""
+        if self._stop is None or self._stop.is_set():
+            return "it is starting or stopping"
+        return unready_reason(self.host, running_seconds=time.monotonic() - self._started)
 
     # Its own life
 
@@ -273,7 +300,7 @@ class ProcessShell:
 
     async def close(self) -> None:
         """Checkpoint and end the writer threads, once the service has stopped."""
-        self._sender.close()
+        self.sender.close()
         await self._last_checkpoint()
         self._log_thread.stop()
         self._items_thread.stop()
@@ -292,8 +319,10 @@ class ProcessShell:
     async def _tick(self) -> None:
         last = time.monotonic()
         while True:
+            asleep_at = time.monotonic()
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
+            self._observed.loop_delayed(now - asleep_at - TICK_SECONDS)
             count = int((now - last) / TICK_SECONDS)
             if count:
                 last += count * TICK_SECONDS
@@ -344,7 +373,7 @@ class ProcessShell:
     async def _tidy_snapshots(self) -> None:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
-            self._sender.tick(self._loop.time())
+            self.sender.tick(self._loop.time())
             await self.receiver.sweep(self._loop.time())
 
     async def _follow_catalog(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -64,9 +62,7 @@ class RouterMetrics:
         )
         build.add_metric((version, name, az), 1)
         self.registry.register(_Constant(build))
-        self.gauge("process_start_time_seconds", "Start of the process.", _constant(time.time()))
-        self.gauge("process_resident_memory_bytes", "Resident memory.", _resident_bytes)
-        self.counter("process_cpu_seconds", "Processor time used.", time.process_time)
+        ProcessCollector(registry=self.registry)
 
     def gauge(self, name: str, text: str, read: Reading) -> None:
         """Show a value that is read when asked for."""
@@ -100,15 +96,3 @@ class _Constant(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return it."""
         yield self._metric
-
-
-def _constant(value: float) -> Reading:
-    return lambda: value
-
-
-def _resident_bytes() -> float:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0.0

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import orjson
 import uvloop
-from prometheus_client import generate_latest
+from prometheus_client import disable_created_metrics, generate_latest
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
@@ -73,6 +73,8 @@ def serve(options: RouterOptions) -> None:
         level=options.log_level.upper(),
         format=f"%(asctime)s %(levelname)s {options.name} %(name)s %(message)s",
     )
+    # Else each series has a second one.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     if options.key_file is not None:
         hide_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

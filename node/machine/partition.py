@@ -87,6 +87,11 @@ class PartitionMachine:
         frozen = self._frozen.size_bytes if self._frozen else 0
         return self._active.size_bytes + frozen
 
+    @property
+    def window_count(self) -> int:
+        """Number of request ids remembered."""
+        return len(self._window)
+
     def image(self, key: bytes) -> bytes:
         """Return the committed image under `key`; b"" if there is no such item."""
         image = self._active.get(key)

@@ -75,6 +75,7 @@ class SnapshotReceiver:
         self._call = call
         self._node_id = node_id
         self._host = host
+        self.received_bytes = 0  # of frames, in this process's life
         self._receiving: dict[int, _Offer] = {}  # by group
         self._handed: set[Path] = set()  # to the host, which deletes them
         self._idle_since: dict[Path, float] = {}
@@ -86,6 +87,11 @@ class SnapshotReceiver:
         ]
         self._handed.update(install.path for install in installs)
         return installs
+
+    @property
+    def receiving(self) -> int:
+        """How many snapshots are being received now."""
+        return len(self._receiving)
 
     async def receive(self, sender: int, parts: Parts, answer: Answer) -> None:
         """Receive one snapshot and offer it to the host; return once it is durable here.
@@ -182,6 +188,7 @@ class SnapshotReceiver:
             if file.position.size_bytes + len(frame) > size_bytes_max:
                 raise BrokenSnapshot(f"longer than {size_bytes_max} bytes, far above the announced")
             await off_loop(lambda: file.append(frame))  # noqa: B023 - awaited in this round
+            self.received_bytes += len(frame)
 
     def _make_room(self, offer: _Offer) -> None:
         """Delete parts of other snapshots of the group; see that the disk has room for this one.

@@ -57,7 +57,8 @@ class SnapshotSender:
         self._host = host
         self._call = call
         self._views = Views(items)
-        self._sending = 0
+        self.sent_bytes = 0  # of frames, in this process's life
+        self.sending = 0  # now
         self._under_way: set[Receiver] = set()  # those that pause after a failure included
 
     def is_sending(self, group: int, to: int) -> bool:
@@ -67,7 +68,7 @@ class SnapshotSender:
     @property
     def has_room(self) -> bool:
         """Whether another snapshot may be sent now."""
-        return self._sending < SENDING_MAX
+        return self.sending < SENDING_MAX
 
     async def send(self, group: int, message: Message, address: str) -> None:
         """Send one snapshot and tell the host how it went."""
@@ -82,6 +83,9 @@ class SnapshotSender:
             self._under_way.discard(receiver)
             self._host.checkpointer.release_log(receiver)
         self._call(self._host.snapshot_sent, group, message.to, ok=ok)
+
+    def _count(self, size_bytes: int) -> None:
+        self.sent_bytes += size_bytes
 
     def tick(self, now: float) -> None:
         """Let go of what was kept for too long."""
@@ -98,7 +102,7 @@ class SnapshotSender:
         opened = self._views.take((group, to), replica)
         index = opened.view.head.applied_index
         self._host.checkpointer.hold_log((group, to), index)
-        self._sending += 1
+        self.sending += 1
         keep = False
         try:
             began_at = await self._transfer(opened, replica, message, address)
@@ -116,7 +120,7 @@ class SnapshotSender:
             log("snapshot_sent", group=group, to=to, index=index, began_at=began_at)
             return True
         finally:
-            self._sending -= 1
+            self.sending -= 1
             if keep:
                 self._views.keep((group, to), opened, asyncio.get_running_loop().time())
             else:
@@ -131,7 +135,7 @@ class SnapshotSender:
             stub = node_pb2_grpc.NodeServiceStub(channel)
             call = stub.TransferSnapshot(metadata=self._introduce(message.to))
             try:
-                return await _Transfer(call, opened, replica, message).run()
+                return await _Transfer(call, opened, replica, message, self._count).run()
             finally:
                 call.cancel()
 
@@ -149,12 +153,15 @@ class _Transfer:
         opened: OpenView,
         replica: Replica,
         message: Message,
+        count: Callable[[int], None],
     ) -> None:
+        """`count` is told the bytes of each frame that was written."""
         self._call = call
         self._opened = opened
         self._view = opened.view
         self._replica = replica
         self._message = message
+        self._count = count
 
     async def run(self) -> int:
         """Return once all of it is durable there: how many bytes were there before.
@@ -181,6 +188,7 @@ class _Transfer:
             if not _leads(self._replica, self._message.term):
                 raise _LedNoMore
             await self._call.write(node_pb2.SnapshotPart(frame=frame))
+            self._count(len(frame))
             now = asyncio.get_running_loop().time()
             self._opened.sent(now)
             deadline.reschedule(pace.passed(len(frame), now))

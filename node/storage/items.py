@@ -265,6 +265,11 @@ class ItemStore:
         information = self._environment.info()
         return (information["last_pgno"] + 1) * self._page_bytes
 
+    def map_size_bytes(self) -> int:
+        """Return the size up to which the file may grow."""
+        size_bytes: int = self._environment.info()["map_size"]
+        return size_bytes
+
     def item_count(self) -> int:
         """Return the number of items in the tree, of all tables, dropped ones included."""
         with self._reading("the items") as transaction:

@@ -115,6 +115,11 @@ class LogRecord:
         """Bytes of the record."""
         return len(self.blob)
 
+    @property
+    def entry_count(self) -> int:
+        """Entries in the record, of all groups."""
+        return sum(len(change.terms) for change in self.changes)
+
 
 @dataclass(slots=True)
 class _Found:
@@ -276,6 +281,11 @@ class LogStore:
     def size_bytes(self) -> int:
         """Return the bytes of the records on disk, dead ones not yet deleted included."""
         return self._size_bytes
+
+    def map_size_bytes(self) -> int:
+        """Return the size up to which the file may grow."""
+        size_bytes: int = self._environment.info()["map_size"]
+        return size_bytes
 
     def commit_count(self) -> int:
         """Return how many commits this process has made."""

@@ -69,6 +69,9 @@ def node(
             help="host:port where the others reach it. [default: as in --member, --listen]"
         ),
     ] = None,
+    admin: Annotated[
+        str | None, typer.Option(help="host:port of metrics and health. [default: nowhere]")
+    ] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a new cluster.")] = 12,
     log_level: LogLevelOption = "info",
     parent_pid: ParentPidOption = None,
@@ -107,6 +110,7 @@ def node(
                 members=tuple(parse_member(text) for text in member or ()),
                 join=tuple(join or ()),
                 advertise=advertise or "",
+                admin=admin or "",
                 partitions=partitions,
                 log_level=log_level,
             )

@@ -375,9 +375,7 @@ def _tail(path: Path) -> list[str]:
 
 
 def _ports_in(listens: str) -> dict[str, int]:
-    """Return the ports in `http 8000, gRPC 8001, admin 8002` or `127.0.0.1:17001`."""
-    if ":" in listens:
-        return {"node": int(listens.rpartition(":")[2])}
+    """Return the ports in `http 8000, gRPC 8001, admin 8002` or `node 17001, admin 17002`."""
     return {
         face.lower(): int(port) for face, port in (part.split() for part in listens.split(", "))
     }

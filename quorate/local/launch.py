@@ -48,7 +48,8 @@ def launch(options: LaunchOptions) -> bool:
         with contextlib.suppress(FileExistsError):
             create_key_file(key_path(data_dir.path))
         routers = _router_ports(options, settled)
-        return asyncio.run(_run(data_dir, settled, routers, options))
+        admins = _node_admin_ports(_to_start(data_dir.path, settled), settled, routers)
+        return asyncio.run(_run(data_dir, settled, routers, admins, options))
     finally:
         data_dir.close()
 
@@ -120,19 +121,31 @@ def _router_ports(options: LaunchOptions, settled: Topology) -> list[RouterPorts
     return [public, *others]
 
 
+def _node_admin_ports(
+    nodes: Sequence[LocalNode], settled: Topology, routers: Sequence[RouterPorts]
+) -> dict[str, int]:
+    """Return the port of each node's admin face, by name: nobody remembers it, any one will do."""
+    taken = [port for router in routers for port in _taken(router, settled)]
+    return dict(zip((node.name for node in nodes), _choose(len(nodes), taken), strict=True))
+
+
 def _taken(public: RouterPorts, settled: Topology) -> list[int]:
     nodes = (*settled.nodes, *settled.added)
     return [public.http, public.grpc, public.admin, *(node.port for node in nodes)]
 
 
 async def _run(
-    data_dir: DataDir, settled: Topology, routers: Sequence[RouterPorts], options: LaunchOptions
+    data_dir: DataDir,
+    settled: Topology,
+    routers: Sequence[RouterPorts],
+    admins: dict[str, int],
+    options: LaunchOptions,
 ) -> bool:
     stop = asyncio.Event()
-    plans = _plans(data_dir, settled, routers, options)
+    plans = _plans(data_dir, settled, routers, admins, options)
     supervisor = Supervisor(data_dir, plans, say=print_line)
     _stop_on_signals(supervisor, stop)
-    growing = _Growing(data_dir, settled, options, supervisor)
+    growing = _Growing(data_dir, settled, options, supervisor, admins)
     node_count = len(plans) - len(routers)
     planned = {plan.name for plan in plans}
     for node in (*settled.nodes, *settled.added):
@@ -160,11 +173,22 @@ async def _run(
 
 
 def _plans(
-    data_dir: DataDir, settled: Topology, routers: Sequence[RouterPorts], options: LaunchOptions
+    data_dir: DataDir,
+    settled: Topology,
+    routers: Sequence[RouterPorts],
+    admins: dict[str, int],
+    options: LaunchOptions,
 ) -> list[ProcessPlan]:
     own_pid, level = os.getpid(), options.log_level
     nodes = [
-        plan_node(settled, node, data_dir=data_dir.path, parent_pid=own_pid, log_level=level)
+        plan_node(
+            settled,
+            node,
+            admin_port=admins[node.name],
+            data_dir=data_dir.path,
+            parent_pid=own_pid,
+            log_level=level,
+        )
         for node in _to_start(data_dir.path, settled)
     ]
     return nodes + [
@@ -198,8 +222,14 @@ class _Growing:
     """The supervisor, to which nodes can be added while it runs."""
 
     def __init__(
-        self, data_dir: DataDir, settled: Topology, options: LaunchOptions, supervisor: Supervisor
+        self,
+        data_dir: DataDir,
+        settled: Topology,
+        options: LaunchOptions,
+        supervisor: Supervisor,
+        admins: dict[str, int],
     ) -> None:
+        self._admins = admins  # ports of the nodes' admin faces, by name
         self._data_dir = data_dir
         self._settled = settled
         self._options = options
@@ -210,13 +240,15 @@ class _Growing:
         if action != "add":
             return await self._supervisor.handle(action, name)
         try:
-            (port,) = _choose(1, _taken(self._options.public, self._settled))
+            taken = (*_taken(self._options.public, self._settled), *self._admins.values())
+            port, admin_port = _choose(2, taken)
             grown = topology.add_node(self._settled, name, az, port)
         except (topology.TopologyRefused, ports.PortUnusable) as refusal:
             raise control.ControlRefused(str(refusal)) from refusal
         plan = plan_node(
             grown,
             grown.added[-1],
+            admin_port=admin_port,
             data_dir=self._data_dir.path,
             parent_pid=os.getpid(),
             log_level=self._options.log_level,
@@ -224,6 +256,7 @@ class _Growing:
         self._supervisor.check_may_add(plan)
         topology.write_stamp(self._data_dir.path, grown)
         self._settled = grown
+        self._admins[name] = admin_port
         return await self._supervisor.add(plan)
 
 

@@ -30,7 +30,13 @@ class RouterPorts:
 
 
 def plan_node(
-    topology: Topology, node: LocalNode, *, data_dir: Path, parent_pid: int, log_level: str
+    topology: Topology,
+    node: LocalNode,
+    *,
+    admin_port: int,
+    data_dir: Path,
+    parent_pid: int,
+    log_level: str,
 ) -> ProcessPlan:
     """Return the plan of one node; its own directory is data_dir/nodes/NAME.
 
@@ -49,10 +55,11 @@ def plan_node(
         name=node.name,
         kind="node",
         az=node.az,
-        listens=node.address,
+        listens=f"node {node.port}, admin {admin_port}",
         arguments=(
             *_quorate("node", parent_pid, log_level),
             *("--name", node.name, "--az", node.az, "--listen", node.address),
+            *("--admin", f"{HOST}:{admin_port}"),
             *("--data-dir", str(data_dir / "nodes" / node.name)),
             *("--cluster-id", topology.cluster_id, "--partitions", str(topology.partitions)),
             *known,

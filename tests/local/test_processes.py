@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quorate.local.processes import RouterPorts, plan_node, plan_router
-from quorate.local.topology import Topology, add_node, new_topology
+from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
+from quorate.local.topology import LocalNode, Topology, add_node, new_topology
 
 
 def topology() -> Topology:
     return new_topology(1, 12, [17_001, 17_002, 17_003])
 
 
+def plan(cluster: Topology, node: LocalNode) -> ProcessPlan:
+    return plan_node(
+        cluster, node, admin_port=17_009, data_dir=Path("/d"), parent_pid=7, log_level="info"
+    )
+
+
 def test_a_node_is_told_who_it_is_and_who_the_others_are() -> None:
     cluster = topology()
 
-    plan = plan_node(cluster, cluster.nodes[1], data_dir=Path("/d"), parent_pid=7, log_level="info")
+    planned = plan(cluster, cluster.nodes[1])
 
-    assert (plan.name, plan.az, plan.kind) == ("b1", "az-b", "node")
-    assert plan.arguments[3:] == (
+    assert (planned.name, planned.az, planned.kind) == ("b1", "az-b", "node")
+    assert planned.arguments[3:] == (
         *("node", "--parent-pid", "7", "--log-level", "info"),
         *("--name", "b1", "--az", "az-b", "--listen", "127.0.0.1:17002"),
+        *("--admin", "127.0.0.1:17009"),
         *("--data-dir", "/d/nodes/b1"),
         *("--cluster-id", cluster.cluster_id, "--partitions", "12"),
         *("--member", "a1=az-a@127.0.0.1:17001"),
@@ -33,8 +40,7 @@ def test_an_added_node_joins_the_others_which_are_told_of_it() -> None:
     cluster = add_node(topology(), "d1", "az-b", 17_004)
 
     added, initial = (
-        plan_node(cluster, node, data_dir=Path("/d"), parent_pid=7, log_level="info").arguments
-        for node in (cluster.added[0], cluster.nodes[0])
+        plan(cluster, node).arguments for node in (cluster.added[0], cluster.nodes[0])
     )
 
     joined = [added[at + 1] for at, part in enumerate(added) if part == "--join"]

@@ -44,6 +44,7 @@ def test_node_that_joins_is_reached_where_it_listens_unless_it_says_otherwise() 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
+        ({"admin": "7401"}, "'7401' is not of the form host:port"),
         ({"members": ()}, "a node needs the members of a new cluster, or an address"),
         ({"members": (), "join": ("a.example:7000",)}, "cannot reach this node at 0.0.0.0:7000"),
         ({"members": (*MEMBERS, MEMBERS[0])}, "two members have the same name"),

@@ -75,6 +75,7 @@ def test_second_process_on_a_nodes_directory_ends_and_the_first_is_unharmed(
     plan = plan_node(
         topology,
         topology.nodes[0],
+        admin_port=free_ports(1)[0],
         data_dir=cluster.data_dir,
         parent_pid=os.getpid(),
         log_level="info",
@@ -156,6 +157,7 @@ def test_node_with_the_directory_of_another_cluster_is_refused(
     plan = plan_node(
         topology,
         topology.nodes[2],
+        admin_port=free_ports(1)[0],
         data_dir=stranger,
         parent_pid=os.getpid(),
         log_level="info",

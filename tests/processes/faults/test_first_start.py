@@ -88,9 +88,17 @@ class LoneNode:
 @pytest.fixture
 def node(loop_disks: None, shim_library: Path, tmp_path: Path) -> Iterator[LoneNode]:
     folder = tmp_path.resolve()
-    topology = new_topology(1, 3, free_ports(3))
+    *ports, admin_port = free_ports(4)
+    topology = new_topology(1, 3, ports)
     (own, *_) = topology.nodes
-    plan = plan_node(topology, own, data_dir=folder, parent_pid=os.getpid(), log_level="info")
+    plan = plan_node(
+        topology,
+        own,
+        admin_port=admin_port,
+        data_dir=folder,
+        parent_pid=os.getpid(),
+        log_level="info",
+    )
     disk = LoopDisk(folder / "image", folder / "nodes" / own.name, size_mib=64)
     shim = DiskShim(disk.mount_point, folder / "control")
     yield LoneNode(disk, shim, plan.arguments, shim_library, folder / "log")

@@ -1,0 +1,1 @@
+"""What a node tells Prometheus. docs/METRICS.md says what each metric means."""

@@ -1,0 +1,63 @@
+"""The page that Prometheus gets."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.metrics.observed import PREFIX, Observed
+from node.metrics.reading import Reading, families, read
+from node.shell import ProcessShell
+from quorate import __version__
+
+
+class MetricsPage:
+    """All metrics of one node."""
+
+    def __init__(self, observed: Observed, *, name: str, az: str, data_dir: Path) -> None:
+        """`data_dir` lies on the disk that may fill up."""
+        self._observed = observed
+        self._data_dir = data_dir
+        self._identity = (__version__, name, az)
+
+    async def scrape(self, shell: ProcessShell | None) -> bytes:
+        """Return the page; before the node takes part, `shell` is None and there is less on it."""
+        ready = shell is not None and not shell.unready_reason()
+        reading = None if shell is None else read(shell)
+        metrics = self._metrics(reading, ready=ready)
+        return await asyncio.to_thread(generate_latest, _Collected(metrics))
+
+    def _metrics(self, reading: Reading | None, *, ready: bool) -> Iterator[Metric]:
+        build = GaugeMetricFamily(
+            PREFIX + "build_info", "Always 1.", labels=("version", "name", "az")
+        )
+        build.add_metric(self._identity, 1)
+        yield build
+        yield GaugeMetricFamily(PREFIX + "ready", "1 if /ready says so.", value=ready)
+        disk = shutil.disk_usage(self._data_dir)
+        yield GaugeMetricFamily(
+            PREFIX + "disk_size_bytes", "Size of the data directory's disk.", value=disk.total
+        )
+        yield GaugeMetricFamily(
+            PREFIX + "disk_free_bytes", "Free bytes of that disk, for this user.", value=disk.free
+        )
+        yield from self._observed.registry.collect()
+        if reading is not None:
+            yield from families(reading)
+
+
+class _Collected(Collector):
+    """Metrics that are there already, as prometheus_client wants them."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them."""
+        return self._metrics
