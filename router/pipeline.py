@@ -98,12 +98,15 @@ class Pipeline:
 
     async def run(self, requests: AsyncIterator[api_pb2.PipelineRequest], stream: Stream) -> None:
         """Serve the stream until the client or `finish` ends it and everything is answered."""
+        aborted: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_answers(stream))
                 self._reader = tasks.create_task(self._read_calls(requests, stream))
         except* grpc.aio.AbortError as aborts:
-            raise aborts.exceptions[0] from None  # grpc wants it bare
+            aborted = aborts.exceptions[0]
+        if aborted is not None:
+            raise aborted  # grpc wants it bare, and what is raised in an except* may become a group
 
     def finish(self) -> None:
         """Take no more calls; the stream ends when those taken are answered."""

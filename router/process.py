@@ -83,10 +83,13 @@ def serve(options: RouterOptions) -> None:
 
 async def _serve(options: RouterOptions) -> None:
     process = RouterProcess(options)
+    refused: BaseException | None = None
     try:
         await process.run()
     except* Refused as refusals:
-        raise refusals.exceptions[0] from None
+        refused = refusals.exceptions[0]
+    if refused is not None:
+        raise refused  # not above: what is raised in an except* may become a group again
 
 
 class RouterProcess:

@@ -125,14 +125,16 @@ class Upstream:
         """Use one stream until it breaks. Raises StreamEnded."""
         self._sequence = self._accepted = 0
         self._wake.set()  # the first batch may be empty: its reply says who leads
+        ended = ""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_batches(call))
                 tasks.create_task(self._read_replies(call))
         except* StreamEnded as ends:
-            raise StreamEnded(str(ends.exceptions[0])) from None
+            ended = str(ends.exceptions[0])
         finally:
             call.cancel()
+        raise StreamEnded(ended)  # not above: what is raised in an except* may become a group again
 
     def _lose(self) -> None:
         """Forget the stream and give back what was on it."""
