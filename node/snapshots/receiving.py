@@ -119,7 +119,12 @@ class SnapshotReceiver:
         if part.WhichOneof("part") != "offer" or len(wire.view) != VIEW_BYTES:
             raise _broken("a transfer begins with an offer")
         message = Message(
-            MessageType.SNAPSHOT, sender, self._node_id, wire.sender_term, snapshot=meta
+            MessageType.SNAPSHOT,
+            sender,
+            self._node_id,
+            wire.sender_term,
+            sequence=wire.sequence,
+            snapshot=meta,
         )
         return _Offer(message, wire.group, wire.view, wire.size_bytes)
 

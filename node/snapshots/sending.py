@@ -171,7 +171,7 @@ class _Transfer:
         clock = asyncio.get_running_loop().time
         pace = Pace(clock())
         async with asyncio.timeout_at(pace.passed(0, clock())) as deadline:
-            offer = make_offer(self._view, self._message.term)
+            offer = make_offer(self._view, self._message)
             await self._call.write(node_pb2.SnapshotPart(offer=offer))
             position = await self._call.read()
             if not isinstance(position, node_pb2.SnapshotPosition):
@@ -199,18 +199,19 @@ def _leads(replica: Replica, term: int) -> bool:
     return replica.core.role is Role.LEADER and replica.core.term == term
 
 
-def make_offer(view: SnapshotView, term: int) -> node_pb2.SnapshotOffer:
-    """Return what a leader of this term says of a view."""
+def make_offer(view: SnapshotView, message: Message) -> node_pb2.SnapshotOffer:
+    """Return what the leader that wants `message` sent says of a view."""
     state = view.state
     meta = SnapshotMeta(
         state.applied_index, state.applied_term, Configuration.decode(state.configuration)
     )
     return node_pb2.SnapshotOffer(
         group=view.head.group,
-        sender_term=term,
+        sender_term=message.term,
         meta=encode_snapshot_meta(meta),
         view=view.head.view,
         size_bytes=view.size_bytes,
+        sequence=message.sequence,
     )
 
 

@@ -261,7 +261,7 @@ def snapshot_parts(
     replica = node.host.replicas[group]
     opened = node.items.open_view(replica.arc, group, view)
     try:
-        parts = [node_pb2.SnapshotPart(offer=make_offer(opened, message.term))]
+        parts = [node_pb2.SnapshotPart(offer=make_offer(opened, message))]
         while (frame := opened.next_frame()) is not None:
             parts.append(node_pb2.SnapshotPart(frame=frame))
     finally:

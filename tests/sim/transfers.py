@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node.storage.items import InstallRecord
 from node.storage.items_install import SnapshotInstall
-from raft.types import Configuration, Message, MessageType, Role, SnapshotMeta
+from raft.types import Configuration, Message, Role, SnapshotMeta
 from tests.sim.disk import ItemsDisk, MemoryView, SnapshotFile
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Transfers:
             self._view_count += 1
             name = f"{node.id}/{node.life}/{self._view_count}".encode()
             view = node.items.open_view(replica.arc, group, name.ljust(16))
-        Transfer(node, node.world.nodes[message.to], view, message.term).begin()
+        Transfer(node, view, message).begin()
 
     def ended(self, group: int, to: int, *, ok: bool, keep: MemoryView | None = None) -> None:
         """Take note of a transfer's end; the host hears of it, of a bad one after a while."""
@@ -94,14 +95,13 @@ class Transfers:
 class Transfer:
     """One call from one process to another. It breaks when either ends, or by itself."""
 
-    def __init__(
-        self, sender: SimulatedNode, receiver: SimulatedNode, view: MemoryView, term: int
-    ) -> None:
+    def __init__(self, sender: SimulatedNode, view: MemoryView, wanted: Message) -> None:
+        receiver = sender.world.nodes[wanted.to]
         self._sender, self._receiver = sender, receiver
         self._lives = (sender.life, receiver.life)
         self._view = view
         self._place = view.group, view.view
-        self._term = term
+        self._wanted = wanted
         self._seconds = sender.world.rng.choice((0.0005, 0.005, 0.05))
         self._held = False  # the receiver counts it as one that it receives
 
@@ -147,8 +147,7 @@ class Transfer:
         state = self._view.state
         configuration = Configuration.decode(state.configuration)
         meta = SnapshotMeta(state.applied_index, state.applied_term, configuration)
-        kind = MessageType.SNAPSHOT
-        return Message(kind, self._sender.id, self._receiver.id, self._term, snapshot=meta)
+        return replace(self._wanted, snapshot=meta)
 
     def _offer(self) -> None:
         receiver, group = self._receiver, self._view.group
@@ -171,7 +170,7 @@ class Transfer:
     def _take_piece(self) -> None:
         receiver, group = self._receiver, self._view.group
         leader = self._sender.host.replicas[group].core
-        if leader.role is not Role.LEADER or leader.term != self._term:
+        if leader.role is not Role.LEADER or leader.term != self._wanted.term:
             self._end(ok=False)
             return
         file = receiver.items_disk.files[self._place]
