@@ -52,8 +52,9 @@ def parts(cluster: Cluster, follower: Node) -> Parts:
     return parts_of(cluster.leader())
 
 
-def parts_of(node: Node, *, view: bytes = VIEW) -> Parts:
-    message = Message(MessageType.SNAPSHOT, node.id, FOLLOWER, node.replica().core.term)
+def parts_of(node: Node, *, view: bytes = VIEW, sequence: int = 0) -> Parts:
+    term = node.replica().core.term
+    message = Message(MessageType.SNAPSHOT, node.id, FOLLOWER, term, sequence=sequence)
     return snapshot_parts(node, message, view=view)
 
 
@@ -90,6 +91,18 @@ def test_snapshot_arrives_as_it_was_sent(cluster: Cluster, follower: Node, parts
     assert len(parts) > 6
     assert dict(pairs) == cluster.items_at(1)
     assert offered.record.applied_index == cluster.leader().replica().durable_applied
+
+
+def test_answer_to_a_snapshot_names_the_membership_it_was_sent_to(
+    cluster: Cluster, follower: Node
+) -> None:
+    """A leader believes a member that has just joined only if it does; see Progress.joined.
+
+    Without it the same snapshot was sent again for ever: found by seed 492 of the simulation.
+    """
+    receive(follower, parts_of(cluster.leader(), sequence=7))
+
+    assert follower.replica().core.joined == 7
 
 
 def test_transfer_that_breaks_anywhere_goes_on_where_it_was(
