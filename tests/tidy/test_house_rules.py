@@ -154,7 +154,7 @@ def test_no_stranger_hosts_are_mentioned() -> None:
 
 
 def test_nothing_is_raised_inside_except_star() -> None:
-    """Raise after the block. Python 3.11.2, Debian 12's, makes a group of it, which nobody catches."""
+    """Raise after the block: Python 3.11.2, Debian 12's, makes a group of what is raised inside."""
     found = []
     for path, text in python_texts():
         for node in ast.walk(ast.parse(text)):
