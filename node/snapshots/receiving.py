@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -172,14 +172,8 @@ class SnapshotReceiver:
             arc,
             file.position.checksum,
         )
-        message = Message(
-            MessageType.SNAPSHOT,
-            offer.message.sender,
-            self._node_id,
-            offer.message.term,
-            snapshot=SnapshotMeta(state.applied_index, state.applied_term, configuration),
-        )
-        return SnapshotInstall(record, self._directory), message
+        meta = SnapshotMeta(state.applied_index, state.applied_term, configuration)
+        return SnapshotInstall(record, self._directory), replace(offer.message, snapshot=meta)
 
     async def _take_frames(
         self, offer: _Offer, file: SnapshotFile, parts: Parts, pace: Pace
