@@ -164,7 +164,8 @@ class SimulatedNode:
         if self.is_up:
             self._lose_what_is_in_flight(kept)
         lose_unsynced_pieces(self)
-        self.is_running = self.is_up = False
+        self.is_running = self.is_up = self.paused = False
+        self._deferred = []
         self.life += 1
         self._log_job = None
         self._items_jobs = []
