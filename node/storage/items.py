@@ -44,7 +44,7 @@ ITEMS_MAP_SIZE_BYTES: Final = TIB
 """Address space for the items; the file is sparse and grows as needed. Ours."""
 
 PURGE_ITEMS_MAX: Final = 1000
-"""Items deleted by one transaction of `purge` or `remove_replica`. Ours: some 5 ms."""
+"""Items deleted by one transaction of `purge`. Ours: some 5 ms."""
 
 SCRUB_ITEMS_MAX: Final = 1000
 """Images checked by one call of `scrub`. Ours: some 2 ms."""
@@ -335,17 +335,6 @@ class ItemStore:
             self._put_state(transaction, record.group, decoded)
             self._put_generations(transaction, record.group, generations)
             transaction.delete(layout.install_key(record.group), db=self._replicas)
-
-    def remove_replica(
-        self, group: int, arc: tuple[int, int], *, items_max: int = PURGE_ITEMS_MAX
-    ) -> bool:
-        """Delete a replica's state, and at most `items_max` items; return whether more may remain.
-
-        Call it until it returns False. Without its state the replica is not made at a start.
-        """
-        with self._writing(f"removing group {group}") as transaction:
-            self._delete_state(transaction, group)
-            return self._delete_items(transaction, arc, items_max) == items_max
 
     def purge(self, dropped: Iterable[int], *, items_max: int = PURGE_ITEMS_MAX) -> bool:
         """Delete at most `items_max` items of dropped tables; return whether more remain."""

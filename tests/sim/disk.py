@@ -289,12 +289,6 @@ class MemoryItemStore:
         self._disk.generations[record.group] = dict(generations)
         del self._disk.installs[record.group]
 
-    def remove_replica(self, group: int, arc: tuple[int, int]) -> None:
-        self._check_room()
-        for key in self._keys_of(arc):
-            del self._disk.items[key]
-        self._delete_state(group)
-
     def purge(self, dropped: Iterable[int], *, items_max: int = 1000) -> bool:
         self._check_room()
         gone = set(dropped)

@@ -152,13 +152,6 @@ class ItemsPair:
         more = [store.purge([2], items_max=3) for store in self.stores]
         assert more[1] <= more[0]  # "perhaps there is more" may be wrong
 
-    def remove(self, rng: Random) -> None:
-        group = rng.choice(list(ARCS))
-        for store in self.stores:
-            store.remove_replica(group, ARCS[group])
-        if self.installing is not None and self.installing[0].group == group:
-            self.installing = None
-
     def send(self, rng: Random) -> None:
         """Open a view of both, and begin to install what it has in the other group."""
         group = rng.choice(list(ARCS))
@@ -236,7 +229,7 @@ def _all(found: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 def test_simulated_items_are_the_real_ones(tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
     pair = ItemsPair(tmp_path / "items")
-    acts = (pair.checkpoint, pair.purge, pair.remove, pair.send, pair.install, None)
+    acts = (pair.checkpoint, pair.purge, pair.send, pair.install, None)
     for _ in range(120):
         (act,) = rng.choices(acts, (8, 2, 1, 3, 5, 1))
         if act is None:

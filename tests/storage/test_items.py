@@ -244,18 +244,6 @@ def test_snapshot_of_an_unknown_group_is_refused(items: ItemStore) -> None:
         items.open_view((0, RING), 9, VIEW)
 
 
-def test_removed_replica_leaves_nothing(items: ItemStore) -> None:
-    mine = share(1, 10, *in_arc(two_arcs(), 0, HALF))
-    mine.generation = (1, b"ids")
-    items.checkpoint([mine, share(2, 5, *in_arc(two_arcs(), HALF, RING))])
-    while items.remove_replica(1, (0, HALF), items_max=2):
-        pass
-
-    assert items.replicas() == {2: state(5)}
-    assert items.generations(1) == []
-    assert everything(items) == dict(in_arc(two_arcs(), HALF, RING))
-
-
 # -- Dropped tables --
 
 
