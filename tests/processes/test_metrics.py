@@ -1,0 +1,213 @@
+"""What processes tell Prometheus and probes, read from a cluster that runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from quorate.local import admin_http
+from quorate.local.background import BackgroundCluster, wait_until
+from quorate.local.topology import HOST
+from tests.deploy.metric_names import in_dashboard, in_document, in_rules
+from tests.processes.conftest import TABLE, dynamodb
+
+SUFFIXES = {
+    "counter": ("_total",),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("_sum", "_count"),
+}
+
+
+def page(cluster: BackgroundCluster, name: str, path: str) -> tuple[int, str]:
+    """Return (status, text) of a process's admin page."""
+    port = cluster.processes()[name].ports["admin"]
+    status, body = admin_http.get(f"{HOST}:{port}", path)
+    return status, body.decode()
+
+
+def scrape(cluster: BackgroundCluster, name: str) -> dict[str, Metric]:
+    """Return what a process shows, by family."""
+    status, text = page(cluster, name, "/metrics")
+    assert status == 200
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(cluster: BackgroundCluster, name: str, metric: str, **labels: str) -> float:
+    """Return one sample of a process."""
+    samples = [
+        sample.value
+        for family in scrape(cluster, name).values()
+        for sample in family.samples
+        if sample.name == metric and sample.labels == labels
+    ]
+    (found,) = samples
+    return found
+
+
+def names_in(families: dict[str, Metric]) -> set[str]:
+    """Return the names that an expression may use."""
+    return {
+        family.name + suffix for family in families.values() for suffix in SUFFIXES[family.type]
+    }
+
+
+def write(cluster: BackgroundCluster, count: int) -> None:
+    client = dynamodb(cluster.http_url)
+    try:
+        for number in range(count):
+            item = {"group": {"S": f"metrics-{number}"}, "id": {"S": "x"}}
+            client.put_item(TableName=TABLE, Item=item)
+    finally:
+        client.close()
+
+
+def groups(cluster: BackgroundCluster) -> list[str]:
+    return [str(partition["id"]) for partition in cluster.status()["partitions"]]
+
+
+def wait_until_nodes_are_ready(cluster: BackgroundCluster) -> None:
+    def are_ready() -> bool:
+        try:
+            pages = [page(cluster, name, "/ready") for name in ("a1", "b1", "c1")]
+        except admin_http.AdminUnreachable:
+            return False  # one is starting
+        return all(each == (200, "ready\n") for each in pages)
+
+    wait_until(are_ready, what="all nodes are ready", timeout_seconds=30)
+
+
+def test_rules_and_dashboard_use_metrics_that_are_there_and_the_document_names_all(
+    cluster: BackgroundCluster,
+) -> None:
+    write(cluster, 3)
+
+    node, router = scrape(cluster, "a1"), scrape(cluster, "r1")
+
+    shown = names_in(node) | names_in(router)
+    assert in_rules() <= shown
+    assert in_dashboard() <= shown
+    ours = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in (*node.values(), *router.values())
+        if family.name.startswith("quorate_")
+    }
+    assert ours == in_document()
+
+
+def test_metrics_keep_to_the_conventions(cluster: BackgroundCluster) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here (Debian package prometheus)")
+    for name in ("a1", "r1"):
+        _, text = page(cluster, name, "/metrics")
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_write_shows_in_the_metrics_of_its_nodes(cluster: BackgroundCluster) -> None:
+    def entries() -> float:
+        return sum(
+            value(cluster, name, "quorate_node_log_commit_entries_sum")
+            for name in ("a1", "b1", "c1")
+        )
+
+    wait_until_nodes_are_ready(cluster)
+    before = entries()
+    write(cluster, 10)
+
+    # Ten entries, one after the other, and each on at least two disks before its answer.
+    assert entries() >= before + 20
+    for name in ("a1", "b1", "c1"):
+        assert value(cluster, name, "quorate_node_log_commit_duration_seconds_sum") > 0
+        assert value(cluster, name, "quorate_node_log_commit_size_bytes_sum") > 0
+        assert value(cluster, name, "quorate_node_loop_delay_seconds_count") > 0
+        assert value(cluster, name, "quorate_node_ready") == 1
+        assert value(cluster, name, "quorate_node_log_size_bytes") > 0
+    assert value(cluster, "r1", "quorate_router_ready") == 1
+
+
+def test_each_group_has_one_leader_which_sees_all_voters(cluster: BackgroundCluster) -> None:
+    scrapes = [scrape(cluster, name) for name in ("a1", "b1", "c1")]
+
+    for group in (*groups(cluster), "0"):
+        voters = [
+            sample.value
+            for families in scrapes
+            for sample in families["quorate_node_group_active_voters"].samples
+            if sample.labels == {"group": group}
+        ]
+        leads = [
+            sample.value
+            for families in scrapes
+            for sample in families["quorate_node_group_is_leader"].samples
+            if sample.labels == {"group": group}
+        ]
+        assert sorted(leads) == [0, 0, 1]
+        assert voters == [3]
+
+
+def test_node_without_a_quorum_is_alive_and_not_ready_and_is_ready_once_it_has_one(
+    cluster: BackgroundCluster,
+) -> None:
+    cluster.kill("b1")
+    wait_until(
+        lambda: value(cluster, "a1", "quorate_node_peer_stream_up", peer="b1") == 0,
+        what="a1 tells that b1 is gone",
+        timeout_seconds=10,
+    )
+
+    def lost(name: str) -> bool:
+        """Whether every leader on this node misses one voter."""
+        active = scrape(cluster, name)["quorate_node_group_active_voters"].samples
+        return all(sample.value == 2 for sample in active)
+
+    wait_until(
+        lambda: lost("a1") and lost("c1"), what="leaders tell of two voters", timeout_seconds=10
+    )
+
+    cluster.kill("c1")
+    wait_until(
+        lambda: page(cluster, "a1", "/ready")[0] == 503, what="a1 unready", timeout_seconds=10
+    )
+    assert page(cluster, "a1", "/health") == (200, "ok\n")
+    every = [*groups(cluster), "0"]
+    wait_until(
+        lambda: (
+            not any(
+                value(cluster, "a1", "quorate_node_group_has_leader", group=group)
+                for group in every
+            )
+        ),
+        what="a1 knows no leader of any group",
+        timeout_seconds=10,
+    )
+    assert "group 0: no leader is known" in page(cluster, "a1", "/ready")[1]
+    assert value(cluster, "a1", "quorate_node_ready") == 0
+
+    cluster.restart("b1")
+    cluster.restart("c1")
+    wait_until_nodes_are_ready(cluster)
+
+
+def test_a_scrape_does_not_need_the_quorum_or_the_catalog(cluster: BackgroundCluster) -> None:
+    """The page of a node that has lost its peers is as long as ever: it is needed most then."""
+    before = scrape(cluster, "c1").keys()
+    cluster.kill("a1")
+    cluster.kill("b1")
+
+    assert scrape(cluster, "c1").keys() == before
+    assert page(cluster, "c1", "/nothing")[0] == 404
+
+
+def test_node_list_says_where_the_admin_faces_are(cluster: BackgroundCluster) -> None:
+    ports = {name: view.ports for name, view in cluster.processes().items()}
+
+    assert all("admin" in faces for faces in ports.values())
+    assert len({faces["admin"] for faces in ports.values()}) == len(ports)
