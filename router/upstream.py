@@ -108,8 +108,9 @@ class Upstream:
             stub = NodeServiceStub(channel)
             while True:
                 try:
-                    async with asyncio.timeout(CONNECT_SECONDS_MAX):
-                        await channel.channel_ready()
+                    # Not asyncio.timeout: after a task group has failed in the same task, Python
+                    # 3.11.2 takes its expiry for a cancellation, and this stream would be gone.
+                    await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS_MAX)
                     await self._use(stub.Route(metadata=metadata))
                 except TimeoutError:
                     pass
