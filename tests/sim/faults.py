@@ -414,7 +414,9 @@ class Faults:
         if world.catalog_client.pending or any(node.replacement for node in catalog.nodes):
             return
         node = world.nodes[world.rng.choice(catalog.nodes).id]
-        if node.is_up:
+        # One that was added may be about to replace another, by a command that nobody has seen yet.
+        was_there = node.id in world.first_catalog.node_by_id
+        if node.is_up and was_there:
             self._kill(node, why="for good")
             node.is_over = True
             world.lost.append(node.id)
