@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.exits import REFUSED_EXIT
 from quorate.local import admin_http
-from quorate.local.background import BackgroundCluster, wait_until
-from quorate.local.topology import HOST
+from quorate.local.background import BackgroundCluster, free_ports, wait_until
+from quorate.local.processes import plan_node
+from quorate.local.topology import HOST, new_topology
 from tests.deploy.metric_names import in_dashboard, in_document, in_rules
 from tests.processes.conftest import TABLE, dynamodb
 
@@ -211,3 +215,54 @@ def test_node_list_says_where_the_admin_faces_are(cluster: BackgroundCluster) ->
 
     assert all("admin" in faces for faces in ports.values())
     assert len({faces["admin"] for faces in ports.values()}) == len(ports)
+
+
+def lone_node(data_dir: Path, admin_port: int) -> list[str]:
+    """Return the command line of the first node of a cluster whose others never come."""
+    topology = new_topology(1, 3, free_ports(3))
+    plan = plan_node(
+        topology,
+        topology.nodes[0],
+        admin_port=admin_port,
+        data_dir=data_dir,
+        parent_pid=os.getpid(),
+        log_level="info",
+    )
+    return list(plan.arguments)
+
+
+def test_node_that_waits_for_the_others_is_alive_and_not_ready(tmp_path: Path) -> None:
+    (admin_port,) = free_ports(1)
+
+    def ask(path: str) -> tuple[int, bytes]:
+        try:
+            return admin_http.get(f"{HOST}:{admin_port}", path)
+        except admin_http.AdminUnreachable:
+            return 0, b""  # not yet
+
+    with subprocess.Popen(lone_node(tmp_path, admin_port), stderr=subprocess.DEVNULL) as node:
+        try:
+            wait_until(lambda: ask("/health")[0] == 200, what="it is alive", timeout_seconds=20)
+            assert ask("/ready") == (503, b"it does not take part yet\n")
+            status, text = ask("/metrics")
+            assert status == 200
+            assert b"quorate_node_ready 0.0" in text
+            assert b"quorate_node_build_info" in text
+            assert b"quorate_node_group" not in text
+        finally:
+            node.terminate()
+    assert node.returncode == 0
+
+
+def test_node_whose_admin_address_is_taken_says_so_and_ends(
+    cluster: BackgroundCluster, tmp_path: Path
+) -> None:
+    taken = cluster.processes()["a1"].ports["admin"]
+
+    refused = subprocess.run(
+        lone_node(tmp_path, taken), capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert refused.returncode == REFUSED_EXIT
+    (sentence,) = refused.stderr.strip().splitlines()[-1:]
+    assert f"cannot listen on {HOST}:{taken} for admin" in sentence
