@@ -9,7 +9,7 @@ decided from the present state alone, so whoever leads goes on where another one
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final, Protocol
 
 from node.replica import Replica
@@ -75,7 +75,7 @@ class Memberships:
             for group in held:
                 replica = self._replicas.get(group)
                 if replica is not None and replica.core.role is Role.LEADER:
-                    self._step(replica, old, new, now)
+                    self._step(replica, old, new, now, set(catalog.replacements.values()))
             if not held and self._leads_catalog():
                 self._tell(RemoveNode(_REQUEST_ID.pack(b"gone", 0, old, new), old), now)
 
@@ -83,7 +83,10 @@ class Memberships:
         replica = self._replicas.get(CATALOG_GROUP)
         return replica is not None and replica.core.role is Role.LEADER
 
-    def _step(self, replica: Replica, old: int, new: int, now: float) -> None:
+    def _step(
+        self, replica: Replica, old: int, new: int, now: float, coming: Container[int]
+    ) -> None:
+        """Take a group's next step; `coming` are all nodes that take somebody's place."""
         group, core = replica.group, replica.core
         applied = replica.configuration
         if not applied.joint and new in applied.voters and not applied.is_voter(old):
@@ -95,8 +98,10 @@ class Memberships:
         wanted = core.configuration
         if wanted.joint or wanted != applied or not core.may_evaluate or replica.transferring:
             return
+        # A learner that was lost, and is replaced in its turn, goes.
+        learners = tuple(learner for learner in wanted.learners if learner in coming)
         if new not in wanted.members():
-            change = ConfigurationChange(wanted.voters, (*wanted.learners, new))
+            change = ConfigurationChange(wanted.voters, (*learners, new))
         elif not self._has_caught_up(replica, new):
             return
         elif old == self._node_id:
@@ -105,7 +110,7 @@ class Memberships:
         else:
             change = ConfigurationChange(
                 voters=(*(voter for voter in wanted.voters if voter != old), new),
-                learners=tuple(learner for learner in wanted.learners if learner != new),
+                learners=tuple(learner for learner in learners if learner != new),
             )
         try:
             core.propose_configuration(change)

@@ -63,12 +63,12 @@ class ClusterService(OperatorService):
 
 
 def find_node(catalog: Catalog, name: str) -> NodeRecord:
-    """Return the node of that name; of two, the one whose place the other takes.
+    """Return the node of that name; of several, the one whose place nobody takes yet.
 
     Raises ResourceNotFound, which names those that there are.
     """
-    for node in sorted(catalog.nodes, key=lambda node: node.id):
-        if node.name == name:
-            return node
+    found = [node for node in catalog.nodes if node.name == name]
+    if found:
+        return min(found, key=lambda node: (node.id in catalog.replacements, node.id))
     names = ", ".join(sorted({node.name for node in catalog.nodes}))
     raise ResourceNotFound(f"There is no node {name}: the nodes are {names}.")

@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, TableRecord, UserRecord
+from quorate.cluster.catalog import (
+    CATALOG_GROUP,
+    Catalog,
+    NodeRecord,
+    TableRecord,
+    UserRecord,
+    find_replacement,
+)
 from quorate.cluster.commands import (
     AddNode,
     Bootstrap,
@@ -23,9 +30,11 @@ from quorate.cluster.commands import (
     DeleteUser,
     MoveReplica,
     RemoveNode,
+    ReplaceGrants,
     ReplaceNode,
     TableCommand,
     UpdateTable,
+    UserCommand,
 )
 from quorate.cluster.placement import catalog_voters
 
@@ -80,14 +89,8 @@ def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
             return _move_replica(catalog, command)
         case RemoveNode():
             return _remove_node(catalog, command)
-        case CreateUser():
-            return _create_user(catalog, command)
-        case DeleteUser():
-            return _delete_user(catalog, command)
-        case CreateAccessKey():
-            return _create_access_key(catalog, command)
-        case DeleteAccessKey():
-            return _delete_access_key(catalog, command)
+        case CreateUser() | DeleteUser() | CreateAccessKey() | DeleteAccessKey() | ReplaceGrants():
+            return _change_users(catalog, command)
         case _:
             assert_never(command)
 
@@ -156,7 +159,9 @@ def _add_node(catalog: Catalog, command: AddNode) -> Catalog:
     if any(node.incarnation == command.incarnation for node in catalog.nodes):
         return catalog  # it asks again
     for node in catalog.nodes:
-        awaited = node.replacement == command.name and node.id not in catalog.replacements
+        if node.id in catalog.replacements:
+            continue  # on its way out
+        awaited = node.replacement == command.name
         if awaited and node.az != command.az:
             raise Refused(OTHER_AZ)
         if node.name == command.name and not awaited:
@@ -181,10 +186,10 @@ def _replace_node(catalog: Catalog, command: ReplaceNode) -> Catalog:
         raise Refused(MISSING)
     if old.replacement == command.replacement:
         return catalog
-    if old.id in catalog.replacements or old.id in catalog.replacements.values():
+    if old.id in catalog.replacements:
         raise Refused(BEING_REPLACED)
     for node in catalog.nodes:
-        if node.name == command.replacement and node is not old:
+        if node.name == command.replacement != old.name:
             if node.az != old.az:
                 raise Refused(OTHER_AZ)
             if node.replacement:
@@ -215,14 +220,38 @@ def _move_replica(catalog: Catalog, command: MoveReplica) -> Catalog:
 
 
 def _remove_node(catalog: Catalog, command: RemoveNode) -> Catalog:
-    if command.id not in catalog.node_by_id:
+    removed = catalog.node_by_id.get(command.id)
+    if removed is None:
         raise Refused(MISSING)
     if any(command.id in replicas for replicas in catalog.replicas_of.values()):
         raise Refused(HOLDS_REPLICAS)
-    return replace(catalog, nodes=tuple(node for node in catalog.nodes if node.id != command.id))
+    # Whoever it was to replace is now replaced by its own replacement.
+    nodes = tuple(
+        replace(node, replacement=removed.replacement)
+        if find_replacement(catalog.nodes, node) is removed
+        else node
+        for node in catalog.nodes
+        if node is not removed
+    )
+    return replace(catalog, nodes=nodes)
 
 
 # Users
+
+
+def _change_users(catalog: Catalog, command: UserCommand) -> Catalog:
+    match command:
+        case CreateUser():
+            return _create_user(catalog, command)
+        case DeleteUser():
+            return _delete_user(catalog, command)
+        case CreateAccessKey():
+            return _create_access_key(catalog, command)
+        case DeleteAccessKey():
+            return _delete_access_key(catalog, command)
+        case ReplaceGrants():
+            user = _user(catalog, command.user_name)
+            return _with_user(catalog, user, replace(user, grants=command.grants))
 
 
 def _create_user(catalog: Catalog, command: CreateUser) -> Catalog:
@@ -230,7 +259,7 @@ def _create_user(catalog: Catalog, command: CreateUser) -> Catalog:
         raise Refused(EXISTS)
     if len(catalog.users) >= USERS_MAX:
         raise Refused(LIMIT)
-    user = UserRecord(name=command.name, access_keys=(command.access_key,))
+    user = UserRecord(name=command.name, access_keys=(command.access_key,), grants=command.grants)
     return replace(catalog, users=(*catalog.users, user))
 
 

@@ -6,7 +6,7 @@ A catalog is never changed in place; every change makes a new one with the next 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -68,11 +68,23 @@ class AccessKeyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Permission for each of these actions on each of these tables.
+
+    What the texts mean is in `quorate.security.permissions`.
+    """
+
+    actions: tuple[str, ...]
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserRecord:
-    """Who may use the cluster, under one key or two."""
+    """Who may use the cluster, under one key or two; without grants for everything."""
 
     name: str
     access_keys: tuple[AccessKeyRecord, ...]
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +146,16 @@ class Catalog:
 
     @cached_property
     def replacements(self) -> dict[int, int]:
-        """Which node takes whose place: new id by old id, of those that have joined."""
-        pairs = {}
+        """Which node takes whose place in the end: new id by old id, of those that have joined.
+
+        A node that is lost while it takes another one's place may be replaced in its turn.
+        """
+        next_of = {}
         for old in self.nodes:
             new = find_replacement(self.nodes, old)
             if new is not None:
-                pairs[old.id] = new.id
-        return pairs
+                next_of[old.id] = new.id
+        return {old: _end_of_chain(next_of, old) for old in next_of}
 
     def groups_of(self, node_id: int) -> set[int]:
         """Return the groups of which a node holds a replica, or is about to."""
@@ -154,6 +169,13 @@ class Catalog:
     def has_removed(self, node_id: int) -> bool:
         """Return whether a node was removed for good, surely: ids are never used twice."""
         return node_id < self.next_node_id and node_id not in self.node_by_id
+
+
+def _end_of_chain(next_of: Mapping[int, int], node_id: int) -> int:
+    for _ in next_of:  # ends: whoever is named a replacement has none of its own yet
+        node_id = next_of.get(node_id, node_id)
+    assert node_id not in next_of, "nobody takes the place of his own replacement"
+    return node_id
 
 
 def find_replacement(nodes: Sequence[NodeRecord], old: NodeRecord) -> NodeRecord | None:

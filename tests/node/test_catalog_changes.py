@@ -138,7 +138,27 @@ def test_awaited_replacement_may_be_renamed_until_it_has_joined(catalog: Catalog
     catalog = change(catalog, add("node-4"))
 
     assert refusal(catalog, ReplaceNode(new_id(), 2, "node-5")) == BEING_REPLACED
-    assert refusal(catalog, ReplaceNode(new_id(), 4, "node-5")) == BEING_REPLACED
+
+
+@pytest.mark.parametrize("name", ["n2", "node-4", "node-5"])
+def test_replacement_that_is_lost_is_replaced_in_its_turn(catalog: Catalog, name: str) -> None:
+    """Whatever the names: the first one's replicas go to the last one in the end."""
+    first = "n2" if name == "n2" else "node-4"
+    catalog = change(catalog, ReplaceNode(new_id(), 2, first))
+    catalog = change(catalog, add(first))
+    catalog = change(catalog, MoveReplica(new_id(), 1, 2, 4))
+
+    catalog = change(catalog, ReplaceNode(new_id(), 4, name))
+    assert catalog.replacements == {2: 4}
+    catalog = change(catalog, add(name, incarnation="again"))
+
+    assert catalog.replacements == {2: 5, 4: 5}
+    assert catalog.groups_of(5) == {CATALOG_GROUP, 1, 2, 3}
+    catalog = change(catalog, MoveReplica(new_id(), 1, 4, 5))
+    catalog = change(catalog, RemoveNode(new_id(), 4))
+    assert catalog.replacements == {2: 5}
+    catalog = replaced(catalog, 2, 5)
+    assert [node.id for node in catalog.nodes] == [1, 3, 5]
 
 
 def test_only_what_the_catalog_wants_moves(catalog: Catalog) -> None:

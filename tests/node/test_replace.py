@@ -150,6 +150,27 @@ def test_new_node_may_restart_before_it_has_anything(cluster: Cluster, directory
     expect_moved(cluster, (1, 3))
 
 
+def test_new_node_that_is_lost_on_the_way_is_replaced_in_its_turn(
+    cluster: Cluster, directory: Path
+) -> None:
+    """It is a member already, and will not come back: its own replacement takes both places."""
+    cluster.done(put("a", n=1))
+    cluster.hold((1, NEW), (3, NEW))  # it never catches up
+    start_replacement(cluster, directory, 2)
+    cluster.tick_until(lambda: NEW in voters(cluster).learners)
+    cluster.crash(NEW)
+    cluster.change(ReplaceNode(new_id(), NEW, "n5"))
+    cluster.add_node(5, directory / "5")
+    cluster.change(AddNode(new_id(), "n5", "az-2", "n5", "incarnation-5"))
+    cluster.release()
+    cluster.tick_until(lambda: replaced(cluster, 2) and replaced(cluster, NEW))
+
+    for group in GROUPS:
+        assert voters(cluster, group) == Configuration((1, 3, 5))
+    cluster.tick(seconds=1.0)
+    assert cluster.items_at(5) == cluster.items_at(1)
+
+
 def test_replacement_that_never_joins_changes_nothing(cluster: Cluster) -> None:
     cluster.change(ReplaceNode(new_id(), 2, "nobody"))
     cluster.tick(seconds=3.0)

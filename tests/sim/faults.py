@@ -129,7 +129,8 @@ class Faults:
         world = self._world
         catalog = world.newest_catalog
         old = catalog.node_by_id.get(node.id)
-        if old is None or any(each.replacement for each in catalog.nodes):
+        others = [each for each in catalog.nodes if catalog.replacements.get(each.id) != node.id]
+        if old is None or any(each.replacement for each in others):
             return
         incarnation = self._new_incarnation()
         name = old.name if node.is_over and world.rng.random() < 0.5 else incarnation
@@ -140,6 +141,14 @@ class Faults:
             NodeRecord(id=0, name=name, az=old.az, address=f"{name}:1", incarnation=incarnation),
         )
         world.schedule.after(2 * world.rng.random(), self._start_new, new, old.id)
+
+    def replace_lost_replacements(self) -> None:
+        """Do what an operator would: replace a node that is lost while it takes another's place."""
+        world = self._world
+        if not world.catalog_client.pending:
+            for new in world.newest_catalog.replacements.values():
+                if world.nodes[new].is_over:
+                    self._replace(world.nodes[new])
 
     def _start_new(self, new: SimulatedNode, old: int) -> None:
         """Start a new node, once its place is kept for it: else its name might be refused."""

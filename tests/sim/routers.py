@@ -218,7 +218,7 @@ class SimulatedRouter:
             upstream.is_open = False
             upstream.life += 1
             peer = upstream.peer
-            if peer.life == upstream._node_life:
+            if peer.is_up and peer.life == upstream._node_life:
                 peer.call(peer.host.remove_stream, upstream.node_stream)
 
     def _tick(self, life: int) -> None:

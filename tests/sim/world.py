@@ -199,6 +199,7 @@ class World:
     def _converge(self) -> None:
         until = self.schedule.now + CONVERGED_SECONDS
         while missing := self._what_is_missing():
+            self.faults.replace_lost_replacements()
             self.schedule.run(steps=10)
             if self.schedule.now > until:
                 raise Violation(f"the cluster does not converge: {missing}")

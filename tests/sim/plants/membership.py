@@ -109,8 +109,10 @@ def catalog_told_before_the_change_is_committed() -> Sequence[Change]:
     """The catalog hears of a move when it is proposed; it may never happen."""
     step = Memberships._step
 
-    def hasty(self: Memberships, replica: Replica, old: int, new: int, now: float) -> None:
-        step(self, replica, old, new, now)
+    def hasty(
+        self: Memberships, replica: Replica, old: int, new: int, now: float, coming: Container[int]
+    ) -> None:
+        step(self, replica, old, new, now, coming)
         group, proposed = replica.group, replica.core.configuration
         if new in proposed.voters:
             request_id = memberships._REQUEST_ID.pack(b"move", group, old, new)
