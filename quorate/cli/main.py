@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from quorate import __version__
-from quorate.cli import check, demo, items, load, processes, replace, status, tables, up, users
+from quorate.cli import (
+    certificates,
+    check,
+    demo,
+    items,
+    load,
+    processes,
+    replace,
+    status,
+    tables,
+    up,
+    users,
+)
 from quorate.cli.exits import EPILOG, Exit
 
 app = typer.Typer(
@@ -30,6 +42,7 @@ app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
 app.command("status", epilog=EPILOG)(status.status)
 app.add_typer(tables.app, name="table")
 app.add_typer(users.app, name="user")
+app.add_typer(certificates.app, name="cert")
 app.command("put", epilog=EPILOG)(items.put)
 app.command("get", epilog=EPILOG)(items.get)
 app.command("delete", epilog=EPILOG)(items.delete)

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import stat
 from binascii import unhexlify
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from quorate.security.private_file import (
+    PrivateFileRefused,
+    create_private_file,
+    read_private_file,
+)
 
 KEY_BYTES: Final = 32
 """Length of the key in the file, for AES-256. Ours."""
@@ -81,15 +86,9 @@ def new_access_key() -> tuple[str, str]:
 def load_key_file(path: Path) -> KeyFile:
     """Read a key file. Raises KeyFileRefused, also if anybody but its owner may touch it."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            text = file.read(4 * KEY_BYTES)
-    except OSError as error:
-        raise KeyFileRefused(f"cannot read the key file {path}: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
-        raise KeyFileRefused(f"the key file {path} is open to others: chmod 600 it")
-    if status.st_uid not in (os.geteuid(), 0):
-        raise KeyFileRefused(f"the key file {path} belongs to another user")
+        text = read_private_file(path, what="key file", bytes_max=4 * KEY_BYTES)
+    except PrivateFileRefused as refusal:
+        raise KeyFileRefused(str(refusal)) from None
     try:
         key = unhexlify(text.strip())
     except ValueError:
@@ -101,11 +100,7 @@ def load_key_file(path: Path) -> KeyFile:
 
 def create_key_file(path: Path) -> None:
     """Make a key file with a new random key. Raises FileExistsError or another OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(KEY_BYTES).hex().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    create_private_file(path, os.urandom(KEY_BYTES).hex().encode() + b"\n")
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -1,0 +1,172 @@
+"""Certificates for development and tests, signed by an authority that lies next to them.
+
+Nobody should trust it beyond that: whoever reads the folder can sign for any host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from quorate.security.private_file import (
+    PrivateFileRefused,
+    create_private_file,
+    read_private_file,
+)
+
+VALID_SECONDS: Final = 397 * 86_400.0
+"""How long certificates are valid. Ours: the most that browsers take."""
+
+BACKDATED_SECONDS: Final = 3_600.0
+"""Certificates begin so long before they are made. Ours: for machines whose clocks are late."""
+
+PEM_BYTES_MAX: Final = 1 << 16
+"""Longest key that is read. Ours."""
+
+
+class AuthorityRefused(Exception):
+    """The folder or a host cannot be used; the text is one sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevelopmentFiles:
+    """What clients are given (`ca`), and what a server is given. All are PEM."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def make_development_certificate(
+    folder: Path, hosts: Sequence[str], seconds: float, *, valid_seconds: float = VALID_SECONDS
+) -> DevelopmentFiles:
+    """Make a certificate for names and addresses, valid so long from `seconds` after 1970 on.
+
+    The folder's authority signs it, and is made if there is none; the folder's older certificate
+    is replaced. Raises AuthorityRefused or OSError.
+    """
+    files = DevelopmentFiles(folder / "ca.crt", folder / "server.crt", folder / "server.key")
+    alternative_names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+    folder.mkdir(parents=True, exist_ok=True)
+    authority, authority_key = _open_authority(files.ca, folder / "ca.key", seconds)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(_name(hosts[0]), key, seconds, valid_seconds)
+        .issuer_name(authority.subject)
+        .add_extension(alternative_names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_issuer(authority_key), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    _write(files.certificate, files.key, certificate, key)
+    return files
+
+
+def _open_authority(
+    path: Path, key_path: Path, seconds: float
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    if not key_path.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name("Quorate development CA")
+        certificate = (
+            _builder(name, key, seconds, VALID_SECONDS)
+            .issuer_name(name)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        _write(path, key_path, certificate, key)
+        return certificate, key
+    try:
+        pem = read_private_file(key_path, what="authority's key", bytes_max=PEM_BYTES_MAX)
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        found = load_pem_private_key(pem, password=None)
+    except PrivateFileRefused as refusal:
+        raise AuthorityRefused(str(refusal)) from None
+    except (ValueError, TypeError):
+        raise AuthorityRefused(f"{key_path} and {path} are not an authority's") from None
+    if (
+        not isinstance(found, ec.EllipticCurvePrivateKey)
+        or found.public_key() != certificate.public_key()
+    ):
+        raise AuthorityRefused(f"{key_path} and {path} were not made by this command")
+    return certificate, found
+
+
+def _builder(
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, seconds: float, valid_seconds: float
+) -> x509.CertificateBuilder:
+    """Return what all certificates have, but for the issuer."""
+    made = datetime.fromtimestamp(seconds, UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(made - timedelta(seconds=BACKDATED_SECONDS))
+        .not_valid_after(made + timedelta(seconds=valid_seconds))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _issuer(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])  # 64: RFC 5280
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host)
+    except ValueError:
+        raise AuthorityRefused(f"{host!r} is neither a host's name nor an address") from None
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write(
+    path: Path, key_path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> None:
+    """Put a pair in place of an older one, the certificate last, each file as a whole."""
+    new = key_path.with_name(f"{key_path.name}.new")
+    new.unlink(missing_ok=True)
+    create_private_file(new, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    new.replace(key_path)
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(certificate.public_bytes(Encoding.PEM))
+    new.replace(path)
