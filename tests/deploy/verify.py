@@ -167,6 +167,7 @@ def restart_all_in_turn(cluster: Cluster) -> None:
     """SIGTERM and start, each process after the one before is level again."""
     for name in PROCESSES:
         cluster.do("restart", "-t", "30", name)
+        cluster.do("up", "-d", "--no-deps", "--wait", name)  # until it is ready
         print(f"    level again after {cluster.wait_until_level():.1f} s", flush=True)
 
 
