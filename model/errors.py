@@ -108,6 +108,7 @@ class AccessDenied(ModelError):
 
     code = "AccessDeniedException"
     prefix = SERVICE_PREFIX
+    message_member = "Message"
 
 
 class ConditionFailed(ModelError):

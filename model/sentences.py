@@ -16,6 +16,10 @@ class Sentence(StrEnum):
     RESOURCE_NOT_FOUND = "Requested resource not found"
     TABLE_NOT_FOUND = "Requested resource not found: Table: {table} not found"
     TABLE_EXISTS = "Table already exists: {table}"
+    ACCESS_DENIED = (
+        "User: {user} is not authorized to perform: {action} on resource: {resource} "
+        "because no identity-based policy allows the {action} action"
+    )
     DELETION_PROTECTED = (
         "Resource cannot be deleted as it is currently protected against deletion. "
         "Disable deletion protection first."

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from quorate.cluster.catalog import (
     AccessKeyRecord,
     Catalog,
+    Grant,
     NodeRecord,
     PartitionRecord,
     TableRecord,
@@ -49,7 +52,9 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
         catalog_replicas=catalog.catalog_replicas,
         users=[
             catalog_pb2.User(
-                name=user.name, access_keys=[encode_access_key(key) for key in user.access_keys]
+                name=user.name,
+                access_keys=[encode_access_key(key) for key in user.access_keys],
+                grants=encode_grants(user.grants),
             )
             for user in catalog.users
         ],
@@ -94,6 +99,7 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
             UserRecord(
                 name=user.name,
                 access_keys=tuple(decode_access_key(key) for key in user.access_keys),
+                grants=decode_grants(user.grants),
             )
             for user in message.users
         ),
@@ -108,3 +114,15 @@ def encode_access_key(key: AccessKeyRecord) -> catalog_pb2.AccessKey:
 def decode_access_key(message: catalog_pb2.AccessKey) -> AccessKeyRecord:
     """Return the plain form of an access key; the pair of `encode_access_key`."""
     return AccessKeyRecord(id=message.id, sealed_secret=message.sealed_secret)
+
+
+def encode_grants(grants: Iterable[Grant]) -> list[catalog_pb2.Grant]:
+    """Return the wire form of grants."""
+    return [catalog_pb2.Grant(actions=grant.actions, tables=grant.tables) for grant in grants]
+
+
+def decode_grants(messages: Iterable[catalog_pb2.Grant]) -> tuple[Grant, ...]:
+    """Return the plain form of grants; the pair of `encode_grants`."""
+    return tuple(
+        Grant(actions=tuple(message.actions), tables=tuple(message.tables)) for message in messages
+    )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.cluster.catalog import AccessKeyRecord, Catalog
+from quorate.cluster.catalog import AccessKeyRecord, Catalog, Grant
 from quorate.cluster.codec import (
     decode_access_key,
     decode_catalog,
+    decode_grants,
     encode_access_key,
     encode_catalog,
+    encode_grants,
 )
 from quorate.v1 import catalog_pb2
 
@@ -101,6 +103,7 @@ class CreateUser:
     request_id: bytes
     name: str
     access_key: AccessKeyRecord
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,17 @@ class DeleteAccessKey:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReplaceGrants:
+    """Give a user other grants, in place of all that it had."""
+
+    request_id: bytes
+    user_name: str
+    grants: tuple[Grant, ...]
+
+
 TableCommand = CreateTable | DeleteTable | UpdateTable
-UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey
+UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey | ReplaceGrants
 CatalogCommand = (
     Bootstrap | TableCommand | AddNode | ReplaceNode | MoveReplica | RemoveNode | UserCommand
 )
@@ -164,17 +176,8 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
             wire.move_replica.new = command.new
         case RemoveNode():
             wire.remove_node.id = command.id
-        case CreateUser():
-            wire.create_user.name = command.name
-            wire.create_user.access_key.CopyFrom(encode_access_key(command.access_key))
-        case DeleteUser():
-            wire.delete_user.name = command.name
-        case CreateAccessKey():
-            wire.create_access_key.user_name = command.user_name
-            wire.create_access_key.access_key.CopyFrom(encode_access_key(command.access_key))
-        case DeleteAccessKey():
-            wire.delete_access_key.user_name = command.user_name
-            wire.delete_access_key.id = command.id
+        case _:
+            _write_user_command(command, wire)
     return wire
 
 
@@ -192,6 +195,25 @@ def _write_table_command(command: TableCommand, wire: catalog_pb2.CatalogCommand
             wire.update_table.id = command.id
             wire.update_table.version = command.version
             wire.update_table.definition = command.definition
+
+
+def _write_user_command(command: UserCommand, wire: catalog_pb2.CatalogCommand) -> None:
+    match command:
+        case CreateUser():
+            wire.create_user.name = command.name
+            wire.create_user.access_key.CopyFrom(encode_access_key(command.access_key))
+            wire.create_user.grants.extend(encode_grants(command.grants))
+        case DeleteUser():
+            wire.delete_user.name = command.name
+        case CreateAccessKey():
+            wire.create_access_key.user_name = command.user_name
+            wire.create_access_key.access_key.CopyFrom(encode_access_key(command.access_key))
+        case DeleteAccessKey():
+            wire.delete_access_key.user_name = command.user_name
+            wire.delete_access_key.id = command.id
+        case ReplaceGrants():
+            wire.replace_grants.user_name = command.user_name
+            wire.replace_grants.grants.extend(encode_grants(command.grants))
 
 
 def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
@@ -229,7 +251,12 @@ def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None
     match wire.WhichOneof("change"):
         case "create_user":
             user = wire.create_user
-            return CreateUser(wire.request_id, user.name, decode_access_key(user.access_key))
+            return CreateUser(
+                wire.request_id,
+                user.name,
+                decode_access_key(user.access_key),
+                decode_grants(user.grants),
+            )
         case "delete_user":
             return DeleteUser(wire.request_id, wire.delete_user.name)
         case "create_access_key":
@@ -240,5 +267,8 @@ def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None
         case "delete_access_key":
             gone = wire.delete_access_key
             return DeleteAccessKey(wire.request_id, gone.user_name, gone.id)
+        case "replace_grants":
+            new = wire.replace_grants
+            return ReplaceGrants(wire.request_id, new.user_name, decode_grants(new.grants))
         case _:
             return None

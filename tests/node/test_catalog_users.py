@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.machine.catalog_changes import EXISTS, LIMIT, MISSING, Refused, change
-from quorate.cluster.catalog import AccessKeyRecord, Catalog, UserRecord
+from quorate.cluster.catalog import AccessKeyRecord, Catalog, Grant, UserRecord
 from quorate.cluster.codec import decode_catalog, encode_catalog
 from quorate.cluster.commands import (
     CatalogCommand,
@@ -13,6 +13,7 @@ from quorate.cluster.commands import (
     CreateUser,
     DeleteAccessKey,
     DeleteUser,
+    ReplaceGrants,
     decode_catalog_command,
     wire_catalog_command,
 )
@@ -20,6 +21,8 @@ from tests.node.builders import new_id
 
 FIRST = AccessKeyRecord(id="FIRST", sealed_secret=b"sealed 1")
 SECOND = AccessKeyRecord(id="SECOND", sealed_secret=b"sealed 2")
+READS = Grant(actions=("read",), tables=("orders", "log-*"))
+WRITES = Grant(actions=("PutItem", "DeleteItem"), tables=("log-*",))
 ADA = UserRecord(name="ada", access_keys=(FIRST,))
 
 
@@ -67,12 +70,22 @@ def test_deleted_user_leaves_with_all_keys(catalog: Catalog) -> None:
     assert change(catalog, DeleteUser(new_id(), "ada")).users == ()
 
 
+def test_new_grants_take_the_place_of_the_old(catalog: Catalog) -> None:
+    for grants in ((READS, WRITES), (WRITES,)):
+        catalog = change(catalog, ReplaceGrants(new_id(), "ada", grants))
+        assert catalog.user_by_name["ada"].grants == grants
+
+    catalog = change(catalog, CreateAccessKey(new_id(), "ada", SECOND))
+    assert catalog.user_by_name["ada"].grants == (WRITES,), "keys come and go, grants stay"
+
+
 @pytest.mark.parametrize(
     "command",
     [
         DeleteUser(b"", "bob"),
         CreateAccessKey(b"", "bob", SECOND),
         DeleteAccessKey(b"", "bob", "FIRST"),
+        ReplaceGrants(b"", "bob", (READS,)),
         DeleteAccessKey(b"", "ada", "SECOND"),
     ],
 )
@@ -84,6 +97,8 @@ def test_what_is_not_there_is_not_changed(catalog: Catalog, command: CatalogComm
     "command",
     [
         CreateUser(b"id", "ada", FIRST),
+        CreateUser(b"id", "ada", FIRST, (READS, WRITES)),
+        ReplaceGrants(b"id", "ada", (WRITES, READS)),
         DeleteUser(b"id", "ada"),
         CreateAccessKey(b"id", "ada", SECOND),
         DeleteAccessKey(b"id", "ada", "FIRST"),
@@ -94,4 +109,9 @@ def test_command_travels_unchanged(command: CatalogCommand) -> None:
 
 
 def test_users_travel_with_the_catalog(catalog: Catalog) -> None:
-    assert decode_catalog(encode_catalog(catalog)).users == (ADA,)
+    catalog = change(catalog, CreateUser(new_id(), "bob", SECOND, (READS, WRITES)))
+
+    assert decode_catalog(encode_catalog(catalog)).users == (
+        ADA,
+        UserRecord(name="bob", access_keys=(SECOND,), grants=(READS, WRITES)),
+    )
