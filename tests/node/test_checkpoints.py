@@ -266,3 +266,22 @@ def test_counters_survive_checkpoints_and_restarts_in_between(cluster: Cluster) 
     assert number(cluster.read(key("n"))) == 8
     cluster.tick(10)
     cluster.assert_replicas_equal()
+
+
+def test_age_counts_from_what_is_stored_and_not_from_what_was_tried(cluster: Cluster) -> None:
+    """What metrics show: nothing else in a node looks at it."""
+    cluster.done(put("k", n=1))
+    node = cluster.nodes[1]
+    checkpointer = node.host.checkpointer
+    node.items_full = True
+    cluster.checkpoint()
+    stored_at, count = checkpointer.stored_at, checkpointer.count
+    cluster.tick(seconds=20)
+    assert (checkpointer.stored_at, checkpointer.count) == (stored_at, count)
+
+    node.items_full = False
+    cluster.tick(seconds=checkpoints.INTERVAL_SECONDS + 0.1)
+    assert checkpointer.count == count + 1
+    cluster.tick(seconds=20)  # nothing to store is as good as stored
+    assert cluster.now - checkpointer.stored_at <= checkpoints.INTERVAL_SECONDS + 0.1
+    assert checkpointer.count == count + 1
