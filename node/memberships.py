@@ -75,8 +75,9 @@ class Memberships:
             for group in held:
                 replica = self._replicas.get(group)
                 if replica is not None and replica.core.role is Role.LEADER:
-                    self._step(replica, old, new, now, set(catalog.replacements.values()))
-            if not held and self._leads_catalog():
+                    self._step(replica, old, new, now, catalog.replacements)
+            awaited = old in catalog.next_replacements.values()
+            if not held and not awaited and self._leads_catalog():
                 self._tell(RemoveNode(_REQUEST_ID.pack(b"gone", 0, old, new), old), now)
 
     def _leads_catalog(self) -> bool:
@@ -84,12 +85,17 @@ class Memberships:
         return replica is not None and replica.core.role is Role.LEADER
 
     def _step(
-        self, replica: Replica, old: int, new: int, now: float, coming: Container[int]
+        self, replica: Replica, old: int, new: int, now: float, replacements: Mapping[int, int]
     ) -> None:
-        """Take a group's next step; `coming` are all nodes that take somebody's place."""
+        """Take a group's next step; `replacements` are the catalog's.
+
+        Whoever was to be replaced by a node that is lost by now may be gone already, and that node
+        in its place: all whose place the new one takes go at once.
+        """
         group, core = replica.group, replica.core
         applied = replica.configuration
-        if not applied.joint and new in applied.voters and not applied.is_voter(old):
+        leaving = {voter for voter in applied.voters if replacements.get(voter) == new}
+        if not applied.joint and new in applied.voters and not leaving:
             # In force and committed: the group cannot go back.
             self._tell(
                 MoveReplica(_REQUEST_ID.pack(b"move", group, old, new), group, old, new), now
@@ -98,18 +104,18 @@ class Memberships:
         wanted = core.configuration
         if wanted.joint or wanted != applied or not core.may_evaluate or replica.transferring:
             return
-        # A learner that was lost, and is replaced in its turn, goes.
+        coming = replacements.values()
         learners = tuple(learner for learner in wanted.learners if learner in coming)
         if new not in wanted.members():
             change = ConfigurationChange(wanted.voters, (*learners, new))
         elif not self._has_caught_up(replica, new):
             return
-        elif old == self._node_id:
-            self._hand_over(replica, old)
+        elif self._node_id in leaving:
+            self._hand_over(replica, leaving)
             return
         else:
             change = ConfigurationChange(
-                voters=(*(voter for voter in wanted.voters if voter != old), new),
+                voters=(*(voter for voter in wanted.voters if voter not in leaving), new),
                 learners=tuple(learner for learner in learners if learner != new),
             )
         try:
@@ -132,12 +138,12 @@ class Memberships:
             for progress in replica.core.status().progress
         )
 
-    def _hand_over(self, replica: Replica, old: int) -> None:
+    def _hand_over(self, replica: Replica, leaving: Container[int]) -> None:
         """Let another voter lead before this node leaves: else the group would wait for one."""
         voters = [
             progress
             for progress in replica.core.status().progress
-            if progress.active and not progress.learner and progress.node_id != old
+            if progress.active and not progress.learner and progress.node_id not in leaving
         ]
         if voters:
             best = max(voters, key=lambda progress: progress.match)

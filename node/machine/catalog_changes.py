@@ -16,7 +16,6 @@ from quorate.cluster.catalog import (
     NodeRecord,
     TableRecord,
     UserRecord,
-    find_replacement,
 )
 from quorate.cluster.commands import (
     AddNode,
@@ -220,20 +219,13 @@ def _move_replica(catalog: Catalog, command: MoveReplica) -> Catalog:
 
 
 def _remove_node(catalog: Catalog, command: RemoveNode) -> Catalog:
-    removed = catalog.node_by_id.get(command.id)
-    if removed is None:
+    if command.id not in catalog.node_by_id:
         raise Refused(MISSING)
-    if any(command.id in replicas for replicas in catalog.replicas_of.values()):
+    # Groups of the node whose place it was to take may have it as a member already.
+    may_hold = command.id in catalog.next_replacements.values()
+    if may_hold or any(command.id in replicas for replicas in catalog.replicas_of.values()):
         raise Refused(HOLDS_REPLICAS)
-    # Whoever it was to replace is now replaced by its own replacement.
-    nodes = tuple(
-        replace(node, replacement=removed.replacement)
-        if find_replacement(catalog.nodes, node) is removed
-        else node
-        for node in catalog.nodes
-        if node is not removed
-    )
-    return replace(catalog, nodes=nodes)
+    return replace(catalog, nodes=tuple(node for node in catalog.nodes if node.id != command.id))
 
 
 # Users

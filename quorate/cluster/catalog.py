@@ -145,17 +145,22 @@ class Catalog:
         return {CATALOG_GROUP: self.catalog_replicas, **held}
 
     @cached_property
+    def next_replacements(self) -> dict[int, int]:
+        """Which node was named to take whose place: new id by old id, of those that have joined."""
+        pairs = {}
+        for old in self.nodes:
+            new = find_replacement(self.nodes, old)
+            if new is not None:
+                pairs[old.id] = new.id
+        return pairs
+
+    @cached_property
     def replacements(self) -> dict[int, int]:
         """Which node takes whose place in the end: new id by old id, of those that have joined.
 
         A node that is lost while it takes another one's place may be replaced in its turn.
         """
-        next_of = {}
-        for old in self.nodes:
-            new = find_replacement(self.nodes, old)
-            if new is not None:
-                next_of[old.id] = new.id
-        return {old: _end_of_chain(next_of, old) for old in next_of}
+        return {old: _end_of_chain(self.next_replacements, old) for old in self.next_replacements}
 
     def groups_of(self, node_id: int) -> set[int]:
         """Return the groups of which a node holds a replica, or is about to."""

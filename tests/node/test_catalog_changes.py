@@ -155,9 +155,9 @@ def test_replacement_that_is_lost_is_replaced_in_its_turn(catalog: Catalog, name
     assert catalog.replacements == {2: 5, 4: 5}
     assert catalog.groups_of(5) == {CATALOG_GROUP, 1, 2, 3}
     catalog = change(catalog, MoveReplica(new_id(), 1, 4, 5))
-    catalog = change(catalog, RemoveNode(new_id(), 4))
-    assert catalog.replacements == {2: 5}
+    assert refusal(catalog, RemoveNode(new_id(), 4)) == HOLDS_REPLICAS
     catalog = replaced(catalog, 2, 5)
+    catalog = change(catalog, RemoveNode(new_id(), 4))
     assert [node.id for node in catalog.nodes] == [1, 3, 5]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node import join, memberships
@@ -110,9 +110,14 @@ def catalog_told_before_the_change_is_committed() -> Sequence[Change]:
     step = Memberships._step
 
     def hasty(
-        self: Memberships, replica: Replica, old: int, new: int, now: float, coming: Container[int]
+        self: Memberships,
+        replica: Replica,
+        old: int,
+        new: int,
+        now: float,
+        replacements: Mapping[int, int],
     ) -> None:
-        step(self, replica, old, new, now, coming)
+        step(self, replica, old, new, now, replacements)
         group, proposed = replica.group, replica.core.configuration
         if new in proposed.voters:
             request_id = memberships._REQUEST_ID.pack(b"move", group, old, new)
