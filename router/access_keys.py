@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from quorate.cluster.catalog import AccessKeyRecord, Catalog
+from quorate.cluster.catalog import AccessKeyRecord, Catalog, UserRecord
 from quorate.security.sealing import OPERATOR_ID, KeyFile, SealBroken
 
 log = logging.getLogger(__name__)
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class AccessKey:
     """A key, its user and its secret, which shows nowhere."""
 
-    id: str
-    user_name: str
+    record: AccessKeyRecord
+    user: UserRecord
     secret: str = field(repr=False)
 
 
@@ -26,18 +26,23 @@ class AccessKeys:
     def __init__(self, key_file: KeyFile | None) -> None:
         """Without a key file no key is known."""
         self._key_file = key_file
-        self._by_id: dict[str, tuple[AccessKeyRecord, AccessKey]] = {}
+        self._by_id: dict[str, AccessKey] = {}
 
     def find_secret(self, key_id: str) -> str | None:
         """Return the secret of a user's key, None if there is no such key."""
         found = self._by_id.get(key_id)
-        return None if found is None else found[1].secret
+        return None if found is None else found.secret
 
-    def find_operator_secret(self, key_id: str) -> str | None:
-        """Return the secret of the operator, who has the key file; None for any other id."""
-        if key_id != OPERATOR_ID or self._key_file is None:
-            return None
-        return self._key_file.operator_secret
+    def find_user(self, key_id: str) -> UserRecord | None:
+        """Return the user of a key, None if there is no such key."""
+        found = self._by_id.get(key_id)
+        return None if found is None else found.user
+
+    def find_any_secret(self, key_id: str) -> str | None:
+        """Return the secret of a user's key, or of the operator, who has the key file."""
+        if key_id == OPERATOR_ID and self._key_file is not None:
+            return self._key_file.operator_secret
+        return self.find_secret(key_id)
 
     def adopt(self, catalog: Catalog) -> None:
         """Know the keys of this catalog and no others; what was opened before is kept."""
@@ -47,8 +52,8 @@ class AccessKeys:
         for user in catalog.users:
             for record in user.access_keys:
                 old = known.get(record.id)
-                if old is not None and old[0] == record:
-                    self._by_id[record.id] = old
+                if old is not None and old.record == record:
+                    self._by_id[record.id] = AccessKey(record, user, old.secret)
                     continue
                 try:
                     secret = self._key_file.unseal(
@@ -63,4 +68,4 @@ class AccessKeys:
                         user.name,
                     )
                     continue
-                self._by_id[record.id] = record, AccessKey(record.id, user.name, secret)
+                self._by_id[record.id] = AccessKey(record, user, secret)

@@ -6,26 +6,22 @@ off from the catalog goes on with the users that it knew.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from model.errors import ModelError, ServiceUnavailable, UnrecognizedClient
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import Catalog, UserRecord
 from quorate.cluster.ring import Ring
 from quorate.http.protocol import Exchange
-from quorate.security.sealing import KeyFile
+from quorate.security.sealing import OPERATOR_ID, KeyFile
 from quorate.security.signing import GRPC_HOST, GRPC_SERVICE
 from router.access_keys import AccessKeys
+from router.authorization import operators_only
+from router.refusal_log import RefusalLog
 from router.refusals import no_catalog
 from router.signature import SignatureCheck
 
-log = logging.getLogger(__name__)
-
 HTTP_SERVICE: Final = "dynamodb"
-
-REFUSALS_LOGGED_PER_SECOND: Final = 10
-"""Most refusals that are logged in a second; the next line tells how many were not. Ours."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 """What gRPC hands over; lower-case names."""
@@ -34,10 +30,19 @@ Metadata = Iterable[tuple[str, str | bytes]]
 class StreamPass:
     """Whether the calls of one stream, signed once when it was opened, are to be served now.
 
-    It is looked at again whenever the users have changed: a deleted key ends at once.
+    It is looked at again whenever the users have changed: a deleted key ends at once. `user` is
+    who opened it, as of the last look; None while nobody has to sign.
     """
 
-    __slots__ = ("_authentication", "_generation", "_key_id", "_metadata", "_method", "_refusal")
+    __slots__ = (
+        "_authentication",
+        "_generation",
+        "_key_id",
+        "_metadata",
+        "_method",
+        "_refusal",
+        "user",
+    )
 
     def __init__(self, authentication: Authentication, method: str, metadata: Metadata) -> None:
         """Take what the stream was opened with."""
@@ -47,23 +52,25 @@ class StreamPass:
         self._key_id = ""  # what the signature was checked with; good for the stream's life
         self._generation = -1
         self._refusal: ModelError | None = None
+        self.user: UserRecord | None = None
 
     def refusal(self) -> ModelError | None:
         """Return why calls are refused, None if they are served."""
         authentication = self._authentication
         if self._generation != authentication.generation:
             self._generation = authentication.generation
-            self._refusal = self._look_again() if authentication.is_required else None
+            self._refusal = self.user = None
+            if authentication.is_required:
+                self._look_again()
         return self._refusal
 
-    def _look_again(self) -> ModelError | None:
-        if self._key_id:
-            return None if self._authentication.knows(self._key_id) else UnrecognizedClient()
+    def _look_again(self) -> None:
         try:
-            self._key_id = self._authentication.check_grpc(self._method, self._metadata)
+            if not self._key_id:
+                self._key_id = self._authentication.check_grpc(self._method, self._metadata)
+            self.user = self._authentication.user_of(self._key_id)
         except ModelError as error:
-            return error
-        return None
+            self._refusal = error
 
 
 class Authentication:
@@ -88,9 +95,7 @@ class Authentication:
         self.is_required = always_required
         self.generation = 0
         self._keys = AccessKeys(key_file)
-        self._wall_clock = wall_clock
-        self._logged_second = 0
-        self._logged = self._not_logged = 0
+        self.refusal_log = RefusalLog(wall_clock)
         self._http = SignatureCheck(
             service=HTTP_SERVICE,
             region=region,
@@ -106,7 +111,7 @@ class Authentication:
                 find_secret=find_secret,
                 wall_clock=wall_clock,
             )
-            for find_secret in (self._keys.find_secret, self._keys.find_operator_secret)
+            for find_secret in (self._keys.find_secret, self._keys.find_any_secret)
         )
 
     def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
@@ -129,24 +134,16 @@ class Authentication:
     def check_operator(self, method: str, metadata: Metadata, message: bytes) -> None:
         """Let only somebody pass who signed the message with the key file. Raises a ModelError."""
         self._check_able()
-        self._operator.check(b"POST", method.encode(), _grpc_headers(metadata), message)
+        key_id = self._operator.check(b"POST", method.encode(), _grpc_headers(metadata), message)
+        if key_id != OPERATOR_ID:
+            raise operators_only(self.user_of(key_id), method.rpartition("/")[2])
 
-    def knows(self, key_id: str) -> bool:
-        """Return whether an access key still is a user's."""
-        return self._keys.find_secret(key_id) is not None
-
-    def log_refusal(self, what: str, peer: str, request_id: bytes, error: ModelError) -> None:
-        """Log a refusal, without anything secret, unless there are too many."""
-        second = int(self._wall_clock())
-        if second != self._logged_second:
-            if self._not_logged:
-                log.warning("%d more calls were refused", self._not_logged)
-            self._logged_second, self._logged, self._not_logged = second, 0, 0
-        if self._logged >= REFUSALS_LOGGED_PER_SECOND:
-            self._not_logged += 1
-            return
-        self._logged += 1
-        log.warning("refused %r from %s: %s, request %s", what, peer, error.code, request_id.hex())
+    def user_of(self, key_id: str) -> UserRecord:
+        """Return whose an access key is now. Raises UnrecognizedClient if it is nobody's."""
+        user = self._keys.find_user(key_id)
+        if user is None:
+            raise UnrecognizedClient
+        return user
 
     def _check_able(self) -> None:
         if not self.generation:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 from model.errors import ModelError
+from quorate.cluster.catalog import UserRecord
 
 
 class CallObserver(Protocol):
@@ -22,7 +23,16 @@ class Call(ABC):
     `deadline` and `started` are seconds on the loop's clock.
     """
 
-    __slots__ = ("deadline", "ended", "observer", "operation", "refreshed", "request_id", "started")
+    __slots__ = (
+        "deadline",
+        "ended",
+        "observer",
+        "operation",
+        "refreshed",
+        "request_id",
+        "started",
+        "user",
+    )
 
     def __init__(
         self, observer: CallObserver, request_id: bytes, started: float, deadline: float
@@ -31,6 +41,7 @@ class Call(ABC):
         self.request_id = request_id
         self.started = started
         self.deadline = deadline
+        self.user: UserRecord | None = None  # who signed it; None: nobody had to
         self.operation = ""  # a known operation's name, "" until it is known
         self.refreshed = False  # a newer catalog was asked for once already
         self.ended = False

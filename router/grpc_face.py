@@ -191,9 +191,10 @@ class GrpcFace:
     def _admit(self, method: str, context: Context, call: Call) -> bool:
         """Return whether the call may be served; if not, it is answered."""
         try:
-            self._authentication.check_grpc(method, context.invocation_metadata() or ())
+            key_id = self._authentication.check_grpc(method, context.invocation_metadata() or ())
+            call.user = self._authentication.user_of(key_id)
         except ModelError as error:
-            self._authentication.log_refusal(method, context.peer(), call.request_id, error)
+            self._authentication.refusal_log.write(method, context.peer(), call.request_id, error)
             call.fail(error)
             return False
         return True
@@ -222,14 +223,14 @@ class GrpcFace:
         opened = StreamPass(self._authentication, method, context.invocation_metadata() or ())
         error = opened.refusal()
         if error is not None:
-            self._authentication.log_refusal(method, context.peer(), new_request_id(), error)
+            self._authentication.refusal_log.write(method, context.peer(), new_request_id(), error)
         return opened
 
     async def _pipeline(
         self, requests: AsyncIterator[api_pb2.PipelineRequest], context: Context
     ) -> None:
-        refusal = self._pass(context).refusal
-        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline, refusal)
+        opened = self._pass(context)
+        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline, opened)
         self._pipelines.add(pipeline)
         try:
             await pipeline.run(requests, context)

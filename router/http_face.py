@@ -173,10 +173,10 @@ class HttpFace:
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""
         try:
-            self._authentication.check_http(exchange)
+            call.user = self._authentication.user_of(self._authentication.check_http(exchange))
         except ModelError as error:
             target = exchange.headers[b"x-amz-target"].decode("latin-1")
-            self._authentication.log_refusal(target, exchange.peer, call.request_id, error)
+            self._authentication.refusal_log.write(target, exchange.peer, call.request_id, error)
             call.fail(error)
             return False
         return True

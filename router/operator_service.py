@@ -112,7 +112,7 @@ class OperatorService(ABC):
             metadata = context.invocation_metadata() or ()
             self._authentication.check_operator(method, metadata, message)
         except ModelError as error:
-            self._authentication.log_refusal(method, context.peer(), request_id, error)
+            self._authentication.refusal_log.write(method, context.peer(), request_id, error)
             raise
         if not self.view.epoch:
             raise no_catalog()

@@ -10,6 +10,7 @@ import grpc.aio
 
 from model.errors import ModelError, error_document
 from quorate.v1 import api_pb2
+from router.authentication import StreamPass
 from router.call import Call, CallObserver
 from router.request_id import REQUEST_ID_BYTES, new_request_id
 
@@ -75,17 +76,17 @@ class Pipeline:
         observer: CallObserver,
         clock: Callable[[], float],
         deadline_of: Callable[[float | None], float],
-        refusal: Callable[[], ModelError | None],
+        stream_pass: StreamPass,
     ) -> None:
         """`deadline_of` turns the seconds that a client gives, if any, into a deadline.
 
-        `refusal` returns why this client's calls are not served now, None if they are.
+        `stream_pass` says whose calls these are, and whether they are served now.
         """
         self._service = service
         self.observer = observer
         self._clock = clock
         self._deadline_of = deadline_of
-        self._refusal = refusal
+        self._pass = stream_pass
         self._ids: list[int] = []
         self._statuses: list[int] = []
         self._bodies: list[bytes] = []
@@ -142,7 +143,7 @@ class Pipeline:
                 "the columns of a PipelineRequest differ in length",
             )
         started = self._clock()
-        refusal = self._refusal()
+        refusal = self._pass.refusal()
         for position, (call_id, operation, body, request_id, deadline_ms) in enumerate(
             zip(message.id, *columns, strict=True), start=1
         ):
@@ -154,6 +155,7 @@ class Pipeline:
                 self._deadline_of(deadline_ms / 1000 if deadline_ms else None),
             )
             self._open_calls += 1
+            call.user = self._pass.user
             if refusal is None:
                 self._service.execute_json(operation, body, call)
             else:

@@ -30,6 +30,7 @@ from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 from router.authentication import Authentication
+from router.authorization import authorized
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
 from router.cluster_service import ClusterService
@@ -139,7 +140,7 @@ class RouterProcess:
             loop.add_signal_handler(number, self.stop_wanted.set)
         async with self.control, asyncio.TaskGroup() as tasks:
             service = Service(
-                OPERATIONS,
+                authorized(OPERATIONS, self.authentication.refusal_log),
                 view=self.view,
                 watch=self.watch,
                 control=self.control,

@@ -6,7 +6,7 @@ Secrets come sealed and stay so: this service neither makes nor opens any. See u
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from model.errors import (
@@ -17,15 +17,17 @@ from model.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from quorate.cluster.catalog import AccessKeyRecord
-from quorate.cluster.codec import decode_access_key
+from quorate.cluster.catalog import AccessKeyRecord, Grant
+from quorate.cluster.codec import decode_access_key, decode_grants, encode_grants
 from quorate.cluster.commands import (
     CreateAccessKey,
     CreateUser,
     DeleteAccessKey,
     DeleteUser,
+    ReplaceGrants,
     UserCommand,
 )
+from quorate.security.permissions import BadGrant, check_grants
 from quorate.security.sealing import KEY_ID_PREFIX
 from quorate.v1 import catalog_pb2, users_pb2
 from router.operator_service import OperatorService
@@ -44,7 +46,8 @@ SEALED_BYTES_MAX: Final = 256
 def _create_user(request: users_pb2.CreateUserRequest, request_id: bytes) -> UserCommand:
     if not USER_NAME.fullmatch(request.name):
         raise ValidationError("A user's name has 1 to 64 of A-Z a-z 0-9 _ + = , . @ -")
-    return CreateUser(request_id, request.name, _access_key(request.access_key))
+    access_key = _access_key(request.access_key)
+    return CreateUser(request_id, request.name, access_key, _grants(request.grants))
 
 
 def _delete_user(request: users_pb2.DeleteUserRequest, request_id: bytes) -> UserCommand:
@@ -57,6 +60,22 @@ def _create_access_key(request: users_pb2.CreateAccessKeyRequest, request_id: by
 
 def _delete_access_key(request: users_pb2.DeleteAccessKeyRequest, request_id: bytes) -> UserCommand:
     return DeleteAccessKey(request_id, request.user_name, request.id)
+
+
+def _replace_grants(request: users_pb2.ReplaceGrantsRequest, request_id: bytes) -> UserCommand:
+    grants = _grants(request.grants)
+    if not grants:
+        raise ValidationError("A user without grants may do everything; to mean it, grant *:*")
+    return ReplaceGrants(request_id, request.user_name, grants)
+
+
+def _grants(messages: Iterable[catalog_pb2.Grant]) -> tuple[Grant, ...]:
+    grants = decode_grants(messages)
+    try:
+        check_grants(grants)
+    except BadGrant as bad:
+        raise ValidationError(str(bad)) from None
+    return grants
 
 
 def _access_key(message: catalog_pb2.AccessKey) -> AccessKeyRecord:
@@ -72,6 +91,7 @@ COMMANDS: Final[Mapping[str, Callable[[Any, bytes], UserCommand]]] = {
     "DeleteUser": _delete_user,
     "CreateAccessKey": _create_access_key,
     "DeleteAccessKey": _delete_access_key,
+    "ReplaceGrants": _replace_grants,
 }
 
 
@@ -115,6 +135,7 @@ class UserService(OperatorService):
                 catalog_pb2.User(
                     name=user.name,
                     access_keys=[catalog_pb2.AccessKey(id=key.id) for key in user.access_keys],
+                    grants=encode_grants(user.grants),
                 )
                 for user in catalog.users
             ],

@@ -16,6 +16,7 @@ from quorate.cli.settings import EndpointOption, JsonOption
 
 if TYPE_CHECKING:
     from quorate.client.operator import NewAccessKey, Operator
+    from quorate.cluster.catalog import Grant
 
 app = typer.Typer(
     help="Create, list and delete users. Once there is one, every request must be signed.",
@@ -38,12 +39,38 @@ KeyFileOption = Annotated[
 ]
 
 
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ACTIONS:TABLES",
+        help="What the user may do, as in read,PutItem:orders,log-*; may be repeated."
+        " [default: everything]",
+        show_default=False,
+    ),
+]
+GrantsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ACTIONS:TABLES...",
+        help="Actions: operations by name, read, write, manage, or *. Tables: names, with * for"
+        " anything.",
+        show_default=False,
+    ),
+]
+
+
 def run_as_operator(
     endpoint: str | None, key_file: Path | None, work: Callable[[Operator], Awaitable[T]]
 ) -> T:
     """Return what `work` returns; trouble ends the command with a sentence and its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from quorate.client import OutcomeUnknown, QuorateError, ResourceNotFound, Unreachable
+    from quorate.client import (
+        CertificateAuthorityRefused,
+        OutcomeUnknown,
+        QuorateError,
+        ResourceNotFound,
+        Unreachable,
+    )
     from quorate.client.operator import Operator
     from quorate.local.data_dir import key_path
     from quorate.security.sealing import KeyFileRefused, load_key_file
@@ -60,6 +87,8 @@ def run_as_operator(
 
     try:
         return asyncio.run(connected())
+    except CertificateAuthorityRefused as error:
+        fail(str(error), Exit.REFUSED)
     except Unreachable as error:
         fail(str(error), Exit.UNREACHABLE)
     except OutcomeUnknown as error:
@@ -87,15 +116,41 @@ def _print_key(key: NewAccessKey, as_json: bool) -> None:
     )
 
 
+def _grants(texts: list[str]) -> list[Grant]:
+    """Return what the texts stand for; one that means nothing ends the command."""
+    from quorate.security.permissions import BadGrant, parse_grant
+
+    try:
+        return [parse_grant(text) for text in texts]
+    except BadGrant as bad:
+        fail(str(bad), Exit.REFUSED)
+
+
 @app.command(epilog=EPILOG)
 def create(
     name: NameArgument,
+    allow: AllowOption = None,
     endpoint: EndpointOption = None,
     key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a user, and print its access key."""
-    _print_key(run_as_operator(endpoint, key_file, lambda it: it.create_user(name)), as_json)
+    grants = _grants(allow or [])
+    key = run_as_operator(endpoint, key_file, lambda it: it.create_user(name, grants))
+    _print_key(key, as_json)
+
+
+@app.command(epilog=EPILOG)
+def allow(
+    name: NameArgument,
+    grants: GrantsArgument,
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Let a user do this and nothing else; *:* is everything."""
+    wanted = _grants(grants)
+    run_as_operator(endpoint, key_file, lambda it: it.replace_grants(name, wanted))
+    print(f"user {name} may do {' '.join(grants)} and nothing else")
 
 
 @app.command("add-key", epilog=EPILOG)
@@ -125,13 +180,22 @@ def delete_key(
 def list_users(
     endpoint: EndpointOption = None, key_file: KeyFileOption = None, as_json: JsonOption = False
 ) -> None:
-    """List users with the ids of their access keys."""
+    """List users with the ids of their access keys, and what they may do."""
+    from quorate.security.permissions import grant_text
+
     users = run_as_operator(endpoint, key_file, lambda operator: operator.users())
+    listed = {
+        name: {
+            "access_keys": user.access_key_ids,
+            "allowed": [grant_text(grant) for grant in user.grants] or ["*:*"],
+        }
+        for name, user in users.items()
+    }
     if as_json:
-        print_json(users)
+        print_json(listed)
         return
-    for name, key_ids in users.items():
-        print(name, *key_ids)
+    for name, user in listed.items():
+        print(name, *user["access_keys"], *user["allowed"])
 
 
 @app.command(epilog=EPILOG)

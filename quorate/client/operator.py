@@ -16,6 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 from quorate.client.credentials import Credentials
 from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
 from quorate.client.pipeline import CHANNEL_OPTIONS
+from quorate.cluster.catalog import Grant
+from quorate.cluster.codec import decode_grants, encode_grants
 from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
 from quorate.v1 import catalog_pb2, cluster_pb2, users_pb2
 from quorate.v1.cluster_pb2_grpc import ClusterServiceStub
@@ -42,6 +44,14 @@ class NewAccessKey:
     user_name: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedUser:
+    """A user's access keys, by id, and grants; without any it may do everything."""
+
+    access_key_ids: list[str]
+    grants: tuple[Grant, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +96,21 @@ class Operator:
         assert self._channel is not None
         await self._channel.close()
 
-    async def create_user(self, name: str) -> NewAccessKey:
-        """Make a user with a first key."""
+    async def create_user(self, name: str, grants: Sequence[Grant] = ()) -> NewAccessKey:
+        """Make a user with a first key; without grants it may do everything."""
         key, sealed = await self._new_key(name)
-        await self._call("CreateUser", users_pb2.CreateUserRequest(name=name, access_key=sealed))
+        await self._call(
+            "CreateUser",
+            users_pb2.CreateUserRequest(name=name, access_key=sealed, grants=encode_grants(grants)),
+        )
         return key
+
+    async def replace_grants(self, user_name: str, grants: Sequence[Grant]) -> None:
+        """Give a user these grants, one at least, in place of all that it had."""
+        await self._call(
+            "ReplaceGrants",
+            users_pb2.ReplaceGrantsRequest(user_name=user_name, grants=encode_grants(grants)),
+        )
 
     async def create_access_key(self, user_name: str) -> NewAccessKey:
         """Give a user a second key."""
@@ -112,10 +132,16 @@ class Operator:
             users_pb2.DeleteAccessKeyRequest(user_name=user_name, id=access_key_id),
         )
 
-    async def users(self) -> dict[str, Sequence[str]]:
-        """Return the access key ids of every user, by name."""
+    async def users(self) -> dict[str, ListedUser]:
+        """Return all users by name."""
         response = await self._call("ListUsers", users_pb2.ListUsersRequest())
-        return {user.name: [key.id for key in user.access_keys] for user in response.users}
+        return {
+            user.name: ListedUser(
+                access_key_ids=[key.id for key in user.access_keys],
+                grants=decode_grants(user.grants),
+            )
+            for user in response.users
+        }
 
     async def replace_node(self, old: str, new: str) -> StartedReplacement:
         """Let the node named `new`, joined or not, take the place of the one named `old`."""

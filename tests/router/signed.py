@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from quorate.cluster.catalog import AccessKeyRecord, UserRecord
+from quorate.cluster.catalog import AccessKeyRecord, Grant, UserRecord
 from quorate.security.sealing import KEY_BYTES, KeyFile
 
 KEY_ID = "QRTEAAAAAAAAAAAAAAAA"
@@ -19,10 +19,11 @@ KEY_FILE = KeyFile(bytes(KEY_BYTES))
 KEY_FILE_TEXT = bytes(KEY_BYTES).hex()
 
 
-def ada(cluster_id: str) -> UserRecord:
+def ada(cluster_id: str, *grants: Grant) -> UserRecord:
     """Return a user whose only key is KEY_ID with SECRET."""
     sealed = KEY_FILE.seal(SECRET, cluster_id=cluster_id, access_key_id=KEY_ID)
-    return UserRecord(name="ada", access_keys=(AccessKeyRecord(id=KEY_ID, sealed_secret=sealed),))
+    key = AccessKeyRecord(id=KEY_ID, sealed_secret=sealed)
+    return UserRecord(name="ada", access_keys=(key,), grants=grants)
 
 
 @dataclass

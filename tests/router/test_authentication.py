@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,28 @@ import pytest
 
 from model.errors import ServiceUnavailable
 from quorate.client import Client, Credentials, RequestRefused
-from quorate.client.errors import QuorateError, ResourceNotFound
-from quorate.client.operator import Operator
-from quorate.cluster.catalog import AccessKeyRecord, UserRecord
+from quorate.client.errors import QuorateError
+from quorate.client.operator import ListedUser, Operator
+from quorate.cluster.catalog import AccessKeyRecord, Grant, UserRecord
+from quorate.cluster.commands import (
+    CatalogCommand,
+    CreateUser,
+    ReplaceGrants,
+    decode_catalog_command,
+)
+from quorate.security.permissions import parse_grant
 from quorate.security.sealing import OPERATOR_ID, KeyFile
-from quorate.v1 import api_pb2, users_pb2
+from quorate.v1 import api_pb2, node_pb2, users_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
 from router.authentication import Authentication
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
 from tests.router.cluster import CLUSTER_ID
-from tests.router.signed import KEY_FILE, KEY_FILE_TEXT, KEY_ID, SECRET, ada
+from tests.router.signed import KEY_FILE, KEY_ID, SECRET, ada
 from tests.router.world import World, tell
 
 METHOD = "/quorate.v1.QuorateService/ListTables"
 ADA = Credentials(KEY_ID, SECRET)
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "users.key"
-    path.write_text(KEY_FILE_TEXT)
-    path.chmod(0o600)
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -62,19 +61,6 @@ async def refused(client: Client) -> str:
     with pytest.raises(RequestRefused) as refusal:
         await client.put_item("Music", {"p": "a"})
     return refusal.value.code
-
-
-def publish_users(world: World, *users: UserRecord) -> None:
-    """Let all nodes have a catalog with these users, and no others."""
-    catalog = world.nodes[0].catalog
-    for node in world.nodes:
-        node.publish(replace(catalog, epoch=catalog.epoch + 1, users=users))
-
-
-async def seen(world: World) -> None:
-    assert await world.router.view.wait_for(
-        world.nodes[0].catalog.epoch, world.router.clock() + 3.0
-    )
 
 
 def test_signed_calls_are_served_over_both_grpc_ways(key_file: Path) -> None:
@@ -147,8 +133,7 @@ def test_open_stream_is_closed_to_strangers_by_the_first_user(key_file: Path) ->
             await stranger.put_item("Music", {"p": "a"})
             await user.put_item("Music", {"p": "b"})
 
-            publish_users(world, ada(CLUSTER_ID))
-            await seen(world)
+            await world.publish_users(ada(CLUSTER_ID))
 
             assert await refused(stranger) == "MissingAuthenticationTokenException"
             await user.put_item("Music", {"p": "c"})
@@ -161,8 +146,7 @@ def test_deleted_key_ends_at_once_also_on_an_open_stream(key_file: Path) -> None
         async with client(world, ADA) as user:
             await user.put_item("Music", {"p": "a"})
 
-            publish_users(world, UserRecord(name="ada", access_keys=()))
-            await seen(world)
+            await world.publish_users(UserRecord(name="ada", access_keys=()))
 
             assert await refused(user) == "UnrecognizedClientException"
 
@@ -196,7 +180,7 @@ def test_only_who_has_the_key_file_manages_users(key_file: Path) -> None:
     async def story(world: World) -> None:
         endpoint = f"127.0.0.1:{world.router.grpc_port}"
         async with Operator(endpoint, KEY_FILE) as operator:
-            assert await operator.users() == {"ada": [KEY_ID]}
+            assert list(await operator.users()) == ["ada"]
         async with Operator(endpoint, KeyFile(b"1" * 32)) as stranger:
             with pytest.raises(QuorateError) as refusal:
                 await stranger.users()
@@ -234,15 +218,60 @@ def test_user_has_a_name_as_in_iam(key_file: Path, name: str) -> None:
     tell(story, key_file=key_file)
 
 
-def test_users_key_does_not_manage_users(key_file: Path) -> None:
+def test_operator_gives_a_user_grants(key_file: Path) -> None:
+    grants = (parse_grant("read:orders,log-*"), parse_grant("PutItem:log-*"))
+
+    async def story(world: World) -> None:
+        async with Operator(f"127.0.0.1:{world.router.grpc_port}", KEY_FILE) as operator:
+            await operator.create_user("bob", grants)
+            await operator.replace_grants("ada", grants[:1])
+            listed = await operator.users()
+
+        created, replaced = (
+            command for node in world.nodes for command in map(decode, node.commands)
+        )
+        assert isinstance(created, CreateUser)
+        assert isinstance(replaced, ReplaceGrants)
+        assert (created.grants, replaced.grants) == (grants, grants[:1])
+        assert listed == {"ada": ListedUser(access_key_ids=[KEY_ID], grants=grants)}
+
+    def decode(request: node_pb2.ChangeCatalogRequest) -> CatalogCommand | None:
+        return decode_catalog_command(request.command)
+
+    tell(story, users=(ada(CLUSTER_ID, *grants),), key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    ("grants", "said"),
+    [
+        ([], "to mean it, grant *:*"),
+        ([Grant(actions=("Get",), tables=("orders",))], "'Get' is no action"),
+        ([Grant(actions=("read",), tables=("or ders",))], "'or ders' is no table"),
+        ([parse_grant("read:" + "x" * 255)] * 8, "2,048 characters at most"),
+    ],
+)
+def test_grants_that_mean_nothing_are_refused(
+    key_file: Path, grants: list[Grant], said: str
+) -> None:
+    async def story(world: World) -> None:
+        async with Operator(f"127.0.0.1:{world.router.grpc_port}", KEY_FILE) as operator:
+            with pytest.raises(QuorateError, match=re.escape(said)) as refusal:
+                await operator.replace_grants("ada", grants)
+            assert refusal.value.code == "ValidationException"
+        assert not any(node.commands for node in world.nodes)
+
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+
+
+def test_row_24_users_key_does_not_manage_users(key_file: Path) -> None:
     async def story(world: World) -> None:
         operator = Operator(f"127.0.0.1:{world.router.grpc_port}", KEY_FILE)
         operator._credentials = ADA
         async with operator:
             with pytest.raises(QuorateError) as refusal:
                 await operator.delete_user("ada")
-            assert refusal.value.code == "UnrecognizedClientException"
-            assert not isinstance(refusal.value, ResourceNotFound)
+            assert refusal.value.code == "AccessDeniedException"
+            assert "user/ada is not authorized to perform: quorate:DeleteUser" in str(refusal.value)
 
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
