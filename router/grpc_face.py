@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from model.errors import ModelError
+from quorate.security.server_certificate import CertificateFiles
 from quorate.v1 import api_pb2
 from router.authentication import Authentication, StreamPass
 from router.call import Call, CallObserver
@@ -39,6 +40,9 @@ REQUEST_SECONDS_MAX: Final = 30.0
 ANSWER_MARGIN_SECONDS: Final = 0.02
 """A call ends so long before its client's deadline, for the reason to get there. Ours."""
 
+CONNECTIONS_MAX: Final = 4_096
+"""Most connections, of all clients. Ours: one carries any number of calls."""
+
 SERVER_OPTIONS: Final = (
     # gRPC's default would let two processes listen on one port, each with half the connections.
     ("grpc.so_reuseport", 0),
@@ -46,6 +50,8 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_concurrent_streams", 1_024),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # In their TLS handshake, or before HTTP/2's first frame, connections count, too.
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.server_handshake_timeout_ms", 2_000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
@@ -100,12 +106,15 @@ class GrpcFace:
         authentication: Authentication,
         operator_services: Sequence[OperatorService],
         request_timeout_ms: int,
+        certificates: CertificateFiles | None = None,
     ) -> None:
+        """With `certificates`, nothing is spoken but TLS."""
         self._service = service
         self._observer = observer
         self._clock = clock
         self._authentication = authentication
         self._timeout_seconds = request_timeout_ms / 1000
+        self._certificates = certificates
         self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
         self._health = health.aio.HealthServicer()
@@ -132,7 +141,10 @@ class GrpcFace:
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         _check_free(host, port)
         try:
-            self.port = self._server.add_insecure_port(name)
+            if self._certificates is None:
+                self.port = self._server.add_insecure_port(name)
+            else:
+                self.port = self._server.add_secure_port(name, _credentials(self._certificates))
         except RuntimeError as error:
             raise OSError(str(error)) from error
         if self.port == 0:
@@ -236,6 +248,28 @@ class GrpcFace:
             await pipeline.run(requests, context)
         finally:
             self._pipelines.discard(pipeline)
+
+
+def _credentials(certificates: CertificateFiles) -> grpc.ServerCredentials:
+    """Return credentials that are always the newest; gRPC takes nothing older than TLS 1.2."""
+    shown = certificates.current
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(shown.key, shown.chain)])
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC's threads at each connection; None leaves things as they are.
+        nonlocal shown
+        if certificates.current is shown:
+            return None
+        shown = certificates.current
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(),
+        newer,  # type: ignore[arg-type]  # the stubs do not know that it may return None
+        require_client_authentication=False,
+    )
 
 
 def _check_free(host: str, port: int) -> None:

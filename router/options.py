@@ -23,6 +23,8 @@ class RouterOptions:
     `key_file` is the cluster's; with it signatures are verified once there are users, and with
     `require_auth` always. `region` is the one that they must be for, None takes any. Listening
     elsewhere than on loopback needs `require_auth`, or `insecure` to say that this is wanted.
+
+    With `tls_cert` and `tls_key`, PEM files, the public faces speak nothing but TLS.
     """
 
     name: str
@@ -39,5 +41,7 @@ class RouterOptions:
     require_auth: bool = False
     region: str | None = None
     insecure: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"

@@ -26,6 +26,7 @@ from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
+from quorate.security.server_certificate import CertificateFiles, CertificateRefused
 from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
@@ -59,6 +60,9 @@ STOP_MARGIN_SECONDS: Final = 0.5
 
 STOP_POLL_SECONDS: Final = 0.02
 
+CERTIFICATE_POLL_SECONDS: Final = 5.0
+"""How often the certificate's files are looked at: two calls of stat. Ours."""
+
 GC_THRESHOLD: Final = 50_000
 """Allocations between two collections. Ours: requests make no cycles, so few are needed."""
 
@@ -76,7 +80,7 @@ def serve(options: RouterOptions) -> None:
     )
     # Else each series has a second one.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    if options.key_file is not None:
+    if options.key_file is not None or options.tls_key is not None:
         hide_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
@@ -105,6 +109,7 @@ class RouterProcess:
             "admin": self._address(options.admin, is_public=False),
         }
         self.authentication = self._authentication()
+        self.certificates = self._certificates()
         if not options.nodes:
             raise Refused("at least one node's address is needed to learn the catalog from")
         # Not the loop's time: uvloop's has milliseconds. Both count from the same start.
@@ -172,6 +177,8 @@ class RouterProcess:
                     self._tick_forever(),
                     self.leasing.run_forever(),
                     self._report_health(grpc_face),
+                    self._refresh_certificates_forever(),
+                    http.accept_forever(),
                     http.sweep_forever(),
                     admin.sweep_forever(),
                 )
@@ -214,6 +221,22 @@ class RouterProcess:
             wall_clock=time.time,
         )
 
+    def _certificates(self) -> CertificateFiles | None:
+        certificate, key = self.options.tls_cert, self.options.tls_key
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            raise Refused("--tls-cert and --tls-key belong together")
+        try:
+            return CertificateFiles(certificate, key, time.time)
+        except CertificateRefused as refusal:
+            raise Refused(str(refusal)) from None
+
+    async def _refresh_certificates_forever(self) -> None:
+        while self.certificates is not None:
+            await asyncio.sleep(CERTIFICATE_POLL_SECONDS)
+            self.certificates.refresh()
+
     def _make_http(self, service: Service) -> HttpServer:
         face = HttpFace(
             service,
@@ -231,7 +254,9 @@ class RouterProcess:
                 self.options.connections_per_address_max or max(1, connections_max // 2)
             ),
         )
-        return HttpServer(face.handle, limits)
+        certificates = self.certificates
+        tls = None if certificates is None else lambda: certificates.current.context
+        return HttpServer(face.handle, limits, tls=tls)
 
     def _make_grpc(self, service: Service) -> GrpcFace:
         timeout_ms = self.options.request_timeout_ms
@@ -251,6 +276,7 @@ class RouterProcess:
                 for served in (UserService, ClusterService)
             ],
             request_timeout_ms=timeout_ms,
+            certificates=self.certificates,
         )
 
     async def _listen(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
@@ -275,13 +301,21 @@ class RouterProcess:
         self.http_port, self.grpc_port, self.admin_port = http.port, grpc_face.port, admin.port
         self.listening.set()
         log.info(
-            "router %s in %s serves HTTP on %s, gRPC on %s, admin on %s",
+            "router %s in %s serves HTTP on %s, gRPC on %s, %s TLS; admin on %s",
             self.options.name,
             self.options.az,
             self.options.http,
             self.options.grpc,
+            "without" if self.certificates is None else "with",
             self.options.admin,
         )
+        hosts = {self._addresses[face][0] for face in ("HTTP", "gRPC")}
+        if self.certificates is None and not all(map(is_loopback, hosts)):
+            log.warning(
+                "listening on %s without --tls-cert: whoever is on the way reads every item, and"
+                " can repeat or, on gRPC, change requests",
+                " and ".join(sorted(hosts)),
+            )
 
     def _make_upstream(self, node: NodeRecord) -> Upstream:
         return Upstream(
@@ -370,6 +404,11 @@ class RouterProcess:
             f"{prefix}_http_refused",
             "HTTP requests refused before they were read.",
             lambda: sum(http.refusals.values()),
+        )
+        count(
+            f"{prefix}_tls_handshakes_failed",
+            "TLS handshakes of HTTP clients refused, broken off or too slow.",
+            lambda: http.handshakes_failed,
         )
 
     @property

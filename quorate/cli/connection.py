@@ -33,6 +33,7 @@ def run_with_client(
     # gRPC's own lines about broken connections: our sentence says it once.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from quorate.client import (
+        CertificateAuthorityRefused,
         Client,
         OutcomeUnknown,
         QuorateError,
@@ -56,5 +57,5 @@ def run_with_client(
         fail(f"{error.code}: {error}", Exit.NOT_FOUND)
     except QuorateError as error:
         fail(f"{error.code}: {error}")
-    except ValueRefused as error:
+    except (CertificateAuthorityRefused, ValueRefused) as error:
         fail(str(error), Exit.REFUSED)

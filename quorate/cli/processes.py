@@ -150,6 +150,17 @@ def router(
             help="Listen elsewhere than on loopback without --require-auth: anybody may call.",
         ),
     ] = False,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Certificate and chain, PEM. With it, clients must speak TLS, on both faces.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="The certificate's key, PEM, its owner's alone."),
+    ] = None,
     connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
     connections_per_address: Annotated[
         int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
@@ -182,6 +193,8 @@ def router(
                 require_auth=require_auth,
                 region=region,
                 insecure=insecure,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
                 cors_origins=tuple(cors_origin or ()),
                 log_level=log_level,
             )

@@ -12,6 +12,7 @@ from quorate.poller import choose_poller
 choose_poller()
 
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Page, Put, Written
+from quorate.client.channels import CertificateAuthorityRefused
 from quorate.client.client import Client
 from quorate.client.credentials import Credentials
 from quorate.client.errors import (
@@ -30,6 +31,7 @@ from quorate.values import ValueRefused
 __all__ = [
     "BatchGot",
     "BatchWritten",
+    "CertificateAuthorityRefused",
     "Client",
     "ConditionalCheckFailed",
     "Credentials",

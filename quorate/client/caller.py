@@ -13,6 +13,7 @@ import orjson
 
 from quorate.client.answers import Item
 from quorate.client.calls import BODY_BYTES_MAX, Call
+from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials, credentials_from
 from quorate.client.errors import (
     DeadlineExceeded,
@@ -69,12 +70,17 @@ class Caller:
         deadline_seconds: float = DEADLINE_SECONDS_DEFAULT,
         open_calls_max: int = OPEN_CALLS_MAX_DEFAULT,
         credentials: Credentials | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         """Take host:port of a router's gRPC face, or several (a sequence, or with commas).
 
         Without `credentials`, those of the environment sign the calls, if it has any:
         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
+        With `tls_ca`, else the environment's QUORATE_TLS_CA, the connection is TLS: a PEM file of
+        the authorities that a router's certificate must be from. Raises
+        CertificateAuthorityRefused if the file cannot be used.
         """
         endpoints = endpoint.split(",") if isinstance(endpoint, str) else list(endpoint)
         self._endpoints = [part.strip() for part in endpoints if part.strip()]
@@ -85,6 +91,7 @@ class Caller:
             self._endpoints,
             open_max=open_calls_max,
             credentials=credentials or credentials_from(),
+            channels=Channels(tls_ca),
             rng=self.rng,
         )
         self.deadline_seconds = deadline_seconds

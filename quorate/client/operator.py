@@ -13,9 +13,9 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
 from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
-from quorate.client.pipeline import CHANNEL_OPTIONS
 from quorate.cluster.catalog import Grant
 from quorate.cluster.codec import decode_grants, encode_grants
 from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
@@ -70,7 +70,8 @@ class Operator:
     """
 
     def __init__(self, endpoint: str, key_file: KeyFile) -> None:
-        """Take host:port of a router's gRPC face."""
+        """Take host:port of a router's gRPC face; QUORATE_TLS_CA says whether it speaks TLS."""
+        self._channels = Channels()
         self._endpoint = endpoint
         self._key_file = key_file
         self._credentials = Credentials(OPERATOR_ID, key_file.operator_secret)
@@ -78,12 +79,12 @@ class Operator:
 
     async def __aenter__(self) -> Self:
         """Connect. Raises Unreachable."""
-        self._channel = grpc.aio.insecure_channel(self._endpoint, options=CHANNEL_OPTIONS)
+        self._channel = self._channels.open(self._endpoint)
         try:
             await asyncio.wait_for(self._channel.channel_ready(), CONNECT_SECONDS)
         except TimeoutError:
             await self._channel.close()
-            raise Unreachable(f"no router answers at {self._endpoint}") from None
+            raise Unreachable(self._channels.nobody_at(self._endpoint)) from None
         return self
 
     async def __aexit__(

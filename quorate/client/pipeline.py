@@ -19,15 +19,13 @@ import grpc
 import grpc.aio
 
 from quorate.client.calls import Call, Calls
+from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
 from quorate.v1 import api_pb2, api_pb2_grpc
 
 RECONNECT_SECONDS_MIN: Final = 0.02
 RECONNECT_SECONDS_MAX: Final = 0.5
 """Wait before a stream is opened again; doubles with each failure in a row. Ours."""
-
-MESSAGE_BYTES_MAX: Final = 64 << 20
-"""Largest message received. Ours: a router may answer many 1 MB pages in one message."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
 """Longest wait for an endpoint to accept a connection before the next is tried. Ours."""
@@ -40,20 +38,6 @@ METHOD: Final = "/quorate.v1.QuorateService/Pipeline"
 DEADLINE_SECONDS_MAX: Final = 3600.0
 """Longest deadline that a router is told of; a call may wait longer here. Ours."""
 
-CHANNEL_OPTIONS: Final = (
-    ("grpc.enable_http_proxy", 0),  # the cluster is not behind the machine's web proxy
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),  # the default of two minutes would outlast a failover
-    ("grpc.dns_min_time_between_resolutions_ms", 500),  # by default a new address waits for 30 s
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-)
-
 
 class Pipeline:
     """Carries calls to one of `endpoints` and their answers back. Open it before use."""
@@ -64,10 +48,12 @@ class Pipeline:
         *,
         open_max: int,
         credentials: Credentials | None,
+        channels: Channels,
         rng: random.Random,
     ) -> None:
         """Take the addresses, the bound on open calls, an access key and a source of jitter."""
         assert endpoints
+        self._channels = channels
         self._credentials = credentials
         self._endpoints = tuple(endpoints)
         self._rng = rng
@@ -182,14 +168,14 @@ class Pipeline:
         while True:
             endpoint = self._endpoints[turn % len(self._endpoints)]
             answered = False
-            async with grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS) as channel:
+            async with self._channels.open(endpoint) as channel:
                 try:
                     await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_SECONDS)
                     self._connected.set()
                     self.last_trouble = f"{endpoint} ended the stream"
                     answered = await self._converse(api_pb2_grpc.QuorateServiceStub(channel))
                 except TimeoutError:
-                    self.last_trouble = f"no router answers at {endpoint}"
+                    self.last_trouble = self._channels.nobody_at(endpoint)
                 except grpc.aio.AioRpcError as error:
                     self.last_trouble = f"{endpoint}: {error.details() or error.code().name}"
             self._connected.clear()

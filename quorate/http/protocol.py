@@ -39,6 +39,7 @@ class HttpLimits:
     pipelined_max: int = 64
     connections_max: int = 8_192
     connections_per_address_max: int = 4_096
+    handshake_seconds_max: float = 5.0  # TLS's
     header_seconds_max: float = 5.0
     body_seconds_max: float = 10.0
     body_bytes_per_second_min: int = 1 << 20  # beyond the seconds above
@@ -238,8 +239,12 @@ class HttpConnection(asyncio.Protocol):
         return rest
 
     def eof_received(self) -> bool:
-        """Close when the client has said its last word, once it is answered."""
-        if self._current is None:
+        """Close when the client has said its last word, once it is answered.
+
+        TLS has no half-closed connections: there an answer that is still to come goes nowhere.
+        """
+        assert self._transport is not None
+        if self._current is None or not self._transport.can_write_eof():
             return False
         self._current.keep_alive = False
         return True

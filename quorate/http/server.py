@@ -6,6 +6,7 @@ Time-outs come from one sweep over all connections, not from a timer for each.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from email.utils import formatdate
 from typing import Final
 
 from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.tls import BACKLOG, Handshake, TlsListener
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -21,22 +23,31 @@ SWEEP_SECONDS: Final = 0.5
 class HttpServer:
     """The listener and all its connections."""
 
-    def __init__(self, handler: Callable[[Exchange], None], limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Exchange], None],
+        limits: HttpLimits,
+        *,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """With `tls`, which gives the context for a new connection, nothing is spoken but TLS."""
         self.handler = handler
         self.limits = limits
         self.now = 0.0  # monotonic seconds, as of the last sweep
         self.date = b""  # for the Date header, as of the last sweep
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
-        self._connections: set[HttpConnection] = set()
+        self.handshakes_failed = 0  # refused, broken off or too slow
+        self._connections: set[HttpConnection | Handshake] = set()
         self._address_counts: Counter[str] = Counter()  # of connections
         self._body_bytes = 0
         self._unsent_bytes = 0
         self._server: asyncio.Server | None = None
+        self._tls = None if tls is None else TlsListener(self, tls)
 
     @property
     def connection_count(self) -> int:
-        """How many connections are open."""
+        """How many connections are open, handshakes included."""
         return len(self._connections)
 
     @property
@@ -47,6 +58,8 @@ class HttpServer:
     @property
     def port(self) -> int:
         """The port listened on."""
+        if self._tls is not None:
+            return self._tls.port
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -55,9 +68,17 @@ class HttpServer:
         """Listen. Raises OSError if the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._read_clocks()
+        if self._tls is not None:
+            self._tls.open(host, port)
+            return
         self._server = await loop.create_server(
-            lambda: HttpConnection(self), host, port, backlog=1024
+            lambda: HttpConnection(self), host, port, backlog=BACKLOG
         )
+
+    async def accept_forever(self) -> None:
+        """Accept connections with TLS, until cancelled; without TLS, `start` has done it all."""
+        if self._tls is not None:
+            await self._tls.accept_forever()
 
     async def sweep_forever(self) -> None:
         """Close connections whose time is up, until cancelled."""
@@ -81,6 +102,8 @@ class HttpServer:
         self.stopping = True
         if self._server is not None:
             self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         for connection in list(self._connections):
             connection.close_if_idle()
 
@@ -92,7 +115,7 @@ class HttpServer:
 
     # For connections
 
-    def admit(self, connection: HttpConnection) -> bool:
+    def admit(self, connection: HttpConnection | Handshake) -> bool:
         """Take a connection into the books if there is room; return whether there was."""
         address = connection.peer_address
         if (
@@ -105,7 +128,7 @@ class HttpServer:
         self._address_counts[address] += 1
         return True
 
-    def forget(self, connection: HttpConnection) -> None:
+    def forget(self, connection: HttpConnection | Handshake) -> None:
         """Strike a connection off the books, if it was ever on them."""
         if connection not in self._connections:
             return
