@@ -112,11 +112,12 @@ def allows(grants: tuple[Grant, ...], operation: str, table: str) -> bool:
     if not grants:
         return True
     names = _GRANTED_AS.get(operation, _ONLY_AS_EVERYTHING)
-    return any(
-        not names.isdisjoint(grant.actions)
-        and any(matches(pattern, table) for pattern in grant.tables)
-        for grant in grants
-    )
+    for grant in grants:
+        if not names.isdisjoint(grant.actions):
+            for pattern in grant.tables:
+                if matches(pattern, table):
+                    return True
+    return False
 
 
 def matches(pattern: str, name: str) -> bool:

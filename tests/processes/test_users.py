@@ -118,7 +118,9 @@ def test_user_is_made_used_rotated_and_deleted(closed: BackgroundCluster, quorat
 
     second = new_key(quorate, "add-key", "ada")
     wait_for(closed, second, "")
-    assert json.loads(quorate("user", "list", "--json").stdout) == {"ada": [first[0], second[0]]}
+    assert json.loads(quorate("user", "list", "--json").stdout) == {
+        "ada": {"access_keys": [first[0], second[0]], "allowed": ["*:*"]}
+    }
     assert quorate("user", "delete-key", "ada", first[0]).returncode == 0
     wait_for(closed, first, "UnrecognizedClientException")
     wait_for(closed, second, "")
@@ -145,8 +147,35 @@ def test_the_command_signs_with_the_key_of_the_environment(
     assert (served.returncode, served.stdout) == (0, "music\n")
 
 
+def test_user_does_what_it_is_allowed_on_every_router(
+    closed: BackgroundCluster, quorate: Run
+) -> None:
+    key = new_key(quorate, "create", "bob", "--allow", "write:mus*", "--allow", "GetItem:orders")
+    wait_for(closed, key, "")
+    assert quorate("user", "list").stdout == f"bob {key[0]} write:mus* GetItem:orders\n"
+
+    environment = {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1]}
+    refused = quorate("table", "describe", "music", **environment)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "bob is not authorized to perform: dynamodb:DescribeTable on resource" in refused.stderr
+    assert "table/music" in refused.stderr
+
+    said = quorate("user", "allow", "bob", "read:*")
+    assert said.stdout == "user bob may do read:* and nothing else\n", said.stderr
+    wait_for(closed, key, "AccessDeniedException")
+    assert quorate("table", "list", **environment).stdout == "music\n"
+
+    assert quorate("user", "allow", "bob", "*:*").returncode == 0
+    wait_for(closed, key, "")
+    assert quorate("user", "allow", "eve", "read:*").returncode == 4, "there is no such user"
+
+    for line in ("refused 'PutItem' from user 'bob'", "dynamodb:PutItem on resource: arn:aws"):
+        assert line.encode() in everything_said(closed)
+
+
 def test_users_survive_the_restart_of_everything(closed: BackgroundCluster, quorate: Run) -> None:
     key = new_key(quorate, "create", "ada")
+    reader = new_key(quorate, "create", "bob", "--allow", "read:*")
 
     for name in closed.processes():
         closed.restart(name)
@@ -158,6 +187,7 @@ def test_users_survive_the_restart_of_everything(closed: BackgroundCluster, quor
     )
 
     wait_for(closed, key, "")
+    wait_for(closed, reader, "AccessDeniedException")
     wait_for(closed, ("any", "any"), "UnrecognizedClientException")
 
 
