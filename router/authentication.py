@@ -19,6 +19,7 @@ from router.access_keys import AccessKeys
 from router.authorization import operators_only
 from router.refusal_log import RefusalLog
 from router.refusals import no_catalog
+from router.request_id import new_request_id
 from router.signature import SignatureCheck
 
 HTTP_SERVICE: Final = "dynamodb"
@@ -40,19 +41,24 @@ class StreamPass:
         "_key_id",
         "_metadata",
         "_method",
+        "_peer",
         "_refusal",
         "user",
     )
 
-    def __init__(self, authentication: Authentication, method: str, metadata: Metadata) -> None:
-        """Take what the stream was opened with."""
+    def __init__(
+        self, authentication: Authentication, method: str, metadata: Metadata, peer: str
+    ) -> None:
+        """Take what the stream was opened with, and look: a signature is good for minutes only."""
         self._authentication = authentication
         self._method = method
         self._metadata = tuple(metadata)
+        self._peer = peer
         self._key_id = ""  # what the signature was checked with; good for the stream's life
         self._generation = -1
         self._refusal: ModelError | None = None
         self.user: UserRecord | None = None
+        self.refusal()
 
     def refusal(self) -> ModelError | None:
         """Return why calls are refused, None if they are served."""
@@ -71,6 +77,8 @@ class StreamPass:
             self.user = self._authentication.user_of(self._key_id)
         except ModelError as error:
             self._refusal = error
+            refusal_log = self._authentication.refusal_log
+            refusal_log.write(self._method, self._peer, new_request_id(), error)
 
 
 class Authentication:

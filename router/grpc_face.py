@@ -23,7 +23,7 @@ from router.grpc_errors import status_code, trailing_metadata
 from router.message_json import to_document, to_message
 from router.operator_service import OperatorService
 from router.pipeline import Pipeline
-from router.request_id import new_request_id, request_id_of
+from router.request_id import request_id_of
 from router.service import Service
 
 log = logging.getLogger(__name__)
@@ -230,18 +230,11 @@ class GrpcFace:
             return self._clock() + self._timeout_seconds
         return self._clock() + min(seconds - ANSWER_MARGIN_SECONDS, REQUEST_SECONDS_MAX)
 
-    def _pass(self, context: Context) -> StreamPass:
-        method = f"/{SERVICE.full_name}/Pipeline"
-        opened = StreamPass(self._authentication, method, context.invocation_metadata() or ())
-        error = opened.refusal()
-        if error is not None:
-            self._authentication.refusal_log.write(method, context.peer(), new_request_id(), error)
-        return opened
-
     async def _pipeline(
         self, requests: AsyncIterator[api_pb2.PipelineRequest], context: Context
     ) -> None:
-        opened = self._pass(context)
+        method, metadata = f"/{SERVICE.full_name}/Pipeline", context.invocation_metadata() or ()
+        opened = StreamPass(self._authentication, method, metadata, context.peer())
         pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline, opened)
         self._pipelines.add(pipeline)
         try:

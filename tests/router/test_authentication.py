@@ -141,16 +141,23 @@ def test_open_stream_is_closed_to_strangers_by_the_first_user(key_file: Path) ->
     tell(story, key_file=key_file)
 
 
-def test_deleted_key_ends_at_once_also_on_an_open_stream(key_file: Path) -> None:
+def test_deleted_key_ends_at_once_also_on_an_open_stream(
+    key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(world: World) -> None:
         async with client(world, ADA) as user:
             await user.put_item("Music", {"p": "a"})
 
             await world.publish_users(UserRecord(name="ada", access_keys=()))
 
-            assert await refused(user) == "UnrecognizedClientException"
+            for _ in range(3):
+                assert await refused(user) == "UnrecognizedClientException"
 
-    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
+    tell(story, users=(ada(CLUSTER_ID),), key_file=key_file, log_level="warning")
+
+    (line,) = caplog.messages
+    assert line.startswith("refused '/quorate.v1.QuorateService/Pipeline' from ipv4:127.0.0.1:")
+    assert line.endswith(": UnrecognizedClientException")
 
 
 def test_secret_that_was_sealed_with_another_key_file_opens_nothing(key_file: Path) -> None:
