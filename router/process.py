@@ -178,7 +178,6 @@ class RouterProcess:
                     self.leasing.run_forever(),
                     self._report_health(grpc_face),
                     self._refresh_certificates_forever(),
-                    http.accept_forever(),
                     http.sweep_forever(),
                     admin.sweep_forever(),
                 )
@@ -310,7 +309,8 @@ class RouterProcess:
             self.options.admin,
         )
         hosts = {self._addresses[face][0] for face in ("HTTP", "gRPC")}
-        if self.certificates is None and not all(map(is_loopback, hosts)):
+        beyond = sorted(host for host in hosts if not is_loopback(host))
+        if self.certificates is None and beyond:
             log.warning(
                 "listening on %s without --tls-cert: whoever is on the way reads every item, and"
                 " can repeat or, on gRPC, change requests",

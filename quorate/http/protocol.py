@@ -239,12 +239,8 @@ class HttpConnection(asyncio.Protocol):
         return rest
 
     def eof_received(self) -> bool:
-        """Close when the client has said its last word, once it is answered.
-
-        TLS has no half-closed connections: there an answer that is still to come goes nowhere.
-        """
-        assert self._transport is not None
-        if self._current is None or not self._transport.can_write_eof():
+        """Close when the client has said its last word, once it is answered."""
+        if self._current is None:
             return False
         self._current.keep_alive = False
         return True

@@ -14,7 +14,7 @@ from email.utils import formatdate
 from typing import Final
 
 from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
-from quorate.http.tls import BACKLOG, Handshake, TlsListener
+from quorate.http.tls import TlsConnection
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -38,12 +38,12 @@ class HttpServer:
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self.handshakes_failed = 0  # refused, broken off or too slow
-        self._connections: set[HttpConnection | Handshake] = set()
+        self._connections: set[HttpConnection | TlsConnection] = set()
         self._address_counts: Counter[str] = Counter()  # of connections
         self._body_bytes = 0
         self._unsent_bytes = 0
         self._server: asyncio.Server | None = None
-        self._tls = None if tls is None else TlsListener(self, tls)
+        self._tls = tls
 
     @property
     def connection_count(self) -> int:
@@ -58,8 +58,6 @@ class HttpServer:
     @property
     def port(self) -> int:
         """The port listened on."""
-        if self._tls is not None:
-            return self._tls.port
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -68,17 +66,10 @@ class HttpServer:
         """Listen. Raises OSError if the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._read_clocks()
-        if self._tls is not None:
-            self._tls.open(host, port)
-            return
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), host, port, backlog=BACKLOG
-        )
+        self._server = await loop.create_server(self._make_protocol, host, port, backlog=1024)
 
-    async def accept_forever(self) -> None:
-        """Accept connections with TLS, until cancelled; without TLS, `start` has done it all."""
-        if self._tls is not None:
-            await self._tls.accept_forever()
+    def _make_protocol(self) -> HttpConnection | TlsConnection:
+        return HttpConnection(self) if self._tls is None else TlsConnection(self, self._tls())
 
     async def sweep_forever(self) -> None:
         """Close connections whose time is up, until cancelled."""
@@ -102,8 +93,6 @@ class HttpServer:
         self.stopping = True
         if self._server is not None:
             self._server.close()
-        if self._tls is not None:
-            self._tls.close()
         for connection in list(self._connections):
             connection.close_if_idle()
 
@@ -115,7 +104,7 @@ class HttpServer:
 
     # For connections
 
-    def admit(self, connection: HttpConnection | Handshake) -> bool:
+    def admit(self, connection: HttpConnection | TlsConnection) -> bool:
         """Take a connection into the books if there is room; return whether there was."""
         address = connection.peer_address
         if (
@@ -128,7 +117,7 @@ class HttpServer:
         self._address_counts[address] += 1
         return True
 
-    def forget(self, connection: HttpConnection | Handshake) -> None:
+    def forget(self, connection: HttpConnection | TlsConnection) -> None:
         """Strike a connection off the books, if it was ever on them."""
         if connection not in self._connections:
             return

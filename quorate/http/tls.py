@@ -1,128 +1,182 @@
-"""Listening with TLS: connections are on the server's books from accept on, handshake included.
+"""TLS under HTTP: a layer without I/O of its own between a TCP transport and an `HttpConnection`.
 
-asyncio's own listener tells nobody of a connection before its handshake is over, so those of
-clients that begin one and say nothing more would be counted by nobody.
+asyncio has one, too. It tells nobody of a connection before its handshake is over, and hides how
+many bytes of an answer the client has not taken yet; here both are on the server's books.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import contextlib
 import ssl
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from quorate.http.protocol import HttpConnection
+from quorate.http.protocol import NEVER, HttpConnection
 
 if TYPE_CHECKING:
     from quorate.http.server import HttpServer
 
-BACKLOG: Final = 1024
-"""Connections that wait to be accepted. Ours."""
-
-ACCEPT_PAUSE_SECONDS: Final = 0.1
-"""After accepting failed, for want of file descriptors or memory. Ours."""
-
-SHUTDOWN_SECONDS: Final = 2.0
-"""How long a client may take to confirm the end of the TLS session. Ours."""
+RECORD_BYTES_MAX: Final = 16 << 10
+"""Longest content of a record, so of one read. Source: RFC 8446, section 5.1."""
 
 
-class Handshake(asyncio.Protocol):
-    """A connection before HTTP begins."""
+class TlsConnection(asyncio.Transport, asyncio.Protocol):
+    """The protocol of a TCP transport, and the transport of HTTP from the handshake's end on."""
 
-    def __init__(self, server: HttpServer, peer_address: str) -> None:
+    def __init__(self, server: HttpServer, context: ssl.SSLContext) -> None:
+        super().__init__()
         self._server = server
-        self._task: asyncio.Task[None] | None = None
-        self.peer_address = peer_address
-        self.deadline = server.now + server.limits.handshake_seconds_max
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._http: HttpConnection | None = None  # once the handshake is over
+        self._tcp: asyncio.Transport | None = None  # while it is open
+        self._has_ended = False  # our side: nothing more is written, what comes is dropped
+        self.peer_address = ""
+        self.deadline = NEVER  # of the handshake
         self.is_busy = False
 
-    async def run(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        """Shake hands; HTTP goes on from there by itself. Returns when that begins, or never."""
-        self._task = asyncio.current_task()
-        try:
-            # asyncio has a time-out of its own, of a minute: the server's sweep is sooner.
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self, connection, ssl=context, ssl_shutdown_timeout=SHUTDOWN_SECONDS
-            )
-        except OSError:  # TLS's refusals are such, too
-            self._server.handshakes_failed += 1
-        finally:
-            self._server.forget(self)
+    # Protocol of the TCP transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand over to HTTP: the handshake is done."""
+        """Take a new connection, or drop it if there are too many."""
+        self._tcp = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer_address = str(peer[0]) if peer else ""
+        self.deadline = self._server.now + self._server.limits.handshake_seconds_max
+        if not self._server.admit(self):
+            self._tcp.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        http, self._http, self._tcp = self._http, None, None
+        if http is not None:
+            http.connection_lost(exc)
+        else:
+            self._server.handshakes_failed += 1
+            self._server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with the handshake, or decrypt what came."""
+        if self._has_ended:
+            return
+        self._incoming.write(data)
+        try:
+            if self._http is None:
+                self._tls.do_handshake()
+                self._begin_http()
+            self._read()
+        except ssl.SSLWantReadError:
+            self._flush()
+        except ssl.SSLError:
+            self._has_ended = True
+            self._flush()  # the alert that says why
+            self.close()
+
+    def eof_received(self) -> bool:
+        """Close when the client has said its last word, once it is answered."""
+        return self._http is not None and self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        if self._http is not None:
+            self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._http is not None:
+            self._http.resume_writing()
+
+    def _begin_http(self) -> None:
         self._server.forget(self)
-        connection = HttpConnection(self._server)
-        cast("asyncio.Transport", transport).set_protocol(connection)
-        connection.connection_made(transport)
+        self._http = HttpConnection(self._server)
+        self._http.connection_made(self)
+
+    def _read(self) -> None:
+        """Give HTTP what can be decrypted. Raises SSLError: SSLWantReadError when that is all."""
+        while self._http is not None and not self._has_ended:
+            try:
+                data = self._tls.read(RECORD_BYTES_MAX)
+            except ssl.SSLZeroReturnError:
+                data = b""
+            if not data:
+                if not self._http.eof_received():
+                    self.close()
+                return
+            self._http.data_received(data)
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and self._tcp is not None:
+            self._tcp.write(self._outgoing.read())
+
+    # Transport of HTTP
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Encrypt and send."""
+        if self._has_ended:
+            return
+        left = memoryview(data)
+        while left:
+            left = left[self._tls.write(left) :]
+        self._flush()
+
+    def can_write_eof(self) -> bool:
+        """Say that `write_eof` may be called."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say that nothing more will be written; what still comes is dropped."""
+        self._end()
+        if self._tcp is not None:
+            self._tcp.write_eof()
+
+    def close(self) -> None:
+        """Close when all is sent. The client's own end of the session is not waited for."""
+        self._end()
+        if self._tcp is not None:
+            self._tcp.close()
+
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            with contextlib.suppress(ssl.SSLError):  # the client's end is not here yet, usually
+                self._tls.unwrap()
+            self._flush()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._has_ended = True
+        if self._tcp is not None:
+            self._tcp.abort()
+
+    def pause_reading(self) -> None:
+        """Let the client wait; what has been received already still comes."""
+        if self._tcp is not None:
+            self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if self._tcp is not None:
+            self._tcp.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Say at how many unsent bytes `pause_writing` and `resume_writing` are called."""
+        if self._tcp is not None:
+            self._tcp.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return 0 if self._tcp is None else self._tcp.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  (asyncio's)
+        """Return what the TCP transport knows."""
+        return default if self._tcp is None else self._tcp.get_extra_info(name, default)
+
+    # For the server, during the handshake
 
     def time_out(self) -> None:
         """Give up."""
-        if self._task is not None:
-            self._server.handshakes_failed += 1
-            self._task.cancel()
+        self.abort()
 
     def close_if_idle(self) -> None:
         """Give up: there is no request yet."""
-        self.time_out()
-
-
-class TlsListener:
-    """Accepts connections for a server and shakes hands."""
-
-    def __init__(self, server: HttpServer, context: Callable[[], ssl.SSLContext]) -> None:
-        """`context` is asked for at each connection, so that a new certificate is used at once."""
-        self._server = server
-        self._context = context
-        self._sockets: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
-
-    @property
-    def port(self) -> int:
-        """The port listened on."""
-        port: int = self._sockets[0].getsockname()[1]
-        return port
-
-    def open(self, host: str, port: int) -> None:
-        """Listen on all addresses of a host. Raises OSError."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        try:
-            for family, _, _, _, address in found:
-                listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-                listener.settimeout(0)
-                self._sockets.append(listener)
-        except OSError:
-            self.close()
-            raise
-
-    async def accept_forever(self) -> None:
-        """Serve until closed or cancelled; then no handshake is under way any more."""
-        async with asyncio.TaskGroup() as tasks:
-            self._accepting = [
-                tasks.create_task(self._accept(listener, tasks)) for listener in self._sockets
-            ]
-
-    def close(self) -> None:
-        """Stop listening; handshakes go on."""
-        if not self._accepting:
-            for listener in self._sockets:
-                listener.close()
-        for accepting in self._accepting:
-            accepting.cancel()
-
-    async def _accept(self, listener: socket.socket, tasks: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                try:
-                    connection, address = await loop.sock_accept(listener)
-                except OSError:
-                    await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
-                    continue
-                handshake = Handshake(self._server, str(address[0]))
-                if self._server.admit(handshake):
-                    tasks.create_task(handshake.run(connection, self._context()))
-                else:
-                    connection.close()
-                await asyncio.sleep(0)  # who is connected has a turn, however many want to be
+        self.abort()

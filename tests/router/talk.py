@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable
 
 from quorate.http.protocol import Exchange, HttpLimits
@@ -54,11 +55,15 @@ class Talk:
         self.server.sweep()
 
 
-def tell(story: Story, limits: HttpLimits = SMALL) -> None:
-    """Run a story against a fresh server."""
+def tell(story: Story, limits: HttpLimits = SMALL, *, tls: ssl.SSLContext | None = None) -> None:
+    """Run a story against a fresh server, which speaks TLS with `tls`."""
 
     async def with_server() -> None:
-        server = HttpServer(lambda exchange: talk.handle(exchange), limits)  # noqa: PLW0108 (not yet there)
+        server = HttpServer(
+            lambda exchange: talk.handle(exchange),  # noqa: PLW0108 (not yet there)
+            limits,
+            tls=None if tls is None else lambda: tls,
+        )
         talk = Talk(server)
         await server.start("127.0.0.1", 0)
         try:
