@@ -16,7 +16,7 @@ from quorate.http.protocol import Exchange
 from quorate.security.sealing import OPERATOR_ID, KeyFile
 from quorate.security.signing import GRPC_HOST, GRPC_SERVICE
 from router.access_keys import AccessKeys
-from router.authorization import operators_only
+from router.denials import operators_only
 from router.refusal_log import RefusalLog
 from router.refusals import no_catalog
 from router.request_id import new_request_id

@@ -1,74 +1,37 @@
-"""Whether a user may make a call: asked once, for all faces, before any table is looked up.
+"""Whether a call may be made: asked once, for all faces, before any table is looked up.
 
-So the answer is the same whether a table exists. What grants mean is in
-`quorate.security.permissions`.
+So the answer is the same whether a table exists. Who calls was found by the face.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-from model.errors import AccessDenied
-from model.requests.table_names import tables_named
-from model.sentences import Sentence
-from model.tables import table_arn
-from quorate.cluster.catalog import UserRecord
-from quorate.security.permissions import NO_TABLE, allows
+from model.errors import MissingAuthenticationToken
+from router.authentication import Authentication
 from router.call import Call
-from router.refusal_log import RefusalLog
+from router.denials import denial
 from router.service import Handler, Service
 
-ACTION_PREFIX: Final = "dynamodb:"
-OPERATOR_ACTION_PREFIX: Final = "quorate:"
-"""Of what only operators do: DynamoDB has no such actions. Ours."""
 
-
-def authorized(handlers: Mapping[str, Handler], refusal_log: RefusalLog) -> dict[str, Handler]:
+def authorized(
+    handlers: Mapping[str, Handler], authentication: Authentication
+) -> dict[str, Handler]:
     """Return handlers that refuse first what the call's user may not do."""
-    return {name: _authorized(handler, refusal_log) for name, handler in handlers.items()}
+    return {name: _authorized(handler, authentication) for name, handler in handlers.items()}
 
 
-def _authorized(handler: Handler, refusal_log: RefusalLog) -> Handler:
+def _authorized(handler: Handler, authentication: Authentication) -> Handler:
     def handle(service: Service, body: object, call: Call) -> None:
         user = call.user
         if user is not None:
             error = denial(user, call.operation, body)
             if error is not None:
                 who = f"user {user.name!r}"
-                refusal_log.write(call.operation, who, call.request_id, error)
+                authentication.refusal_log.write(call.operation, who, call.request_id, error)
                 raise error
+        elif authentication.is_required:
+            raise MissingAuthenticationToken  # the first user was made since it came
         handler(service, body, call)
 
     return handle
-
-
-def denial(user: UserRecord, operation: str, body: object) -> AccessDenied | None:
-    """Return why a user may not make a call, None if it may; for the first table that it may not.
-
-    A body that names no table where it must is taken as about all tables: fewest may go on.
-    """
-    if not user.grants:
-        return None  # everything is allowed: no table needs to be found
-    for table in tables_named(operation, body) or (NO_TABLE,):
-        if not allows(user.grants, operation, table):
-            resource = table if table == NO_TABLE else table_arn(table)
-            return access_denied(user, ACTION_PREFIX + operation, resource)
-    return None
-
-
-def operators_only(user: UserRecord, operation: str) -> AccessDenied:
-    """Return the refusal of what takes the key file, to a user, whatever its grants."""
-    return access_denied(user, OPERATOR_ACTION_PREFIX + operation, NO_TABLE)
-
-
-def access_denied(user: UserRecord, action: str, resource: str) -> AccessDenied:
-    """Return the refusal in AWS's words."""
-    return AccessDenied(
-        Sentence.ACCESS_DENIED.format(user=user_arn(user), action=action, resource=resource)
-    )
-
-
-def user_arn(user: UserRecord) -> str:
-    """Return the ARN of a user; the account is always 000000000000, as of tables."""
-    return f"arn:aws:iam::000000000000:user/{user.name}"

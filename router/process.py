@@ -145,7 +145,7 @@ class RouterProcess:
             loop.add_signal_handler(number, self.stop_wanted.set)
         async with self.control, asyncio.TaskGroup() as tasks:
             service = Service(
-                authorized(OPERATIONS, self.authentication.refusal_log),
+                authorized(OPERATIONS, self.authentication),
                 view=self.view,
                 watch=self.watch,
                 control=self.control,

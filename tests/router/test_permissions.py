@@ -235,6 +235,27 @@ def test_table_that_is_made_meanwhile_does_not_change_who_may_see_it(key_file: P
     tell(story, users=who("read:Music"), key_file=key_file)
 
 
+def test_call_that_came_before_the_first_user_is_not_served_after(key_file: Path) -> None:
+    """It asks for a table that this router does not know, and waits for a newer catalog."""
+
+    async def story(world: World) -> None:
+        table = TableRecord(id=9, name="Secrets", definition=DEFINITION)
+        catalog: Catalog = world.nodes[0].catalog
+        newer = replace(
+            catalog,
+            epoch=catalog.epoch + 1,
+            tables=(*catalog.tables, table),
+            users=who("read:Music"),
+        )
+        for node in world.nodes:
+            node.catalog = newer  # to be asked for: watchers are not told
+        _, _, document = await world.http("GetItem", {"TableName": "Secrets", "Key": KEY})
+
+        assert str(document["__type"]).endswith("#MissingAuthenticationTokenException")
+
+    tell(story, key_file=key_file)
+
+
 def test_every_refusal_is_logged_with_who_what_and_where(
     key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

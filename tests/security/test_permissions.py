@@ -6,7 +6,7 @@ import contextlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quorate.cluster.catalog import Grant
@@ -45,6 +45,8 @@ def may(text: str, operation: str, table: str) -> bool:
 
 
 @given(patterns, names)
+@example("ab*ba", "aba")
+@example("*ab*ab*", "aab")
 def test_star_stands_for_any_run_of_characters(pattern: str, name: str) -> None:
     dumb = re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
 
