@@ -115,8 +115,12 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if self._has_ended:
             return
         left = memoryview(data)
-        while left:
-            left = left[self._tls.write(left) :]
+        try:
+            while left:
+                left = left[self._tls.write(left) :]
+        except ssl.SSLError:
+            # In the middle of a message about keys, say. Who is answered may not suffer for it.
+            self.abort()
         self._flush()
 
     def can_write_eof(self) -> bool:
