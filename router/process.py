@@ -314,7 +314,7 @@ class RouterProcess:
             log.warning(
                 "listening on %s without --tls-cert: whoever is on the way reads every item, and"
                 " can repeat or, on gRPC, change requests",
-                " and ".join(sorted(hosts)),
+                " and ".join(beyond),
             )
 
     def _make_upstream(self, node: NodeRecord) -> Upstream:
