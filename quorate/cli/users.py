@@ -51,7 +51,7 @@ AllowOption = Annotated[
 GrantsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="ACTIONS:TABLES...",
+        metavar="ACTIONS:TABLES",
         help="Actions: operations by name, read, write, manage, or *. Tables: names, with * for"
         " anything.",
         show_default=False,
