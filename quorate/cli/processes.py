@@ -118,6 +118,33 @@ def node(
     )
 
 
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="The cluster's key file. With it, signatures are verified once there are users.",
+    ),
+]
+InsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Listen elsewhere than on loopback without --require-auth: anybody may call.",
+    ),
+]
+TlsCertOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="Certificate and chain, PEM. With it, clients must speak TLS, on both faces.",
+    ),
+]
+TlsKeyOption = Annotated[
+    Path | None,
+    typer.Option(dir_okay=False, help="The certificate's key, PEM, its owner's alone."),
+]
+
+
 def router(
     name: Annotated[str, typer.Option(help="The router's name, in logs and metrics.")],
     az: Annotated[str, typer.Option(help="Its availability zone: eventual reads prefer it.")],
@@ -129,13 +156,7 @@ def router(
     request_timeout_ms: Annotated[
         int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
     ] = 4000,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help="The cluster's key file. With it, signatures are verified once there are users.",
-        ),
-    ] = None,
+    key_file: KeyFileOption = None,
     require_auth: Annotated[
         bool,
         typer.Option("--require-auth", help="Refuse unsigned requests, users or not."),
@@ -143,24 +164,9 @@ def router(
     region: Annotated[
         str | None, typer.Option(help="The region that requests must be signed for. [default: any]")
     ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Listen elsewhere than on loopback without --require-auth: anybody may call.",
-        ),
-    ] = False,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help="Certificate and chain, PEM. With it, clients must speak TLS, on both faces.",
-        ),
-    ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="The certificate's key, PEM, its owner's alone."),
-    ] = None,
+    insecure: InsecureOption = False,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
     connections_per_address: Annotated[
         int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
