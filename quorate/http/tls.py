@@ -119,7 +119,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             while left:
                 left = left[self._tls.write(left) :]
         except ssl.SSLError:
-            # In the middle of a message about keys, say. Who is answered may not suffer for it.
+            # None is known to fail here. If one does, it is this client's affair and not the
+            # caller's, who may be answering others, too.
             self.abort()
         self._flush()
 
