@@ -149,7 +149,8 @@ def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) 
         return Step.WAIT
     for peer in initial:
         found = answers.get(peer.address)
-        if found is not None and found.node_id != peer.id:
+        # One that has joined may have taken the place of the node that was there.
+        if found is not None and found.node_id != peer.id and not found.joined:
             raise JoinRefused(
                 f"{peer.address} is node {found.node_id}, not node {peer.id}: check the members"
             )

@@ -127,6 +127,16 @@ def test_members_with_wrong_addresses_are_refused_before_there_is_a_catalog() ->
         next_step(make_identity(), {"c:1": answer(1)})
 
 
+def test_place_that_somebody_else_has_taken_is_no_wrong_address() -> None:
+    """After a power cut, before anybody has a catalog again: c was replaced at its own address.
+
+    Found by seed 7672 of the simulation.
+    """
+    answers = {"b:1": answer(2, joined=True), "c:1": answer(7, joined=True)}
+
+    assert next_step(Identity("cluster", 0, "d", "az-c", "d-new"), answers) is Step.WAIT
+
+
 def test_place_is_found_by_the_directory_not_by_the_name() -> None:
     old = NodeRecord(id=2, name="b1", az="az-b", address="b:1", incarnation="b-old")
     new = NodeRecord(id=4, name="b1", az="az-b", address="b:1", incarnation="b-new")

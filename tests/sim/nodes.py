@@ -194,7 +194,10 @@ class SimulatedNode:
         if self.paused:
             self._deferred.append((act, arguments))
             return
+        count = len(self.host.replicas)
         act(*arguments)
+        if len(self.host.replicas) != count:  # an install has ended, or the catalog has changed
+            self.world.checker.watch_replicas(self)
         self.world.checker.after(self, self.host._dirty)
 
     def later(
