@@ -29,6 +29,7 @@ from tests.router.world import tell as tell_of_router
 
 BOTH = pytest.mark.parametrize("face", ["http", "grpc"])
 GRPC_HANDSHAKE_SECONDS_MAX = 4.0  # twice what the face allows
+AT_ONCE_SECONDS = 1.9  # sooner than either face closes the silent
 ALL_CIPHERS = "ALL:@SECLEVEL=0"
 PEER = "127.0.0.1"
 
@@ -151,7 +152,8 @@ def test_row_29_what_is_no_handshake_is_refused_and_closed(
     tell: Callable[..., None], files: DevelopmentFiles, face: str, raw: bytes
 ) -> None:
     async def story(world: World) -> None:
-        answer = await all_that_comes(port_of(world, face), raw)
+        async with asyncio.timeout(AT_ONCE_SECONDS):
+            answer = await all_that_comes(port_of(world, face), raw)
 
         assert not answer or answer[0] == 0x15, "nothing but a TLS alert"
         assert len(answer) < 100
