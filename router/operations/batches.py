@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from model.capacity import read_units, write_units
+from model.capacity import read_units
 from model.errors import ModelError
 from model.image import image_size_bytes
 from model.requests.batches import (
@@ -23,10 +23,9 @@ from model.requests.batches import (
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.dispatch import is_unknown
-from router.operations.metered import MeteredOwner
+from router.operations.metered import GetOwner, WriteOwner
 from router.refusals import outcome_unknown
-from router.request_id import write_id
-from router.routed import Routed, RoutedGet, RoutedWrite
+from router.routed import Routed
 from router.service import Service
 
 
@@ -104,15 +103,13 @@ class _GetBatch(_Batch):
         return self.request.response(self.gets, self.images)
 
 
-class _WritePart(MeteredOwner):
+class _WritePart(WriteOwner):
     """One put or delete of a batch."""
 
     __slots__ = ("batch", "position")
 
-    reads = False
-
     def __init__(self, admission: TableAdmission, batch: _WriteBatch, position: int) -> None:
-        MeteredOwner.__init__(self, admission, batch.writes[position].table, batch.call)
+        WriteOwner.__init__(self, admission, batch.writes[position].table, batch.call)
         self.batch = batch
         self.position = position
 
@@ -128,15 +125,13 @@ class _WritePart(MeteredOwner):
         self.batch.part_failed(routed, error)
 
 
-class _GetPart(MeteredOwner):
+class _GetPart(GetOwner):
     """One get of a batch."""
 
     __slots__ = ("batch", "position")
 
-    reads = True
-
     def __init__(self, admission: TableAdmission, batch: _GetBatch, position: int) -> None:
-        MeteredOwner.__init__(self, admission, batch.gets[position].table, batch.call)
+        GetOwner.__init__(self, admission, batch.gets[position].table, batch.call)
         self.batch = batch
         self.position = position
 
@@ -159,18 +154,7 @@ def batch_write_item(service: Service, body: object, call: Call) -> None:
     tables = {name: service.view.table(name) for name in request.table_names}
     batch = _WriteBatch(call, request, request.bind(tables))
     for position, bound in enumerate(batch.writes):
-        write = bound.write
-        part = _WritePart(service.admission, batch, position)
-        routed = RoutedWrite(
-            part,
-            service.view.partition_of(write.key),
-            call.deadline,
-            write_id(call.request_id, write.key),
-            write.key,
-            write.image,
-            write.program,
-        )
-        _submit(service, part, routed, write_units(0, image_size_bytes(write.image)))
+        _WritePart(service.admission, batch, position).send(service, bound.write)
 
 
 def batch_get_item(service: Service, body: object, call: Call) -> None:
@@ -180,19 +164,4 @@ def batch_get_item(service: Service, body: object, call: Call) -> None:
     batch = _GetBatch(call, request, request.bind(tables))
     for position, get in enumerate(batch.gets):
         part = _GetPart(service.admission, batch, position)
-        routed = RoutedGet(
-            part,
-            service.view.partition_of(get.key),
-            call.deadline,
-            get.key,
-            consistent=get.consistent,
-        )
-        _submit(service, part, routed, read_units(0, consistent=get.consistent))
-
-
-def _submit(service: Service, part: MeteredOwner, routed: Routed, units: float) -> None:
-    """Send one part; one that is not taken is unprocessed, the batch is not refused for it."""
-    try:
-        part.submit(service.dispatch, routed, units)
-    except ModelError as error:
-        part.failed(routed, error)
+        part.send(service, get.key, consistent=get.consistent)

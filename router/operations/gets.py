@@ -9,22 +9,20 @@ from model.requests.reads import GetItem, parse_get_item
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
-from router.operations.metered import MeteredOwner
-from router.routed import Routed, RoutedGet
+from router.operations.metered import GetOwner
+from router.routed import Routed
 from router.service import Service
 
 
-class SingleGet(MeteredOwner):
+class SingleGet(GetOwner):
     """A call that waits for one item."""
 
     __slots__ = ("request",)
 
-    reads = True
-
     def __init__(
         self, admission: TableAdmission, table: Table, call: Call, request: GetItem
     ) -> None:
-        MeteredOwner.__init__(self, admission, table, call)
+        GetOwner.__init__(self, admission, table, call)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
@@ -44,11 +42,4 @@ def get_item(service: Service, body: object, call: Call) -> None:
     table = service.view.table(request.table_name)
     key = request.bind(table)
     owner = SingleGet(service.admission, table, call, request)
-    routed = RoutedGet(
-        owner,
-        service.view.partition_of(key),
-        call.deadline,
-        key,
-        consistent=request.consistent,
-    )
-    owner.submit(service.dispatch, routed, read_units(0, consistent=request.consistent))
+    owner.send(service, key, consistent=request.consistent)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from model.capacity import read_units, write_units
 from model.errors import ModelError
+from model.image import image_size_bytes
+from model.requests.writes import Write
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.dispatch import Dispatch, is_unknown
 from router.operations.owner import RoutedOwner
-from router.routed import Routed
+from router.request_id import write_id
+from router.routed import Routed, RoutedGet, RoutedWrite
+from router.service import Service
 
 
 class MeteredOwner(RoutedOwner):
@@ -30,13 +35,12 @@ class MeteredOwner(RoutedOwner):
         self.admitted = 0.0
 
     def submit(self, dispatch: Dispatch, routed: Routed, units: float) -> None:
-        """Have a request admitted and sent. Raises a throttling ModelError, taking nothing."""
-        self.admitted = self.admission.admit(self.table, units, reads=self.reads)
+        """Have a request admitted and sent; if it is refused, `failed` hears of it."""
         try:
+            self.admitted = self.admission.admit(self.table, units, reads=self.reads)
             dispatch.submit(routed)
-        except ModelError:
-            self.settle(0.0)
-            raise
+        except ModelError as error:
+            self.failed(routed, error)
 
     def settle(self, units: float) -> None:
         """Take note of what the request cost."""
@@ -56,3 +60,38 @@ class MeteredOwner(RoutedOwner):
         """Return the error for a partition that is over its own cap."""
         del routed
         return self.admission.key_range_refusal(self.table, reads=self.reads)
+
+
+class WriteOwner(MeteredOwner):
+    """An owner of one write."""
+
+    __slots__ = ()
+
+    reads = False
+
+    def send(self, service: Service, write: Write) -> None:
+        """Send the write, admitted for the image that it brings."""
+        routed = RoutedWrite(
+            self,
+            service.view.partition_of(write.key),
+            self.call.deadline,
+            write_id(self.call.request_id, write.key),
+            write.key,
+            write.image,
+            write.program,
+        )
+        self.submit(service.dispatch, routed, write_units(0, image_size_bytes(write.image)))
+
+
+class GetOwner(MeteredOwner):
+    """An owner of one get."""
+
+    __slots__ = ()
+
+    reads = True
+
+    def send(self, service: Service, key: bytes, *, consistent: bool) -> None:
+        """Send the get, admitted for the least that it can cost."""
+        partition = service.view.partition_of(key)
+        routed = RoutedGet(self, partition, self.call.deadline, key, consistent=consistent)
+        self.submit(service.dispatch, routed, read_units(0, consistent=consistent))

@@ -31,7 +31,7 @@ class PageWalk(MeteredOwner):
         self.page = page
 
     def start(self) -> None:
-        """Begin to read. Raises a throttling ModelError if the table has no units left."""
+        """Begin to read."""
         if self.page.done:
             self.call.succeed(self.page.response())
         else:

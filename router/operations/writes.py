@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from model.capacity import write_units
 from model.errors import ModelError
-from model.image import image_size_bytes
 from model.requests.writes import (
     DeleteItem,
     PutItem,
@@ -17,23 +15,20 @@ from model.requests.writes import (
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
-from router.operations.metered import MeteredOwner
-from router.request_id import write_id
-from router.routed import Routed, RoutedWrite
+from router.operations.metered import WriteOwner
+from router.routed import Routed
 from router.service import Service
 
 
-class SingleWrite(MeteredOwner):
+class SingleWrite(WriteOwner):
     """A call that waits for one write."""
 
     __slots__ = ("request",)
 
-    reads = False
-
     def __init__(
         self, admission: TableAdmission, table: Table, call: Call, request: WriteRequest
     ) -> None:
-        MeteredOwner.__init__(self, admission, table, call)
+        WriteOwner.__init__(self, admission, table, call)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
@@ -64,15 +59,4 @@ def update_item(service: Service, body: object, call: Call) -> None:
 
 def _send(service: Service, call: Call, request: PutItem | DeleteItem | UpdateItem) -> None:
     table = service.view.table(request.table_name)
-    write = request.bind(table)
-    owner = SingleWrite(service.admission, table, call, request)
-    routed = RoutedWrite(
-        owner,
-        service.view.partition_of(write.key),
-        call.deadline,
-        write_id(call.request_id, write.key),
-        write.key,
-        write.image,
-        write.program,
-    )
-    owner.submit(service.dispatch, routed, write_units(0, image_size_bytes(write.image)))
+    SingleWrite(service.admission, table, call, request).send(service, request.bind(table))
