@@ -153,7 +153,8 @@ class WriteColumns:
     """The writes of one entry. Keys and images belong together, and so do request ids and units.
 
     `answers` holds, by request id, what a write returned besides its capacity. A refused write, by
-    its condition for one, has units 0, no key and no image, and its outcome and payload as answer.
+    its condition for one, has units of REFUSED and more, no key and no image, and its outcome and
+    payload as answer.
     `sizes` holds, by table id, the change of (number of items, bytes).
     """
 

@@ -146,7 +146,11 @@ class PartitionMachine:
         self._frozen = None
 
     def forget_tables(self, live: LiveTables) -> None:
-        """Drop the sizes of dropped tables. Not of those that this node has not heard of yet."""
-        for table in list(self.table_sizes):
-            if live.catalog.has_dropped(table):
+        """Drop the sizes of dropped tables. Not of those that this node has not heard of yet.
+
+        Less than nothing is what is left of a table that this node forgot before it started anew,
+        with a catalog that is older than the one it had then.
+        """
+        for table, (item_count, size_bytes) in list(self.table_sizes.items()):
+            if live.catalog.has_dropped(table) or item_count < 0 or size_bytes < 0:
                 del self.table_sizes[table]

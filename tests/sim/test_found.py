@@ -17,7 +17,7 @@ from node.storage import items_install
 from node.storage.identity import Identity
 from node.storage.items import InstallRecord, ReplicaState
 from node.storage.layout import encode_install, encode_snapshot_state
-from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord
+from quorate.cluster.catalog import Catalog, NodeRecord, PartitionRecord, TableRecord
 from quorate.cluster.ring import RING_SIZE
 from quorate.v1 import node_pb2
 from raft.core import RaftConfig, RaftCore
@@ -54,6 +54,22 @@ def test_size_of_a_table_that_this_node_has_not_heard_of_is_kept() -> None:
 
     live.follow(Catalog(next_table_id=2))
     machine.forget_tables(live)
+    assert machine.table_sizes == {}
+
+
+def test_dropped_table_that_an_older_catalog_still_has_leaves_no_debt() -> None:
+    """A node that had forgotten a table starts anew, and hears of an older catalog first.
+
+    Found by seed 12548: the checkpoint after the next delete could not be encoded.
+    """
+    delete = WriteColumns([], [], [], [], sizes={3: (-1, -15)})
+    machine = PartitionMachine(MemoryItemStore(ItemsDisk(), lambda: False), {}, [])
+    live = LiveTables()
+    live.follow(Catalog(next_table_id=4, tables=(TableRecord(id=3, name="t", definition=b"{}"),)))
+
+    machine.apply_columns(delete)
+    machine.forget_tables(live)
+
     assert machine.table_sizes == {}
 
 
