@@ -217,7 +217,9 @@ class Checkpointer:
         elif size_bytes > LOG_BYTES_MAX:
             for group, mark in self._cut_mark.items():
                 index = mark if size_bytes > LOG_HELD_BYTES_MAX else self._held(group, mark)
-                if index >= self._log.reader(group).first_index():  # else a snapshot came since
+                reader = self._log.reader(group)
+                # Else a snapshot came since, or the log is about to be reset to one.
+                if reader.first_index() <= index <= reader.last_index():
                     self._log.cut(group, index)
             self._cut_mark = None
             self._shrunk_to_bytes = size_bytes

@@ -339,6 +339,28 @@ def test_log_is_not_cut_below_where_a_snapshot_has_begun_it(cluster: Cluster) ->
     cluster.assert_replicas_equal()
 
 
+def test_log_that_is_about_to_be_reset_to_a_snapshot_is_not_cut(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items are there, the reset is still being written. Found by seed 15783."""
+    node = hold_install(cluster)
+    node.log_held = True
+    run_install(node)
+    cluster.run()
+    reader, replica = node.log_store.reader(PARTITION), node.replica()
+    assert reader.last_index() < replica.durable_applied
+
+    checkpointer = node.host.checkpointer
+    checkpointer._cut_mark = {PARTITION: replica.durable_applied}
+    with monkeypatch.context() as small:
+        small.setattr(checkpoints, "LOG_BYTES_MAX", 0)
+        checkpointer._cut_log()
+
+    assert checkpointer._cut_mark is None, "it was the time to cut"
+    node.log_held = False
+    assert_caught_up(cluster)
+
+
 def test_checkpoint_that_was_refused_is_not_written_over_a_snapshot(cluster: Cluster) -> None:
     """The frozen images are older than what the snapshot has brought."""
     node = cluster.nodes[3]
