@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from node.machine.dedupe import DedupeWindow
+from node.machine.leadership import REFUSED, Proposal
 from node.machine.leadership import Leadership as PartitionLeadership
-from node.machine.leadership import Proposal
 from node.replica import GetReads, PartitionReplica, Replica
 from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
@@ -75,7 +75,7 @@ def condition_failed_without_proof() -> Sequence[Change]:
         for stream, slot, units, request_id in zip(
             proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
         ):
-            if not units:
+            if units >= REFUSED:
                 answer = columns.answers[request_id]
                 stream.answer(slot, Outcome(answer[0]), 0, answer[1:])
 
@@ -93,7 +93,7 @@ def refusals_forgotten() -> Sequence[Change]:
         units: Sequence[int],
         answers: dict[bytes, bytes],
     ) -> None:
-        kept = [position for position, unit in enumerate(units) if unit]
+        kept = [position for position, unit in enumerate(units) if unit < REFUSED]
         add(self, [request_ids[at] for at in kept], [units[at] for at in kept], answers)
 
     return [(DedupeWindow, "add", only_writes)]
