@@ -46,19 +46,11 @@ class PartitionThroughput:
 
     def write_bucket(self, table: bytes, now: float) -> TokenBucket:
         """Return the bucket of a table's writes, refilled."""
-        bucket = self._writes.get(table)
-        if bucket is None:
-            bucket = self._writes[table] = _new(self._limits.write_units, now)
-        bucket.refill(now)
-        return bucket
+        return _refilled(self._writes, table, self._limits.write_units, now)
 
     def read_bucket(self, table: bytes, now: float) -> TokenBucket:
         """Return the bucket of a table's reads, refilled."""
-        bucket = self._reads.get(table)
-        if bucket is None:
-            bucket = self._reads[table] = _new(self._limits.read_units, now)
-        bucket.refill(now)
-        return bucket
+        return _refilled(self._reads, table, self._limits.read_units, now)
 
     def forget(self, live: dict[bytes, bool]) -> None:
         """Forget tables that are gone, or have no cap any more."""
@@ -67,5 +59,12 @@ class PartitionThroughput:
                 del buckets[table]
 
 
-def _new(rate: float, now: float) -> TokenBucket:
-    return TokenBucket(rate, rate * BURST_SECONDS, rate * START_SECONDS, now)
+def _refilled(
+    buckets: dict[bytes, TokenBucket], table: bytes, rate: float, now: float
+) -> TokenBucket:
+    bucket = buckets.get(table)
+    if bucket is None:
+        start, capacity = rate * START_SECONDS, rate * BURST_SECONDS
+        bucket = buckets[table] = TokenBucket(rate, capacity, start, now)
+    bucket.refill(now)
+    return bucket
