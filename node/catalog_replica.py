@@ -68,7 +68,6 @@ class CatalogReplica(Replica):
 
     def start_waiting(self, now: float) -> None:
         """Propose the commands that wait, each as one entry."""
-        del now  # a catalog command has no deadline of its own
         if not self._waiting or not self.core.may_evaluate or self.transferring:
             return
         waiting, self._waiting = self._waiting, []
@@ -80,6 +79,7 @@ class CatalogReplica(Replica):
             return
         for command, index in zip(waiting, indexes, strict=True):
             command.index, command.term = index, self.core.term
+            self.milestones.reached(index, len(command.payload), now)
             self._proposed.append(command)
 
     def apply_command(self, index: int, term: int, payload: bytes) -> None:

@@ -29,6 +29,7 @@ from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
+from node.write_watch import WriteWatch
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
 from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.ring import Ring
@@ -123,6 +124,7 @@ class Host:
         self.storage_full = False
         self.disk_stalled = False
         self.elections_won = 0  # in this process's life
+        self.watch = WriteWatch()
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
@@ -203,6 +205,7 @@ class Host:
             arc,
             self._live_tables,
             self._limits,
+            self.watch,
         )
         self._partitions[partition.id] = replica
         self._add(replica, preferred=self.node_id == partition.replicas[0])
@@ -376,7 +379,7 @@ class Host:
         dirty, self._dirty = self._dirty, {}
         writes: list[GroupWrite] = []
         tickets: list[tuple[Replica, int, list[Message]]] = []
-        now = self._shell.monotonic()
+        now = self.watch.now = self._shell.monotonic()
         for group, replica in dirty.items():
             replica.start_reads()
             if idle:
@@ -411,7 +414,9 @@ class Host:
 
     def _finish(self, replica: Replica, ready: Ready) -> None:
         if ready.committed:
+            began_at = self._shell.monotonic()
             replica.apply(ready.committed)
+            self.watch.apply.observe(self._shell.monotonic() - began_at, len(ready.committed))
             replica.serve_confirmed()
             if replica.has_waiting or replica.core.has_ready():
                 self._mark(replica)
@@ -453,6 +458,7 @@ class Host:
         writing = self._writing
         assert writing is not None
         self._writing = None
+        self.watch.log_commit.observe(self._shell.monotonic() - writing.started)
         self.disk_stalled = False
         if self.storage_full:
             self.storage_full = False
@@ -510,6 +516,7 @@ class Host:
         self._leaderships.changed(replica.group, now)
         if core.role is Role.LEADER:
             self.elections_won += 1
+            replica.milestones.begin(core.last_index, now)
             self._shell.log("leader_elected", group=replica.group, term=core.term)
         if isinstance(replica, PartitionReplica):
             hint = self._hint(replica)

@@ -69,7 +69,7 @@ def _take_writes(
             stream.answer(slot, Outcome.INVALID, 0, encode_error(InternalServerError()))
         else:
             deadline = now + deadline_ms / 1000
-            replica.write((stream, slot, deadline, request_id, key, image, program))
+            replica.write((stream, slot, deadline, request_id, key, image, program, now))
             touched[partition] = replica
 
 

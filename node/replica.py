@@ -17,8 +17,10 @@ from node.codec import Page, RoutedRange, encode_write_entry
 from node.machine.leadership import Leadership, WaitingWrite
 from node.machine.partition import LiveTables, PartitionMachine
 from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits, PartitionThroughput
+from node.milestones import Milestones
 from node.routes import RouteStream
 from node.storage.items import ReplicaCheckpoint, ReplicaState
+from node.write_watch import WriteWatch
 from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
 from raft.types import (
@@ -83,6 +85,7 @@ class Replica(ABC):
         self.configuration = Configuration.decode(state.configuration)
         self.durable_applied = state.applied_index
         self.installing = False
+        self.milestones = Milestones()  # of its leadership, if it leads
         self._reads: list[PendingRead] = []
         self._rounds: dict[int, list[PendingRead]] = {}
         self._confirmed: list[tuple[int, list[PendingRead]]] = []
@@ -236,8 +239,12 @@ class PartitionReplica(Replica):
         arc: tuple[int, int],
         live_tables: LiveTables,
         limits: PartitionLimits = DEFAULT_LIMITS,
+        watch: WriteWatch | None = None,
     ) -> None:
-        """`arc` is [low token, high token); `live_tables` follows the node's catalog."""
+        """`arc` is [low token, high token); `live_tables` follows the node's catalog.
+
+        `watch` is the node's, if somebody wants to know.
+        """
         super().__init__(group, core, state)
         self.machine = machine
         self.arc = arc
@@ -248,6 +255,11 @@ class PartitionReplica(Replica):
         self._waiting: list[WaitingWrite] = []
         self._waiting_bytes = 0
         self._leadership: Leadership | None = None
+        self._watch = watch or WriteWatch()
+        # In this process's life, for the metrics:
+        self.write_count = 0
+        self.read_count = 0
+        self.proposed_bytes = 0
 
     def owns(self, key: bytes) -> bool:
         """Return whether a storage key's token lies in this partition's arc."""
@@ -260,7 +272,7 @@ class PartitionReplica(Replica):
 
     def write(self, waiting: WaitingWrite) -> None:
         """Take in one routed write; it is evaluated in the next turn that may write."""
-        stream, slot, _, _, key, image, program = waiting
+        stream, slot, _, _, key, image, program, _ = waiting
         if self.core.role is not Role.LEADER or self.installing:
             stream.answer(slot, Outcome.NOT_LEADER)
         elif not self.owns(key):
@@ -286,17 +298,23 @@ class PartitionReplica(Replica):
         evaluation = leadership.evaluate(
             self._waiting, now=now, live_tables=self.live_tables, throughput=self.throughput
         )
+        self._watch.taken(self._waiting[: evaluation.taken], now)
         del self._waiting[: evaluation.taken]
         self._count_waiting()
         proposal = evaluation.proposal
         if proposal is None:
             return
+        payload = encode_write_entry(proposal.columns)
         try:
-            (index,) = self.core.propose([encode_write_entry(proposal.columns)])
+            (index,) = self.core.propose([payload])
         except ProposalRefused:
             leadership.refused(proposal, Outcome.OVERLOADED)
         else:
             leadership.proposed(proposal, index)
+            self.milestones.reached(index, len(payload), now)
+            self.write_count += len(proposal.slots)
+            self.proposed_bytes += len(payload)
+            self._watch.proposed(proposal)
 
     def apply_command(self, index: int, term: int, payload: bytes) -> None:
         """Apply one entry; answer its writes if this leader proposed it."""
@@ -305,6 +323,7 @@ class PartitionReplica(Replica):
         if leadership is None or proposal is None:
             self.machine.apply(payload)
             return
+        self._watch.committed(proposal)
         self.machine.apply_columns(proposal.columns)
         leadership.resolve(proposal)
 
@@ -382,6 +401,7 @@ class GetReads:
         assert isinstance(replica, PartitionReplica)
         owns, image_of, live_tables = replica.owns, replica.machine.image, replica.live_tables
         answer = self._stream.answer
+        replica.read_count += len(self._slots)
         for slot, key in zip(self._slots, self._keys, strict=True):
             if not owns(key):
                 answer(slot, Outcome.NOT_REPLICA)
@@ -417,6 +437,7 @@ class RangeRead:
         """Answer with the items up to the page's bounds."""
         assert isinstance(replica, PartitionReplica)
         request = self._request
+        replica.read_count += 1
         table = request.low[:4]
         bucket = None
         if replica.live_tables.get(table):

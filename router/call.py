@@ -20,11 +20,14 @@ class Call(ABC):
     """What every face's call has; a face adds how the answer travels.
 
     Shape: `request_id` has 16 bytes and is the same for every attempt of one call.
-    `deadline` and `started` are seconds on the loop's clock.
+    `deadline`, `started`, and when it was decoded and admitted (0.0: not) are seconds on the
+    loop's clock.
     """
 
     __slots__ = (
+        "admitted_at",
         "deadline",
+        "decoded_at",
         "ended",
         "observer",
         "operation",
@@ -43,6 +46,8 @@ class Call(ABC):
         self.deadline = deadline
         self.user: UserRecord | None = None  # who signed it; None: nobody had to
         self.operation = ""  # a known operation's name, "" until it is known
+        self.decoded_at = 0.0
+        self.admitted_at = 0.0
         self.refreshed = False  # a newer catalog was asked for once already
         self.ended = False
 

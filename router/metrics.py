@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from quorate.buckets import DELAY_SECONDS, STAGE_SECONDS, Buckets
 from router.call import Call
 
 DURATION_BUCKETS_SECONDS: Final = (
@@ -33,6 +39,70 @@ class _Readings(Collector):
             yield CounterMetricFamily(name, text, value=read())
 
 
+class _Operation:
+    """One operation's calls: by code, and how long they took, whole and by stage."""
+
+    __slots__ = ("admission", "codes", "decode", "dispatch", "duration")
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.duration = Buckets(DURATION_BUCKETS_SECONDS)
+        self.decode = Buckets(STAGE_SECONDS)
+        self.admission = Buckets(STAGE_SECONDS)
+        self.dispatch = Buckets(STAGE_SECONDS)
+
+
+class _Calls(Collector):
+    """All operations that were called. Their names are known ones, or ""."""
+
+    def __init__(self) -> None:
+        self.by_operation: dict[str, _Operation] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Read all counts now."""
+        requests = CounterMetricFamily(
+            "quorate_router_requests",
+            "Calls answered, by operation and error code.",
+            labels=("operation", "code"),
+        )
+        durations = HistogramMetricFamily(
+            "quorate_router_request_duration_seconds",
+            "Time from the whole request to its answer.",
+            labels=("operation",),
+        )
+        stages = HistogramMetricFamily(
+            "quorate_router_request_stage_duration_seconds",
+            "What calls that reached nodes spent where: decode, admission, dispatch.",
+            labels=("operation", "stage"),
+        )
+        for name, operation in list(self.by_operation.items()):
+            label = name or "unknown"
+            for code, count in list(operation.codes.items()):
+                requests.add_metric((label, code), count)
+            operation.duration.add_to(durations, (label,))
+            if operation.decode.count:
+                for stage in ("decode", "admission", "dispatch"):
+                    buckets: Buckets = getattr(operation, stage)
+                    buckets.add_to(stages, (label, stage))
+        yield from (requests, durations, stages)
+
+
+class _LoopDelay(Collector):
+    """How late the loop's tick came."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+
+    def collect(self) -> Iterator[Metric]:
+        """Read it now."""
+        family = HistogramMetricFamily(
+            "quorate_router_loop_delay_seconds",
+            "How late the loop's tick came: what everything on it had to wait for.",
+        )
+        self._buckets.add_to(family)
+        yield family
+
+
 class RouterMetrics:
     """The router's metrics, in a registry of their own."""
 
@@ -40,21 +110,10 @@ class RouterMetrics:
         """Take the clock that calls were started on."""
         self.registry = CollectorRegistry()
         self._clock = clock
-        self._requests = Counter(
-            "quorate_router_requests",
-            "Calls answered, by operation and error code.",
-            ("operation", "code"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "quorate_router_request_duration_seconds",
-            "Time from the whole request to its answer.",
-            ("operation",),
-            buckets=DURATION_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
-        self._request_children: dict[tuple[str, str], Counter] = {}
-        self._duration_children: dict[str, Histogram] = {}
+        self._calls = _Calls()
+        self.registry.register(self._calls)
+        self._loop_delay = Buckets(DELAY_SECONDS)
+        self.registry.register(_LoopDelay(self._loop_delay))
         self._readings = _Readings()
         self.registry.register(self._readings)
         build = GaugeMetricFamily(
@@ -74,17 +133,21 @@ class RouterMetrics:
 
     def call_ended(self, call: Call, code: str) -> None:
         """Count and time one call."""
-        operation = call.operation
-        child = self._request_children.get((operation, code))
-        if child is None:
-            child = self._requests.labels(operation or "unknown", code)
-            self._request_children[operation, code] = child
-        child.inc()
-        duration = self._duration_children.get(operation)
-        if duration is None:
-            duration = self._durations.labels(operation or "unknown")
-            self._duration_children[operation] = duration
-        duration.observe(self._clock() - call.started)
+        operation = self._calls.by_operation.get(call.operation)
+        if operation is None:
+            operation = self._calls.by_operation[call.operation] = _Operation()
+        operation.codes[code] = operation.codes.get(code, 0) + 1
+        now, decoded_at, admitted_at = self._clock(), call.decoded_at, call.admitted_at
+        operation.duration.observe(now - call.started)
+        if decoded_at:
+            operation.decode.observe(decoded_at - call.started)
+            operation.admission.observe((admitted_at or now) - decoded_at)
+            if admitted_at:
+                operation.dispatch.observe(now - admitted_at)
+
+    def loop_delayed(self, seconds: float) -> None:
+        """Observe how late one tick came."""
+        self._loop_delay.observe(max(0.0, seconds))
 
 
 class _Constant(Collector):

@@ -331,7 +331,9 @@ class RouterProcess:
 
     async def _tick_forever(self) -> None:
         while True:
+            asleep_at = self.clock()
             await asyncio.sleep(TICK_SECONDS)
+            self.metrics.loop_delayed(self.clock() - asleep_at - TICK_SECONDS)
             self.dispatch.tick()
 
     async def _report_health(self, grpc_face: GrpcFace) -> None:

@@ -24,9 +24,9 @@ from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
 from quorate.cluster.token_bucket import TokenBucket
 
-WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes]
-"""A routed write: (stream, slot, deadline in monotonic seconds, request id, key, image, program).
-A tuple because one is built for every write."""
+WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes, float]
+"""A routed write: (stream, slot, deadline, request id, key, image, program, arrival), times in
+monotonic seconds. A tuple because one is built for every write."""
 
 ENTRY_BYTES_MAX: Final = 4 << 20
 """Bytes of keys and images at which an entry is full; the write that reaches it is its last. Ours:
@@ -41,7 +41,7 @@ class Proposal:
     """The writes of one turn, one log entry. Element i of the lists belongs to write i.
 
     `also` are repeated requests that wait for the same write: (stream, slot, request id).
-    `fresh` is the newest image of each key written here.
+    `fresh` is the newest image of each key written here. `proposed_at` is the WriteWatch's.
     """
 
     columns: WriteColumns
@@ -51,6 +51,7 @@ class Proposal:
     fresh: dict[bytes, bytes] = field(default_factory=dict)
     index: int = 0
     term: int = 0
+    proposed_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class Leadership:
             if entry_bytes >= ENTRY_BYTES_MAX:
                 break
             taken += 1
-            stream, slot, _, request_id, key, image, program = write
+            stream, slot, _, request_id, key, image, program, _ = write
             table = key[:4]
             capped = live_tables.get(table)
             bucket = throughput.write_bucket(table, now) if capped else None

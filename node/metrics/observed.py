@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 
+from quorate.buckets import DELAY_SECONDS
+
 if TYPE_CHECKING:
     from node.storage.log import LogRecord
 
@@ -21,9 +23,6 @@ ENTRY_BUCKETS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 BYTE_BUCKETS: Final = tuple(float(1 << power) for power in range(8, 25, 2))
 """256 bytes to 16 MiB. Ours."""
-
-DELAY_BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""A loop held up for an election timeout (1 s) costs a leadership. Ours."""
 
 
 class Observed:
@@ -47,7 +46,7 @@ class Observed:
         self._loop_delay = self._histogram(
             "loop_delay_seconds",
             "How late the loop's tick came: what everything on it had to wait for.",
-            DELAY_BUCKETS_SECONDS,
+            DELAY_SECONDS,
         )
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:

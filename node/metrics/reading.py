@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     Metric,
     SummaryMetricFamily,
 )
 
 from node.metrics.observed import PREFIX
 from node.replica import PartitionReplica, Replica
-from raft.types import Role
+from quorate.buckets import Buckets
+from raft.types import ProgressStatus, Role, Status
 
 if TYPE_CHECKING:
     from node.shell import ProcessShell
@@ -124,6 +126,23 @@ GROUP_GAUGES: Final = (
 )
 """(name, help) of what each replica tells; `_read_group` has the values, in this order."""
 
+GROUP_COUNTERS: Final = (
+    ("writes", "Writes that leaders here have put into the log, refused ones included."),
+    ("reads", "Gets and pages of Query and Scan that replicas here have served."),
+    ("proposed_bytes", "Bytes of the entries of these writes."),
+)
+"""(name, help) of what each partition's replica has counted in this process's life."""
+
+LAGS: Final = (
+    ("entries", "Entries that a peer has not acknowledged; only from the group's leader."),
+    ("bytes", "Bytes of writes that a peer has not acknowledged, of those of this leadership."),
+    ("seconds", "How long ago the oldest write that a peer has not acknowledged was proposed."),
+)
+"""(unit, help) of how far a peer is behind, in the order of GroupReading.lags."""
+
+STAGES: Final = ("queue", "quorum", "log_commit", "apply")
+"""Histograms of WriteWatch."""
+
 LEADER_GAUGES: Final = (
     ("voters", "Voters of the group; only from its leader."),
     ("active_voters", "Voters heard of within an election timeout; only from the leader."),
@@ -133,12 +152,16 @@ LEADER_GAUGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GroupReading:
-    """One replica's numbers, beside GROUP_GAUGES and LEADER_GAUGES; `lags` are by peer's name."""
+    """One replica's numbers, beside the tables of their names.
+
+    `counts` are empty for the catalog; `lags` are (peer, entries, bytes, seconds).
+    """
 
     group: str
     values: tuple[float, ...]
+    counts: tuple[int, ...]
     leader_values: tuple[float, ...]
-    lags: tuple[tuple[str, int], ...]
+    lags: tuple[tuple[str, int, int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +174,10 @@ class Reading:
     checkpoint_seconds: float
     groups: tuple[GroupReading, ...]
     streams: tuple[tuple[str, bool], ...]
+    sending: tuple[tuple[str, str, float], ...]  # (group, peer, ratio)
+    receiving: tuple[tuple[str, float], ...]  # (group, ratio)
+    stages: tuple[tuple[str, Buckets], ...]
+    batch: Buckets
 
 
 def read(shell: ProcessShell) -> Reading:
@@ -158,20 +185,28 @@ def read(shell: ProcessShell) -> Reading:
     nodes = shell.host.catalog.node_by_id
     names = {node_id: node.name for node_id, node in nodes.items()}
     checkpointer = shell.host.checkpointer
+    now, watch = shell.monotonic(), shell.host.watch
     return Reading(
         gauges=tuple(value(shell) for _, _, value in GAUGES),
         counters=tuple(value(shell) for _, _, value in COUNTERS),
         checkpoint_count=checkpointer.count,
         checkpoint_seconds=checkpointer.seconds,
-        groups=tuple(_read_group(replica, names) for replica in shell.host.replicas.values()),
+        groups=tuple(_read_group(replica, names, now) for replica in shell.host.replicas.values()),
         streams=tuple(
             (names.get(node_id, str(node_id)), is_open)
             for node_id, is_open in shell.open_streams().items()
         ),
+        sending=tuple(
+            (str(group), names.get(to, str(to)), ratio)
+            for group, to, ratio in shell.sender.progress()
+        ),
+        receiving=tuple((str(group), ratio) for group, ratio in shell.receiver.progress()),
+        stages=tuple((name, getattr(watch, name)) for name in STAGES),
+        batch=watch.batch,
     )
 
 
-def _read_group(replica: Replica, names: dict[int, str]) -> GroupReading:
+def _read_group(replica: Replica, names: dict[int, str], now: float) -> GroupReading:
     status = replica.core.status()
     leads = status.role is Role.LEADER
     own = status.configuration.is_voter(status.node_id)  # a leader may be on its way out
@@ -188,17 +223,22 @@ def _read_group(replica: Replica, names: dict[int, str]) -> GroupReading:
             replica.durable_applied,
             status.first_index,
         ),
+        counts=(replica.write_count, replica.read_count, replica.proposed_bytes)
+        if isinstance(replica, PartitionReplica)
+        else (),
         leader_values=(own + len(others), own + sum(progress.active for progress in others))
         if leads
         else (),
-        lags=tuple(
-            (
-                names.get(progress.node_id, str(progress.node_id)),
-                max(0, status.last_index - progress.match),
-            )
-            for progress in status.progress
-        ),
+        lags=tuple(_lag(replica, status, progress, names, now) for progress in status.progress),
     )
+
+
+def _lag(
+    replica: Replica, status: Status, progress: ProgressStatus, names: dict[int, str], now: float
+) -> tuple[str, int, int, float]:
+    seconds, size_bytes = replica.milestones.behind(progress.match, now)
+    name = names.get(progress.node_id, str(progress.node_id))
+    return name, max(0, status.last_index - progress.match), size_bytes, seconds
 
 
 def families(reading: Reading) -> Iterator[Metric]:
@@ -214,21 +254,15 @@ def families(reading: Reading) -> Iterator[Metric]:
         sum_value=reading.checkpoint_seconds,
     )
     yield from _group_families(reading.groups)
-    lag = GaugeMetricFamily(
-        PREFIX + "replication_lag_entries",
-        "Entries that a peer has not acknowledged; only from the group's leader.",
-        labels=("group", "peer"),
-    )
-    for row in reading.groups:
-        for peer, entries in row.lags:
-            lag.add_metric((row.group, peer), entries)
-    yield lag
+    yield from _lag_families(reading.groups)
     streams = GaugeMetricFamily(
         PREFIX + "peer_stream_up", "1 if the stream to a peer is open.", labels=("peer",)
     )
     for peer, is_open in reading.streams:
         streams.add_metric((peer,), is_open)
     yield streams
+    yield from _snapshot_families(reading)
+    yield from _write_families(reading)
 
 
 def _group_families(groups: tuple[GroupReading, ...]) -> Iterator[Metric]:
@@ -237,12 +271,62 @@ def _group_families(groups: tuple[GroupReading, ...]) -> Iterator[Metric]:
         for row in groups:
             family.add_metric((row.group,), row.values[place])
         yield family
+    for place, (name, text) in enumerate(GROUP_COUNTERS):
+        counter = CounterMetricFamily(f"{PREFIX}group_{name}", text, labels=("group",))
+        for row in groups:
+            if row.counts:
+                counter.add_metric((row.group,), row.counts[place])
+        yield counter
     for place, (name, text) in enumerate(LEADER_GAUGES):
         family = GaugeMetricFamily(f"{PREFIX}group_{name}", text, labels=("group",))
         for row in groups:
             if row.leader_values:
                 family.add_metric((row.group,), row.leader_values[place])
         yield family
+
+
+def _lag_families(groups: tuple[GroupReading, ...]) -> Iterator[Metric]:
+    for place, (unit, text) in enumerate(LAGS, start=1):
+        family = GaugeMetricFamily(
+            f"{PREFIX}replication_lag_{unit}", text, labels=("group", "peer")
+        )
+        for row in groups:
+            for lag in row.lags:
+                family.add_metric((row.group, lag[0]), float(lag[place]))
+        yield family
+
+
+def _snapshot_families(reading: Reading) -> Iterator[Metric]:
+    sending = GaugeMetricFamily(
+        PREFIX + "snapshot_send_progress_ratio",
+        "How much of a snapshot that is being sent has left, of what was announced.",
+        labels=("group", "peer"),
+    )
+    for group, peer, ratio in reading.sending:
+        sending.add_metric((group, peer), ratio)
+    yield sending
+    receiving = GaugeMetricFamily(
+        PREFIX + "snapshot_receive_progress_ratio",
+        "How much of a snapshot that is being received is here, of what was announced.",
+        labels=("group",),
+    )
+    for group, ratio in reading.receiving:
+        receiving.add_metric((group,), ratio)
+    yield receiving
+
+
+def _write_families(reading: Reading) -> Iterator[Metric]:
+    stages = HistogramMetricFamily(
+        PREFIX + "write_stage_duration_seconds",
+        "What writes wait for at their leader: queue, quorum (log_commit is a part of it), apply.",
+        labels=("stage",),
+    )
+    for name, buckets in reading.stages:
+        buckets.add_to(stages, (name,))
+    yield stages
+    batch = HistogramMetricFamily(PREFIX + "entry_writes", "Writes in one entry of a leader here.")
+    reading.batch.add_to(batch)
+    yield batch
 
 
 def _partitions(shell: ProcessShell) -> Iterator[PartitionReplica]:

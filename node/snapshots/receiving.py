@@ -77,6 +77,7 @@ class SnapshotReceiver:
         self._host = host
         self.received_bytes = 0  # of frames, in this process's life
         self._receiving: dict[int, _Offer] = {}  # by group
+        self._got: dict[int, int] = {}  # bytes, by group
         self._handed: set[Path] = set()  # to the host, which deletes them
         self._idle_since: dict[Path, float] = {}
 
@@ -87,6 +88,13 @@ class SnapshotReceiver:
         ]
         self._handed.update(install.path for install in installs)
         return installs
+
+    def progress(self) -> list[tuple[int, float]]:
+        """Return (group, ratio done) of what is being received."""
+        return [
+            (group, min(1.0, self._got.get(group, 0) / max(1, offer.size_bytes)))
+            for group, offer in self._receiving.items()
+        ]
 
     @property
     def receiving(self) -> int:
@@ -106,6 +114,7 @@ class SnapshotReceiver:
             install, message = await self._gather(offer, parts, answer, pace)
         finally:
             del self._receiving[offer.group]
+            self._got.pop(offer.group, None)
         self._handed.add(install.path)
         log("snapshot_received", group=offer.group, index=install.record.applied_index)
         self._call(self._host.offer_snapshot, offer.group, message, install)
@@ -188,6 +197,7 @@ class SnapshotReceiver:
                 raise BrokenSnapshot(f"longer than {size_bytes_max} bytes, far above the announced")
             await off_loop(lambda: file.append(frame))  # noqa: B023 - awaited in this round
             self.received_bytes += len(frame)
+            self._got[offer.group] = file.position.size_bytes
 
     def _make_room(self, offer: _Offer) -> None:
         """Delete parts of other snapshots of the group; see that the disk has room for this one.

@@ -59,6 +59,7 @@ class SnapshotSender:
         self._views = Views(items)
         self.sent_bytes = 0  # of frames, in this process's life
         self.sending = 0  # now
+        self._sent: dict[Receiver, tuple[int, int]] = {}  # (bytes, of how many)
         self._under_way: set[Receiver] = set()  # those that pause after a failure included
 
     def is_sending(self, group: int, to: int) -> bool:
@@ -84,8 +85,12 @@ class SnapshotSender:
             self._host.checkpointer.release_log(receiver)
         self._call(self._host.snapshot_sent, group, message.to, ok=ok)
 
-    def _count(self, size_bytes: int) -> None:
-        self.sent_bytes += size_bytes
+    def progress(self) -> list[tuple[int, int, float]]:
+        """Return (group, receiving node, ratio done) of the transfers under way."""
+        return [
+            (group, to, min(1.0, done / max(1, whole)))
+            for (group, to), (done, whole) in self._sent.items()
+        ]
 
     def tick(self, now: float) -> None:
         """Let go of what was kept for too long."""
@@ -131,12 +136,19 @@ class SnapshotSender:
         self, opened: OpenView, replica: Replica, message: Message, address: str
     ) -> int:
         """Return how many bytes were there before. Raises as `_Transfer.run` does."""
+        receiver = (replica.group, message.to)
+
+        def count(done_bytes: int, frame_bytes: int) -> None:
+            self.sent_bytes += frame_bytes
+            self._sent[receiver] = (done_bytes, opened.view.size_bytes)
+
         async with open_channel(address) as channel:
             stub = node_pb2_grpc.NodeServiceStub(channel)
             call = stub.TransferSnapshot(metadata=self._introduce(message.to))
             try:
-                return await _Transfer(call, opened, replica, message, self._count).run()
+                return await _Transfer(call, opened, replica, message, count).run()
             finally:
+                self._sent.pop(receiver, None)
                 call.cancel()
 
 
@@ -153,9 +165,9 @@ class _Transfer:
         opened: OpenView,
         replica: Replica,
         message: Message,
-        count: Callable[[int], None],
+        count: Callable[[int, int], None],
     ) -> None:
-        """`count` is told the bytes of each frame that was written."""
+        """`count` is told, after each frame, the bytes that are there by then, and its own."""
         self._call = call
         self._opened = opened
         self._view = opened.view
@@ -178,17 +190,19 @@ class _Transfer:
                 return self._view.size_bytes  # the call has ended: it was all there
             self._view.go_on_from(decode_position(position))
             with suppress(asyncio.InvalidStateError):  # the call has ended; `read` tells how
-                await self._send_frames(pace, deadline)
+                await self._send_frames(position.size_bytes, pace, deadline)
             while await self._call.read() is not grpc.aio.EOF:
                 pass
             return position.size_bytes
 
-    async def _send_frames(self, pace: Pace, deadline: asyncio.Timeout) -> None:
+    async def _send_frames(self, done_bytes: int, pace: Pace, deadline: asyncio.Timeout) -> None:
+        self._count(done_bytes, 0)
         while (frame := await off_loop(self._view.next_frame)) is not None:
             if not _leads(self._replica, self._message.term):
                 raise _LedNoMore
             await self._call.write(node_pb2.SnapshotPart(frame=frame))
-            self._count(len(frame))
+            done_bytes += len(frame)
+            self._count(done_bytes, len(frame))
             now = asyncio.get_running_loop().time()
             self._opened.sent(now)
             deadline.reschedule(pace.passed(len(frame), now))

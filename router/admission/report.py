@@ -13,13 +13,18 @@ from router.admission.tables import TableAdmission
 
 
 class CapacityCollector(Collector):
-    """Units consumed and requests throttled, by table. One series for each table used here."""
+    """Requests, units consumed and requests throttled, by table, for a bounded number of tables."""
 
     def __init__(self, admission: TableAdmission) -> None:
         self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
         """Read the accounts now."""
+        requests = CounterMetricFamily(
+            "quorate_router_table_requests",
+            "Items, pages and single requests that nodes have answered.",
+            labels=("table", "operation"),
+        )
         consumed = CounterMetricFamily(
             "quorate_router_consumed_capacity_units",
             "Capacity units that answered requests have used.",
@@ -30,12 +35,15 @@ class CapacityCollector(Collector):
             "Requests refused for want of capacity.",
             labels=("table", "reason"),
         )
-        for _, account in self._admission.accounts():
-            for (operation, reads), units in account.units.items():
+        for usage in self._admission.usages():
+            for (operation, _), count in usage.requests.items():
+                requests.add_metric((usage.name, operation), count)
+            for (operation, reads), units in usage.units.items():
                 kind = "read" if reads else "write"
-                consumed.add_metric((account.name, operation, kind), units)
-            for reason, count in account.throttled.items():
-                throttled.add_metric((account.name, reason), count)
+                consumed.add_metric((usage.name, operation, kind), units)
+            for reason, count in usage.throttled.items():
+                throttled.add_metric((usage.name, reason), count)
+        yield requests
         yield consumed
         yield throttled
 
@@ -50,7 +58,7 @@ def describe_accounts(admission: TableAdmission) -> list[dict[str, object]]:
             "write_units_per_second": round(account.write_rate, 2),
             "read_limit": _limit(account.reads),
             "write_limit": _limit(account.writes),
-            "throttled": dict(account.throttled),
+            "throttled": dict(account.usage.throttled),
         }
         for table_id, account in admission.accounts()
     ]

@@ -21,6 +21,13 @@ from router.admission.lease import Ask, Lease
 RATE_SECONDS: Final = 5.0
 """Over how long the consumption that people are shown is averaged. Ours."""
 
+TABLES_COUNTED_MAX: Final = 500
+"""Most tables that metrics tell apart; further ones are counted together. Ours: each has a dozen
+series at every router."""
+
+OTHER_TABLES: Final = "(others)"
+"""The label of tables beyond. No table can be called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableAsk:
@@ -32,19 +39,31 @@ class TableAsk:
 
 
 @dataclass(slots=True)
+class Usage:
+    """What a table's requests have used since this router's start, for the metrics.
+
+    `requests` (each item of a batch is one) and `units` are by (operation, whether it reads);
+    `throttled` counts refusals by reason.
+    """
+
+    name: str
+    requests: dict[tuple[str, bool], int] = field(default_factory=dict)
+    units: dict[tuple[str, bool], float] = field(default_factory=dict)
+    throttled: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Account:
     """One table here: its leases (None: no limit), and what its requests have used.
 
-    `units` are by (operation, whether they are read units), `throttled` counts refusals by reason.
-    The rates are units a second of late.
+    `usage` is shared by the tables that are not told apart. The rates are units a second of late.
     """
 
     name: str
     version: int
     reads: Lease | None
     writes: Lease | None
-    units: dict[tuple[str, bool], float] = field(default_factory=dict)
-    throttled: Counter[str] = field(default_factory=Counter)
+    usage: Usage
     read_rate: float = 0.0
     write_rate: float = 0.0
     _read_units: float = 0.0
@@ -53,7 +72,9 @@ class Account:
     def spend(self, operation: str, units: float, *, reads: bool) -> None:
         """Count what an operation has used."""
         key = (operation, reads)
-        self.units[key] = self.units.get(key, 0.0) + units
+        usage = self.usage
+        usage.requests[key] = usage.requests.get(key, 0) + 1
+        usage.units[key] = usage.units.get(key, 0.0) + units
         if reads:
             self._read_units += units
         else:
@@ -72,8 +93,9 @@ class TableAdmission:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is the one that `tick` is called by."""
-        self._clock = clock
+        self.clock = clock
         self._accounts: dict[int, Account] = {}
+        self._others = Usage(OTHER_TABLES)
         self._ticked_at = clock()
 
     def admit(self, table: Table, units: float, *, reads: bool) -> float:
@@ -110,6 +132,13 @@ class TableAdmission:
         """Return the accounts of the tables used here, with the tables' ids."""
         return self._accounts.items()
 
+    def usages(self) -> Iterable[Usage]:
+        """Return what was used: of the tables that are told apart, and of all others."""
+        yield from (
+            each.usage for each in self._accounts.values() if each.usage is not self._others
+        )
+        yield self._others
+
     def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
         """Forget dropped tables, and let changed ones have their new rates."""
         del ring
@@ -138,7 +167,7 @@ class TableAdmission:
 
     def granted(self, asks: Sequence[TableAsk], grants: Sequence[tuple[float, float]]) -> None:
         """Take the pools' answers, (tokens, level) for each ask in its order."""
-        now = self._clock()
+        now = self.clock()
         for asked, (tokens, level) in zip(asks, grants, strict=True):
             account = self._accounts.get(asked.table_id)
             lease = None
@@ -153,6 +182,7 @@ class TableAdmission:
             table.version,
             self._changed(None, table.limit_units(reads=True)),
             self._changed(None, table.limit_units(reads=False)),
+            self._others if len(self._accounts) >= TABLES_COUNTED_MAX else Usage(table.name),
         )
         return account
 
@@ -160,13 +190,13 @@ class TableAdmission:
         if limit is None:
             return None
         if lease is None:
-            return Lease(limit, self._clock())
+            return Lease(limit, self.clock())
         lease.change(limit)
         return lease
 
     def _throttle(self, table: Table, what: str, *, reads: bool) -> ModelError:
         account = self._accounts.get(table.id) or self._open(table)
         reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
-        account.throttled[reason] += 1
+        account.usage.throttled[reason] += 1
         error = ProvisionedThroughputExceeded if table.is_provisioned else Throttled
         return error(reasons=((reason, table_arn(table.name)),))

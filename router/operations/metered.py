@@ -36,11 +36,16 @@ class MeteredOwner(RoutedOwner):
 
     def submit(self, dispatch: Dispatch, routed: Routed, units: float) -> None:
         """Have a request admitted and sent; if it is refused, `failed` hears of it."""
+        call = self.call
+        if not call.decoded_at:
+            call.decoded_at = self.admission.clock()
         try:
             self.admitted = self.admission.admit(self.table, units, reads=self.reads)
             dispatch.submit(routed)
         except ModelError as error:
             self.failed(routed, error)
+        else:
+            call.admitted_at = self.admission.clock()  # of a batch: its last part
 
     def settle(self, units: float) -> None:
         """Take note of what the request cost."""

@@ -88,7 +88,7 @@ def test_refusal_names_the_reason_and_the_table() -> None:
     arn = "arn:aws:dynamodb:local:000000000000:table/Music"
     assert refused.value.reasons == ((reason, arn),)
     ((_, account),) = admission.accounts()
-    assert account.throttled[reason] == 2
+    assert account.usage.throttled[reason] == 2
     with pytest.raises(ProvisionedThroughputExceeded, match="throughput") as refused:
         raise admission.key_range_refusal(table(4), reads=True)
     assert refused.value.reasons[0][0] == "TableReadKeyRangeThroughputExceeded"
