@@ -23,6 +23,7 @@ class Introduction:
     node_id: int
     incarnation: str
     start: Start
+    certified_name: str = ""  # whose certificate it shows; "": there are none
 
 
 @unique
@@ -33,17 +34,22 @@ class Verdict(Enum):
     UNKNOWN = "is not known here (yet)"
     FOREIGN = "is of another cluster"
     REMOVED = "was removed from the cluster"
+    OTHER_NAME = "shows the certificate of another node"
     OTHER_DIRECTORY = "is known with another data directory"
     OUTDATED = "runs on an old copy of its data directory"
 
 
-def others_in(catalog: Catalog, node_id: int) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the incarnations and the addresses of a catalog's other nodes, by node id."""
-    others = [node for node in catalog.nodes if node.id != node_id]
-    return (
-        {node.id: node.incarnation for node in others},
-        {node.id: node.address for node in others},
-    )
+def take_others(identity: Identity, catalog: Catalog) -> bool:
+    """Put a catalog's other nodes into an identity; return whether that has changed it."""
+    others = [node for node in catalog.nodes if node.id != identity.node_id]
+    peers = {node.id: node.incarnation for node in others}
+    addresses = {node.id: node.address for node in others}
+    names = {node.id: node.name for node in others}
+    if (peers, addresses, names) == (identity.peers, identity.addresses, identity.names):
+        return False
+    identity.peers, identity.addresses, identity.names = peers, addresses, names
+    identity.epoch = catalog.epoch
+    return True
 
 
 class Acquaintances:
@@ -73,14 +79,11 @@ class Acquaintances:
         own = catalog.node_by_id.get(identity.node_id)
         if own is not None:
             self.successor = own.replacement
-        peers, addresses = others_in(catalog, identity.node_id)
-        if peers != identity.peers or addresses != identity.addresses:
-            identity.peers, identity.addresses = peers, addresses
-            identity.epoch = catalog.epoch
+        if take_others(identity, catalog):
             identity.starts_seen = {
                 node_id: start
                 for node_id, start in identity.starts_seen.items()
-                if node_id in peers
+                if node_id in identity.peers
             }
             self._save(identity)
 
@@ -103,6 +106,10 @@ class Acquaintances:
         known = identity.peers.get(node_id)
         if known is None:
             return Verdict.UNKNOWN
+        # A name is not known of a node that was last met by a version without certificates.
+        name = identity.names.get(node_id)
+        if introduction.certified_name and name and introduction.certified_name != name:
+            return Verdict.OTHER_NAME
         if known != introduction.incarnation:
             return Verdict.OTHER_DIRECTORY
         latest = identity.starts_seen.get(node_id, Start())

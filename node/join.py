@@ -21,13 +21,13 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from node.acquaintances import others_in
+from node.acquaintances import take_others
 from node.logs import log
 from node.machine import catalog_changes
 from node.storage.identity import Identity
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
-from quorate.cluster.channels import open_channel
+from quorate.cluster.channels import Dialer
 from quorate.cluster.commands import AddNode, wire_catalog_command
 from quorate.v1 import node_pb2, node_pb2_grpc
 
@@ -71,11 +71,15 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeds:
-    """What a starting node was told: the initial nodes, other nodes' addresses, and its own."""
+    """What a starting node was told: the initial nodes, other nodes' addresses, and its own.
+
+    `partitions` is how many a new cluster has.
+    """
 
     initial: Sequence[NodeRecord] = ()
     addresses: Sequence[str] = ()
     own_address: str = ""
+    partitions: int = 1
 
     def to_ask(self, identity: Identity) -> list[str]:
         """Return whom to ask: those it knew last first."""
@@ -85,7 +89,11 @@ class Seeds:
 
 
 async def join(
-    identity: Identity, seeds: Seeds, save: Callable[[Identity], None], stop: asyncio.Event
+    identity: Identity,
+    seeds: Seeds,
+    dialer: Dialer,
+    save: Callable[[Identity], None],
+    stop: asyncio.Event,
 ) -> bool:
     """Return True once this node may take part, False if `stop` was set. Raises JoinRefused.
 
@@ -93,7 +101,7 @@ async def join(
     """
     told = False
     while True:
-        answers = await _ask_all(identity, seeds.to_ask(identity))
+        answers = await _ask_all(identity, seeds.to_ask(identity), dialer)
         meet_initial(identity, seeds.initial, answers)
         match decide(identity, seeds.initial, answers):
             case Step.TAKE_PART if identity.joined:
@@ -104,7 +112,7 @@ async def join(
                 log("joined", peers=len(identity.peers))
                 return True
             case Step.ASK_FOR_PLACE:
-                if await _ask_for_place(identity, seeds, list(answers), save):
+                if await _ask_for_place(identity, seeds, dialer, list(answers), save):
                     return True
             case Step.WAIT:
                 if not told:
@@ -124,6 +132,7 @@ def meet_initial(identity: Identity, initial: Sequence[NodeRecord], answers: Ans
         if peer.id != identity.node_id and answer is not None and answer.node_id == peer.id:
             identity.peers.setdefault(peer.id, answer.incarnation)
             identity.addresses[peer.id] = peer.address
+            identity.names[peer.id] = peer.name
 
 
 def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) -> Step:
@@ -188,7 +197,7 @@ def check_answer(identity: Identity, address: str, answer: node_pb2.IdentifyResp
         )
 
 
-async def ask(identity: Identity, address: str) -> node_pb2.IdentifyResponse | None:
+async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.IdentifyResponse | None:
     """Ask a node who it is and whom it takes this one for; None if it does not answer."""
     request = node_pb2.IdentifyRequest(
         cluster_id=identity.cluster_id,
@@ -197,7 +206,8 @@ async def ask(identity: Identity, address: str) -> node_pb2.IdentifyResponse | N
         starts=identity.start.number,
         start_token=identity.start.token,
     )
-    async with open_channel(address) as channel:
+    # Any node: another one may have the address by now, and then knows of this one.
+    async with dialer.open(address) as channel:
         stub = node_pb2_grpc.NodeServiceStub(channel)
         try:
             answer: node_pb2.IdentifyResponse = await stub.Identify(request, timeout=ASK_SECONDS)
@@ -206,8 +216,8 @@ async def ask(identity: Identity, address: str) -> node_pb2.IdentifyResponse | N
         return answer
 
 
-async def _ask_all(identity: Identity, addresses: Sequence[str]) -> Answers:
-    answers = await asyncio.gather(*(ask(identity, address) for address in addresses))
+async def _ask_all(identity: Identity, addresses: Sequence[str], dialer: Dialer) -> Answers:
+    answers = await asyncio.gather(*(ask(identity, address, dialer) for address in addresses))
     return {
         address: answer
         for address, answer in zip(addresses, answers, strict=True)
@@ -216,14 +226,18 @@ async def _ask_all(identity: Identity, addresses: Sequence[str]) -> Answers:
 
 
 async def _ask_for_place(
-    identity: Identity, seeds: Seeds, addresses: Sequence[str], save: Callable[[Identity], None]
+    identity: Identity,
+    seeds: Seeds,
+    dialer: Dialer,
+    addresses: Sequence[str],
+    save: Callable[[Identity], None],
 ) -> bool:
     """Have the catalog's leader add this node; return False if there is none just now.
 
     Raises JoinRefused. Asked again under the same incarnation, it gets the same id.
     """
     catalog = Catalog()
-    async with NodeChannels() as channels:
+    async with NodeChannels(dialer) as channels:
         for address in addresses:
             newer = await channels.fetch_catalog(address, ASK_SECONDS)
             if newer is not None and newer.epoch > catalog.epoch:
@@ -266,8 +280,8 @@ def take_place(identity: Identity, catalog: Catalog, initial: Sequence[NodeRecor
             identity.node_id = node.id
             identity.initial = any((one.id, one.name) == (node.id, node.name) for one in initial)
             identity.joined = True
-            identity.peers, identity.addresses = others_in(catalog, node.id)
             identity.epoch = catalog.epoch
+            take_others(identity, catalog)
             return True
     return False
 

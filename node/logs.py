@@ -12,13 +12,16 @@ _logger = logging.getLogger("quorate.node")
 
 def configure(node: str, level: str) -> None:
     """Send lines to stderr, each with the time and the node's name."""
+    # Certificates are read by what routers read theirs with.
+    certificates = logging.getLogger("quorate.security")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         logging.Formatter(f"%(asctime)s.%(msecs)03d {node} %(message)s", "%Y-%m-%dT%H:%M:%S")
     )
-    _logger.handlers = [handler]
-    _logger.propagate = False
-    _logger.setLevel(level.upper())
+    for logger in (_logger, certificates):
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level.upper())
 
 
 def log(event: str, **facts: object) -> None:

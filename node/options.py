@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from quorate.cluster.catalog import NodeRecord
-from quorate.http.addresses import BadAddress, split_address
+from quorate.http.addresses import BadAddress, is_loopback, split_address
+from quorate.security.cluster_certificate import ClusterPaths
 
 GIB: Final = 1 << 30
 
@@ -30,7 +31,8 @@ class NodeOptions:
 
     `members` are all initial nodes, this one included; `join` are addresses of any nodes of a
     cluster that exists already. `advertise` is where the others reach this node, "" for `listen`;
-    `admin` is where metrics and probes are served, "" for nowhere.
+    `admin` is where metrics and probes are served, "" for nowhere. `cluster_paths` are the files
+    of this node's certificate; without them, `insecure` lets it listen beyond loopback.
     """
 
     name: str
@@ -43,6 +45,8 @@ class NodeOptions:
     advertise: str = ""
     admin: str = ""
     partitions: int = 12
+    cluster_paths: ClusterPaths | None = None
+    insecure: bool = False
     map_size_bytes: int = 64 * GIB
     log_level: str = "info"
 
@@ -73,11 +77,17 @@ class NodeOptions:
             return f"node {self.name} is in {self.az}, but the member list says {own[0].az}"
         if self.address().rpartition(":")[0] in UNSPECIFIED:
             return f"others cannot reach this node at {self.address()}: give --advertise HOST:PORT"
-        if self.admin:
-            try:
+        try:
+            host, _ = split_address(self.listen)
+            if self.admin:
                 split_address(self.admin)
-            except BadAddress as error:
-                return str(error)
+        except BadAddress as error:
+            return str(error)
+        if self.cluster_paths is None and not self.insecure and not is_loopback(host):
+            return (
+                f"listening on {host} needs --cluster-ca, --cluster-cert and --cluster-key (see "
+                "quorate cert), or --insecure to believe whoever comes"
+            )
         if self.partitions < 1:
             return "a cluster has at least one partition"
         return None

@@ -14,7 +14,7 @@ from node.acquaintances import Introduction
 from node.codec import encode_raft_batch
 from node.logs import log
 from node.storage.identity import Identity, Start
-from quorate.cluster.channels import RECEIVER_KEY, open_channel
+from quorate.cluster.channels import RECEIVER_KEY, Dialer
 from quorate.v1 import node_pb2_grpc
 from raft.types import Message
 
@@ -51,13 +51,16 @@ def introduce(identity: Identity, receiver: int) -> Metadata:
     )
 
 
-def read_introduction(metadata: Mapping[str, str | bytes]) -> Introduction:
+def read_introduction(
+    metadata: Mapping[str, str | bytes], certified_name: str = ""
+) -> Introduction:
     """Return who opened a stream. Raises KeyError or ValueError if it does not say."""
     return Introduction(
         cluster_id=str(metadata[CLUSTER_ID]),
         node_id=int(metadata[NODE_ID]),
         incarnation=str(metadata[INCARNATION]),
         start=Start(int(metadata[STARTS]), str(metadata[START_TOKEN])),
+        certified_name=certified_name,
     )
 
 
@@ -76,12 +79,21 @@ class PeerEvents(Protocol):
 class PeerLink:
     """The stream to one peer."""
 
-    def __init__(self, identity: Identity, node_id: int, address: str, events: PeerEvents) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        node_id: int,
+        address: str,
+        events: PeerEvents,
+        dialer: Dialer,
+    ) -> None:
         """Nothing is opened before `run`."""
         self.node_id = node_id
         self.address = address
         self._metadata = introduce(identity, node_id)
+        self._name = identity.names.get(node_id, "")
         self._events = events
+        self._dialer = dialer
         self._outbox: list[tuple[int, Message]] = []
         self._wake = asyncio.Event()
         self._open = False
@@ -100,7 +112,7 @@ class PeerLink:
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
         while True:
-            async with open_channel(self.address) as channel:
+            async with self._dialer.open(self.address, self._name) as channel:
                 try:
                     await self._stream(node_pb2_grpc.NodeServiceStub(channel))
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
@@ -149,10 +161,17 @@ class _Running:
 class PeerLinks:
     """The streams to all other nodes, opened and ended as nodes come and go."""
 
-    def __init__(self, identity: Identity, events: PeerEvents, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        events: PeerEvents,
+        tasks: asyncio.TaskGroup,
+        dialer: Dialer,
+    ) -> None:
         """Links run as tasks of the group. `follow` opens the first ones."""
         self._identity = identity
         self._events = events
+        self._dialer = dialer
         self._tasks = tasks
         self._running: dict[int, _Running] = {}
 
@@ -164,7 +183,7 @@ class PeerLinks:
                 del self._running[node_id]
         for node_id, address in addresses.items():
             if node_id not in self._running:
-                link = PeerLink(self._identity, node_id, address, self._events)
+                link = PeerLink(self._identity, node_id, address, self._events, self._dialer)
                 task = self._tasks.create_task(link.run(), name=f"stream to node {node_id}")
                 self._running[node_id] = _Running(link, task)
 

@@ -7,6 +7,7 @@ import gc
 import secrets
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from node.exits import (
     REFUSED_EXIT,
     STORAGE_ERROR_EXIT,
 )
+from node.guard import Guard
 from node.join import JoinRefused, NodeRemoved, Seeds, join
 from node.logs import configure, die, log, warn
 from node.metrics.observed import Observed
@@ -51,8 +53,13 @@ from node.storage.identity import (
 )
 from node.storage.items import ItemStore
 from node.storage.log import LogStore
-from quorate.cluster.channels import SERVER_OPTIONS
-from quorate.v1 import node_pb2_grpc
+from quorate.cluster.channels import SERVER_OPTIONS, Dialer, server_credentials
+from quorate.http.addresses import is_loopback, split_address
+from quorate.security.certificate_pair import CertificateRefused
+from quorate.security.cluster_certificate import ClusterFiles
+from quorate.security.cluster_roles import Caller, Role
+from quorate.security.memory import hide_memory
+from quorate.security.watched_files import POLL_SECONDS
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy
@@ -81,6 +88,10 @@ def run_process(options: NodeOptions) -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
+        files = _certificates(options)
+    except CertificateRefused as refusal:
+        return _refuse(str(refusal))
+    try:
         lock = DirectoryLock.acquire(options.data_dir)
     except DirectoryInUse as error:
         return _refuse(str(error), IN_USE_EXIT)
@@ -98,11 +109,12 @@ def run_process(options: NodeOptions) -> int:
         return _refuse(str(error), IDENTITY_EXIT)
     except StorageError as error:
         return _refuse(str(error), STORAGE_ERROR_EXIT)
-    return uvloop.run(_serve(options, lock, identity, log_store, items))
+    return uvloop.run(_serve(options, files, lock, identity, log_store, items))
 
 
 async def _serve(
     options: NodeOptions,
+    files: ClusterFiles | None,
     lock: DirectoryLock,
     identity: Identity,
     log_store: LogStore,
@@ -115,19 +127,28 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
 
     acquaintances = Acquaintances(identity, partial(_remember, options.data_dir))
-    servicer = NodeServicer(acquaintances, options.data_dir)
+    guard = Guard(options.cluster_id if files is not None else "")
+    servicer = NodeServicer(acquaintances, options.data_dir, guard)
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers((guard.handlers(servicer),))
     try:
-        port = server.add_insecure_port(options.listen)
+        if files is None:
+            port = server.add_insecure_port(options.listen)
+        else:
+            port = server.add_secure_port(options.listen, server_credentials(files))
     except RuntimeError:
         port = 0
     if not port:
         return _refuse(f"cannot listen on {options.listen}: the address is in use or not ours")
     await server.start()
+    dialer = Dialer(files)
+    refreshing = loop.create_task(_refresh_for_ever(files))
 
     seeds = Seeds(
-        initial=options.node_records(), addresses=options.join, own_address=options.address()
+        initial=options.node_records(),
+        addresses=options.join,
+        own_address=options.address(),
+        partitions=options.partitions,
     )
     observed = Observed()
     metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
@@ -137,16 +158,16 @@ async def _serve(
             await server.stop(0)
             return _refuse(admin_refusal)
         try:
-            if await join(identity, seeds, partial(_save, options.data_dir), stop):
+            if await join(identity, seeds, dialer, partial(_save, options.data_dir), stop):
                 shell = ProcessShell(
                     acquaintances=acquaintances,
                     seeds=seeds,
-                    partitions=options.partitions,
                     log_store=log_store,
                     items=items,
                     lock=lock,
                     servicer=servicer,
                     observed=observed,
+                    dialer=dialer,
                 )
                 servicer.shell = shell
                 gc.freeze()
@@ -163,6 +184,7 @@ async def _serve(
         await server.stop(STOP_SECONDS)
         if servicer.shell is not None:
             await servicer.shell.close()
+    refreshing.cancel()
     log_store.close()
     items.close()
     lock.release()
@@ -170,6 +192,28 @@ async def _serve(
         return _refuse(str(refusal), IDENTITY_EXIT)
     log("stopped")
     return 0
+
+
+def _certificates(options: NodeOptions) -> ClusterFiles | None:
+    """Return this node's certificate, None if it has none. Raises CertificateRefused."""
+    host, _ = split_address(options.listen)
+    if options.cluster_paths is None:
+        if not is_loopback(host):
+            warn(
+                "INSECURE",
+                listen=options.listen,
+                because="no --cluster-cert: any caller is believed",
+            )
+        return None
+    hide_memory()
+    owner = Caller(Role.NODE, options.cluster_id, options.name)
+    return ClusterFiles(options.cluster_paths, owner, time.time)
+
+
+async def _refresh_for_ever(files: ClusterFiles | None) -> None:
+    while files is not None:
+        await asyncio.sleep(POLL_SECONDS)
+        files.refresh()
 
 
 def _identity(options: NodeOptions) -> Identity:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from os import getpid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 import grpc.aio
@@ -17,6 +17,7 @@ from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.capacity_pool import CapacityAsk, CapacityPools
 from node.codec import CorruptMessage, decode_raft_batch, decode_route_batch, wire_outcome
 from node.exits import STORAGE_ERROR_EXIT
+from node.guard import Guard
 from node.logs import die, warn
 from node.machine.catalog import CatalogResult
 from node.peers import ADMITTED, read_introduction
@@ -30,7 +31,7 @@ from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
 from quorate.cluster.outcome import Outcome
-from quorate.v1 import node_pb2, node_pb2_grpc
+from quorate.v1 import node_pb2
 
 if TYPE_CHECKING:
     from node.shell import ProcessShell
@@ -38,12 +39,16 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[object, object]
 
 
-class NodeServicer(node_pb2_grpc.NodeServiceServicer):
-    """One node's service. `shell` is None until the node takes part in the cluster."""
+class NodeServicer:
+    """One node's service. `shell` is None until the node takes part in the cluster.
 
-    def __init__(self, acquaintances: Acquaintances, data_dir: Path) -> None:
+    Every call has passed `guard`, with which the service is to be served.
+    """
+
+    def __init__(self, acquaintances: Acquaintances, data_dir: Path, guard: Guard) -> None:
         """Answer only Identify until `shell` is set."""
         self._acquaintances = acquaintances
+        self._guard = guard
         self._identity = acquaintances.identity
         self.snapshots = data_dir / SNAPSHOTS_DIRECTORY  # where they are received
         self._started = time.monotonic()
@@ -57,7 +62,6 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.IdentifyRequest, context: Context
     ) -> node_pb2.IdentifyResponse:
         """Say who this node is, and what it makes of the asking one."""
-        del context
         identity = self._identity
         verdict = self._acquaintances.meet(
             Introduction(
@@ -65,8 +69,11 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 node_id=request.node_id,
                 incarnation=request.incarnation,
                 start=Start(request.starts, request.start_token),
+                certified_name=self._certified_name(context),
             )
         )
+        if verdict is Verdict.OTHER_NAME:
+            await self._refuse(context, "Identify", request.node_id, verdict)
         return node_pb2.IdentifyResponse(
             cluster_id=identity.cluster_id,
             node_id=identity.node_id,
@@ -83,16 +90,24 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     ) -> node_pb2.ReplicateResponse:
         """Step what a peer sends, until its stream ends."""
         shell = await self._ready(context)
-        sender, receiver = await self._admit(context), self._identity.node_id
+        sender, receiver = await self._admit("Replicate", context), self._identity.node_id
         await context.send_initial_metadata(((ADMITTED, "yes"),))
         self._streams_of[sender] = self._streams_of.get(sender, 0) + 1
         try:
             async for batch in request_iterator:
                 try:
                     messages = decode_raft_batch(batch, sender=sender, receiver=receiver)
-                except (CorruptMessage, ValueError) as error:
+                except CorruptMessage as error:
                     warn("corrupt_message", peer=sender, error=error)
                     await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+                except ValueError as error:
+                    await self._guard.refuse(
+                        context,
+                        "Replicate",
+                        f"node {sender}",
+                        grpc.StatusCode.INVALID_ARGUMENT,
+                        f"impossible message: {error}",
+                    )
                 shell.call(shell.host.receive, sender, messages)
         finally:
             self._streams_of[sender] -= 1
@@ -138,7 +153,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     ) -> None:
         """Receive a snapshot and offer it to the core."""
         shell = await self._ready(context)
-        sender = await self._admit(context)
+        sender = await self._admit("TransferSnapshot", context)
         try:
             await shell.receiver.receive(sender, request_iterator, context.write)
         except SnapshotRefused as refusal:
@@ -162,6 +177,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 answered.set_result((outcome, result))
 
         command = request.command
+        await self._guard.check_change(context, command)
         if command.WhichOneof("change") is None:
             taken = host.confirm_catalog(answer)
         else:
@@ -281,12 +297,12 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         assert self.shell is not None
         return self.shell
 
-    async def _admit(self, context: Context) -> int:
+    async def _admit(self, method: str, context: Context) -> int:
         """Return which node the peer is; end the call if it is not who this node remembers."""
         await self._check_receiver(context)
         metadata = dict(context.invocation_metadata() or ())
         try:
-            introduction = read_introduction(metadata)
+            introduction = read_introduction(metadata, self._certified_name(context))
         except (KeyError, ValueError):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "a node says who it is and which start this is"
@@ -294,16 +310,22 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             raise AssertionError("abort raises") from None
         verdict = self._acquaintances.meet(introduction)
         if verdict is not Verdict.WELCOME:
-            warn("peer_refused", peer=introduction.node_id, because=verdict.value)
-            # One that is not known yet comes again; any other one had better find out why.
-            unknown = verdict is Verdict.UNKNOWN
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION
-                if unknown
-                else grpc.StatusCode.PERMISSION_DENIED,
-                f"node {introduction.node_id} of cluster {introduction.cluster_id} {verdict.value}",
-            )
+            await self._refuse(context, method, introduction.node_id, verdict)
         return introduction.node_id
+
+    def _certified_name(self, context: Context) -> str:
+        caller = self._guard.caller(context)
+        return caller.name if caller is not None else ""
+
+    async def _refuse(
+        self, context: Context, method: str, node_id: int, verdict: Verdict
+    ) -> NoReturn:
+        """End the call of a peer that is not who this node remembers."""
+        # One that is not known yet comes again; any other one had better find out why.
+        unknown = verdict is Verdict.UNKNOWN
+        code = grpc.StatusCode.FAILED_PRECONDITION if unknown else grpc.StatusCode.PERMISSION_DENIED
+        who = self._guard.caller(context) or f"node {node_id}"
+        await self._guard.refuse(context, method, who, code, f"node {node_id} {verdict.value}")
 
     async def _check_receiver(self, context: Context) -> None:
         """End a call that is meant for another node, which this one's address was before."""

@@ -33,7 +33,7 @@ from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
-from quorate.cluster.channels import open_channel
+from quorate.cluster.channels import Dialer
 from quorate.cluster.codec import decode_catalog
 from quorate.cluster.commands import (
     Bootstrap,
@@ -82,24 +82,24 @@ class ProcessShell:
         *,
         acquaintances: Acquaintances,
         seeds: Seeds,
-        partitions: int,
         log_store: LogStore,
         items: ItemStore,
         lock: DirectoryLock,
         servicer: NodeServicer,
         observed: Observed,
+        dialer: Dialer,
     ) -> None:
-        """Take over open stores. `partitions` is the count of them in a new cluster."""
+        """Take over open stores."""
         self.log_store = log_store
         self.items = items
         self.refusal: JoinRefused | None = None  # why this node may not take part any more
         self._acquaintances = acquaintances
         self._identity = identity = acquaintances.identity
         self._seeds = seeds
-        self._partitions = partitions
         self._lock = lock
         self._servicer = servicer
         self._observed = observed
+        self._dialer = dialer
         self._started = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._log_thread = WriterThread("log-writer", self._loop)
@@ -113,9 +113,11 @@ class ProcessShell:
             rng=SystemRandom(),
             shell=self,
         )
-        self.sender = SnapshotSender(partial(introduce, identity), self.host, items, self.call)
+        self.sender = SnapshotSender(
+            partial(introduce, identity), dialer, self.host, items, self.call
+        )
         self.receiver = SnapshotReceiver(servicer.snapshots, identity.node_id, self.host, self.call)
-        self._channels = NodeChannels()
+        self._channels = NodeChannels(dialer)
         self._catalog_leader = CatalogLeader(
             self._channels,
             addresses=self._catalog_addresses,
@@ -182,7 +184,8 @@ class ProcessShell:
         if address is None or self._tasks is None or not self.sender.has_room:
             self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
             return
-        self._start_errand(self.sender.send(group, message, address))
+        name = self._identity.names.get(message.to, "")
+        self._start_errand(self.sender.send(group, message, address, name))
 
     def catalog_changed(self, catalog: Catalog) -> None:
         """Follow the nodes that come and go; wake those who watch the catalog."""
@@ -245,7 +248,7 @@ class ProcessShell:
         voters = catalog_voters(self._seeds.initial) if self._identity.initial else ()
         async with self._channels, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._links = PeerLinks(self._identity, self, tasks)
+            self._links = PeerLinks(self._identity, self, tasks, self._dialer)
             self._links.follow(self._identity.addresses)
             self.call(self.host.recover, voters, self.receiver.unfinished(self.items))
             running = [
@@ -290,7 +293,7 @@ class ProcessShell:
 
     async def _ask_why(self, address: str) -> None:
         try:
-            answer = await ask(self._identity, address)
+            answer = await ask(self._identity, address, self._dialer)
             if answer is not None:
                 check_answer(self._identity, address, answer)
         except JoinRefused as refusal:
@@ -344,7 +347,7 @@ class ProcessShell:
         catalog = Catalog(
             cluster_id=identity.cluster_id,
             nodes=nodes,
-            partitions=place_partitions(self._partitions, nodes),
+            partitions=place_partitions(self._seeds.partitions, nodes),
         )
         # Derived, so that a second attempt after an unknown outcome is the same command.
         request_id = b"bootstrap".ljust(16, b"\0")
@@ -390,7 +393,7 @@ class ProcessShell:
             await asyncio.sleep(WATCH_RETRY_SECONDS)
 
     async def _watch_catalog(self, address: str) -> None:
-        async with open_channel(address) as channel:
+        async with self._dialer.open(address) as channel:
             stub = node_pb2_grpc.NodeServiceStub(channel)
             try:
                 async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):

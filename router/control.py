@@ -14,6 +14,7 @@ import grpc.aio
 from model.errors import ServiceUnavailable
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged, Stub
+from quorate.cluster.channels import Dialer
 from quorate.v1 import catalog_pb2, node_pb2
 from router.refusals import outcome_unknown
 
@@ -32,11 +33,12 @@ class NodeControl:
         seeds: Sequence[str],
         catalog: Callable[[], Catalog],
         clock: Callable[[], float],
+        dialer: Dialer,
     ) -> None:
         """`seeds` are the addresses given at start; the catalog adds the others."""
         self._seeds = tuple(seeds)
         self._catalog = catalog
-        self._channels = NodeChannels()
+        self._channels = NodeChannels(dialer)
         self._leader = CatalogLeader(
             self._channels, addresses=self.addresses, catalog=catalog, clock=clock
         )

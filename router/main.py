@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from quorate.poller import choose_poller
+from quorate.grpc_settings import choose_poller
 from router.options import RouterOptions
 
 __all__ = ["RouterOptions", "run"]

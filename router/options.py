@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from quorate.security.cluster_certificate import ClusterPaths
+
 REQUEST_TIMEOUT_MS_DEFAULT: Final = 4_000
 """Time a request may take before its caller is told so, milliseconds. Ours."""
 
@@ -24,7 +26,8 @@ class RouterOptions:
     `require_auth` always. `region` is the one that they must be for, None takes any. Listening
     elsewhere than on loopback needs `require_auth`, or `insecure` to say that this is wanted.
 
-    With `tls_cert` and `tls_key`, PEM files, the public faces speak nothing but TLS.
+    With `tls_cert` and `tls_key`, PEM files, the public faces speak nothing but TLS. With
+    `cluster_paths`, this router shows that certificate to nodes, and knows them by theirs.
     """
 
     name: str
@@ -43,5 +46,6 @@ class RouterOptions:
     insecure: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    cluster_paths: ClusterPaths | None = None
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"

@@ -20,13 +20,18 @@ from prometheus_client import disable_created_metrics, generate_latest
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
+from quorate.cluster.channels import Dialer
 from quorate.http.addresses import BadAddress, is_loopback, split_address
 from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
 from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
+from quorate.security.certificate_pair import CertificateRefused
+from quorate.security.cluster_certificate import ClusterFiles
+from quorate.security.cluster_roles import Caller, Role
 from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
-from quorate.security.server_certificate import CertificateFiles, CertificateRefused
+from quorate.security.server_certificate import CertificateFiles
+from quorate.security.watched_files import POLL_SECONDS
 from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
@@ -60,9 +65,6 @@ STOP_MARGIN_SECONDS: Final = 0.5
 
 STOP_POLL_SECONDS: Final = 0.02
 
-CERTIFICATE_POLL_SECONDS: Final = 5.0
-"""How often the certificate's files are looked at: two calls of stat. Ours."""
-
 GC_THRESHOLD: Final = 50_000
 """Allocations between two collections. Ours: requests make no cycles, so few are needed."""
 
@@ -80,7 +82,7 @@ def serve(options: RouterOptions) -> None:
     )
     # Else each series has a second one.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    if options.key_file is not None or options.tls_key is not None:
+    if any((options.key_file, options.tls_key, options.cluster_paths)):
         hide_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
@@ -110,6 +112,7 @@ class RouterProcess:
         }
         self.authentication = self._authentication()
         self.certificates = self._certificates()
+        self.cluster_files = self._cluster_files()
         if not options.nodes:
             raise Refused("at least one node's address is needed to learn the catalog from")
         # Not the loop's time: uvloop's has milliseconds. Both count from the same start.
@@ -119,7 +122,10 @@ class RouterProcess:
         self.listening = asyncio.Event()
         self.http_port = self.grpc_port = self.admin_port = 0  # known when listening
         self.view = CatalogView(options.cluster_id)
-        self.control = NodeControl(options.nodes, lambda: self.view.catalog, self.clock)
+        self.dialer = Dialer(self.cluster_files)
+        self.control = NodeControl(
+            options.nodes, lambda: self.view.catalog, self.clock, self.dialer
+        )
         self.watch = CatalogWatch(self.view, self.control)
         self.admission = TableAdmission(self.clock)
         self.leasing = Leasing(
@@ -231,10 +237,22 @@ class RouterProcess:
         except CertificateRefused as refusal:
             raise Refused(str(refusal)) from None
 
+    def _cluster_files(self) -> ClusterFiles | None:
+        options = self.options
+        if options.cluster_paths is None:
+            return None
+        try:
+            owner = Caller(Role.ROUTER, options.cluster_id)
+            return ClusterFiles(options.cluster_paths, owner, time.time)
+        except CertificateRefused as refusal:
+            raise Refused(str(refusal)) from None
+
     async def _refresh_certificates_forever(self) -> None:
-        while self.certificates is not None:
-            await asyncio.sleep(CERTIFICATE_POLL_SECONDS)
-            self.certificates.refresh()
+        watched = [files for files in (self.certificates, self.cluster_files) if files is not None]
+        while watched:
+            await asyncio.sleep(POLL_SECONDS)
+            for files in watched:
+                files.refresh()
 
     def _make_http(self, service: Service) -> HttpServer:
         face = HttpFace(
@@ -321,6 +339,7 @@ class RouterProcess:
         return Upstream(
             node,
             self.dispatch,
+            dialer=self.dialer,
             clock=self.clock,
             epoch=lambda: self.view.epoch,
             on_epoch=self.watch.noticed_epoch,

@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 
 from quorate.cluster.catalog import NodeRecord
-from quorate.cluster.channels import RECEIVER_KEY, open_channel
+from quorate.cluster.channels import RECEIVER_KEY, Dialer
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
@@ -62,6 +62,7 @@ class Upstream:
         node: NodeRecord,
         dispatch: Dispatch,
         *,
+        dialer: Dialer,
         clock: Callable[[], float],
         epoch: Callable[[], int],
         on_epoch: Callable[[int], None],
@@ -69,6 +70,7 @@ class Upstream:
         """`epoch` is the router's catalog's; `on_epoch` takes the node's."""
         self.node = node
         self._dispatch = dispatch
+        self._dialer = dialer
         self._clock = clock
         self._epoch = epoch
         self._on_epoch = on_epoch
@@ -104,23 +106,22 @@ class Upstream:
         """Keep a stream to the node until cancelled."""
         pause = RECONNECT_SECONDS_MIN
         metadata = ((RECEIVER_KEY, str(self.node.id)),)
-        async with open_channel(self.node.address) as channel:
-            stub = NodeServiceStub(channel)
-            while True:
-                try:
+        while True:
+            try:
+                async with self._dialer.open(self.node.address, self.node.name) as channel:
                     # Not asyncio.timeout: after a task group has failed in the same task, Python
                     # 3.11.2 takes its expiry for a cancellation, and this stream would be gone.
                     await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS_MAX)
-                    await self._use(stub.Route(metadata=metadata))
-                except TimeoutError:
-                    pass
-                except StreamEnded as end:
-                    log.info("stream to %s ended: %s", self.node.name, end)
-                finally:
-                    served = self._connected
-                    self._lose()
-                pause = RECONNECT_SECONDS_MIN if served else min(pause * 2, RECONNECT_SECONDS_MAX)
-                await asyncio.sleep(pause)
+                    await self._use(NodeServiceStub(channel).Route(metadata=metadata))
+            except TimeoutError:
+                pass
+            except StreamEnded as end:
+                log.info("stream to %s ended: %s", self.node.name, end)
+            finally:
+                served = self._connected
+                self._lose()
+            pause = RECONNECT_SECONDS_MIN if served else min(pause * 2, RECONNECT_SECONDS_MAX)
+            await asyncio.sleep(pause)
 
     async def _use(self, call: RouteCall) -> None:
         """Use one stream until it breaks. Raises StreamEnded."""

@@ -21,7 +21,7 @@ from node.snapshots.views import OpenView, Receiver, Views
 from node.storage.errors import StorageError
 from node.storage.items import ItemStore, SnapshotView
 from node.storage.snapshot_frames import Position
-from quorate.cluster.channels import open_channel
+from quorate.cluster.channels import Dialer
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Configuration, Message, Role, SnapshotMeta
 
@@ -51,9 +51,12 @@ Introduce = Callable[[int], tuple[tuple[str, str], ...]]
 class SnapshotSender:
     """Sends snapshots, few at a time."""
 
-    def __init__(self, introduce: Introduce, host: Host, items: ItemStore, call: Call) -> None:
+    def __init__(
+        self, introduce: Introduce, dialer: Dialer, host: Host, items: ItemStore, call: Call
+    ) -> None:
         """Start with nothing under way."""
         self._introduce = introduce
+        self._dialer = dialer
         self._host = host
         self._call = call
         self._views = Views(items)
@@ -71,13 +74,13 @@ class SnapshotSender:
         """Whether another snapshot may be sent now."""
         return self.sending < SENDING_MAX
 
-    async def send(self, group: int, message: Message, address: str) -> None:
-        """Send one snapshot and tell the host how it went."""
+    async def send(self, group: int, message: Message, address: str, name: str) -> None:
+        """Send one snapshot to a node and tell the host how it went."""
         receiver = (group, message.to)
         assert receiver not in self._under_way
         self._under_way.add(receiver)
         try:
-            ok = await self._try_to_send(group, message, address)
+            ok = await self._try_to_send(group, message, address, name)
             if not ok:
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -100,7 +103,7 @@ class SnapshotSender:
         """Let go of all that is kept; nothing may be under way."""
         self._views.close()
 
-    async def _try_to_send(self, group: int, message: Message, address: str) -> bool:
+    async def _try_to_send(self, group: int, message: Message, address: str, name: str) -> bool:
         replica, to = self._host.replicas.get(group), message.to
         if replica is None or not _leads(replica, message.term):
             return False
@@ -110,7 +113,7 @@ class SnapshotSender:
         self.sending += 1
         keep = False
         try:
-            began_at = await self._transfer(opened, replica, message, address)
+            began_at = await self._transfer(opened, replica, message, address, name)
         except TimeoutError:
             keep = True
             warn("snapshot_too_slow", group=group, to=to)
@@ -133,7 +136,7 @@ class SnapshotSender:
         return False
 
     async def _transfer(
-        self, opened: OpenView, replica: Replica, message: Message, address: str
+        self, opened: OpenView, replica: Replica, message: Message, address: str, name: str
     ) -> int:
         """Return how many bytes were there before. Raises as `_Transfer.run` does."""
         receiver = (replica.group, message.to)
@@ -142,7 +145,7 @@ class SnapshotSender:
             self.sent_bytes += frame_bytes
             self._sent[receiver] = (done_bytes, opened.view.size_bytes)
 
-        async with open_channel(address) as channel:
+        async with self._dialer.open(address, name) as channel:
             stub = node_pb2_grpc.NodeServiceStub(channel)
             call = stub.TransferSnapshot(metadata=self._introduce(message.to))
             try:

@@ -36,7 +36,7 @@ IDENTITY_FILE: Final = "identity.json"
 LOG_DIRECTORY: Final = "log"
 ITEMS_DIRECTORY: Final = "items"
 
-_BY_NODE_ID: Final = ("peers", "addresses", "starts_seen")
+_BY_NODE_ID: Final = ("peers", "addresses", "names", "starts_seen")
 """The members of identity.json whose keys are node ids."""
 
 _WHAT_TO_DO: Final = (
@@ -80,7 +80,8 @@ class Identity:
     joined: bool = False
     peers: dict[int, str] = field(default_factory=dict)  # node id -> incarnation last seen
     addresses: dict[int, str] = field(default_factory=dict)  # node id -> host:port last known
-    epoch: int = 0  # of the catalog that both are from; 0: of no catalog yet
+    names: dict[int, str] = field(default_factory=dict)  # node id -> name
+    epoch: int = 0  # of the catalog that the three are from; 0: of no catalog yet
     initial: bool = False
     removed: bool = False
     start: Start = Start()  # the newest

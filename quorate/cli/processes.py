@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
-from quorate.cli.settings import DataDirOption, JsonOption, LogLevelOption, ParentPidOption
+from quorate.cli.settings import (
+    ClusterCaOption,
+    ClusterCertOption,
+    ClusterKeyOption,
+    DataDirOption,
+    JsonOption,
+    LogLevelOption,
+    ParentPidOption,
+    cluster_paths,
+)
 
 if TYPE_CHECKING:
     from node.options import Member
@@ -73,6 +82,16 @@ def node(
         str | None, typer.Option(help="host:port of metrics and health. [default: nowhere]")
     ] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a new cluster.")] = 12,
+    cluster_ca: ClusterCaOption = None,
+    cluster_cert: ClusterCertOption = None,
+    cluster_key: ClusterKeyOption = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="Listen beyond loopback without --cluster-cert: whoever comes may do all.",
+        ),
+    ] = False,
     log_level: LogLevelOption = "info",
     parent_pid: ParentPidOption = None,
 ) -> None:
@@ -112,6 +131,8 @@ def node(
                 advertise=advertise or "",
                 admin=admin or "",
                 partitions=partitions,
+                cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
+                insecure=insecure,
                 log_level=log_level,
             )
         )
@@ -167,6 +188,9 @@ def router(
     insecure: InsecureOption = False,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    cluster_ca: ClusterCaOption = None,
+    cluster_cert: ClusterCertOption = None,
+    cluster_key: ClusterKeyOption = None,
     connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
     connections_per_address: Annotated[
         int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
@@ -201,6 +225,7 @@ def router(
                 insecure=insecure,
                 tls_cert=tls_cert,
                 tls_key=tls_key,
+                cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
                 log_level=log_level,
             )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from quorate.cli.exits import Exit, fail
+
+if TYPE_CHECKING:
+    from quorate.security.cluster_certificate import ClusterPaths
 
 HTTP_PORT_DEFAULT: Final = 8000
 GRPC_PORT_DEFAULT: Final = 8001
@@ -64,6 +69,33 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 LogLevelOption = Annotated[
     str, typer.Option(help="Least level that is logged: debug, info, warning, error.")
 ]
+ClusterCaOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="QUORATE_CLUSTER_CA",
+        dir_okay=False,
+        help="Authorities that the cluster's processes are known by, PEM. See quorate cert.",
+        show_default=False,
+    ),
+]
+ClusterCertOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="QUORATE_CLUSTER_CERT",
+        dir_okay=False,
+        help="What is shown to nodes: a certificate and its chain, PEM.",
+        show_default=False,
+    ),
+]
+ClusterKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="QUORATE_CLUSTER_KEY",
+        dir_okay=False,
+        help="That certificate's key, PEM, its owner's alone.",
+        show_default=False,
+    ),
+]
 ParentPidOption = Annotated[
     int | None,
     typer.Option(
@@ -72,3 +104,16 @@ ParentPidOption = Annotated[
         help="End when the process of this pid, the parent, ends.",
     ),
 ]
+
+
+def cluster_paths(
+    ca: Path | None, certificate: Path | None, key: Path | None
+) -> ClusterPaths | None:
+    """Return the three files, or None if none is given; one or two end the command."""
+    from quorate.security.certificate_pair import CertificateRefused
+    from quorate.security.cluster_certificate import ClusterPaths
+
+    try:
+        return ClusterPaths.given(ca, certificate, key)
+    except CertificateRefused as refusal:
+        fail(str(refusal), Exit.REFUSED)

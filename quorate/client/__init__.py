@@ -7,7 +7,7 @@ partitions: routers know where keys live.
 from __future__ import annotations
 
 # ruff: noqa: E402
-from quorate.poller import choose_poller
+from quorate.grpc_settings import choose_poller
 
 choose_poller()
 

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from quorate.cluster.catalog import Catalog
-from quorate.cluster.channels import open_channel
+from quorate.cluster.channels import Dialer
 from quorate.cluster.codec import decode_catalog
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import catalog_pb2, node_pb2
@@ -35,11 +35,19 @@ class NotChanged(Exception):
 
 
 class NodeChannels:
-    """Channels to nodes for rare questions, opened when first needed and kept."""
+    """Channels to nodes for rare questions, opened when first needed and kept.
 
-    def __init__(self) -> None:
+    New certificates make new channels. Those before them go on with what is open on them, until
+    there are newer ones again.
+    """
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._credentials = dialer.credentials  # that the channels have
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stubs: dict[str, Stub] = {}
+        self._older: list[grpc.aio.Channel] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> NodeChannels:
         """Start with no channels."""
@@ -48,16 +56,29 @@ class NodeChannels:
     async def __aexit__(self, *_: object) -> None:
         """Close all channels."""
         async with AsyncExitStack() as stack:
-            for channel in self._channels.values():
+            for channel in (*self._older, *self._channels.values()):
                 stack.push_async_callback(channel.close)
+        await asyncio.gather(*self._closing)
 
     def stub(self, address: str) -> Stub:
         """Return the NodeService of an address."""
+        if self._dialer.credentials is not self._credentials:
+            self._begin_anew()
         stub = self._stubs.get(address)
         if stub is None:
-            channel = self._channels[address] = open_channel(address)
+            channel = self._channels[address] = self._dialer.open(address)
             stub = self._stubs[address] = NodeServiceStub(channel)
         return stub
+
+    def _begin_anew(self) -> None:
+        for channel in self._older:
+            closing = asyncio.create_task(channel.close())  # noqa: TID251  (kept, and awaited at the end)
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        self._older = [*self._channels.values()]
+        self._channels.clear()
+        self._stubs.clear()
+        self._credentials = self._dialer.credentials
 
     async def fetch_catalog(self, address: str, timeout_seconds: float) -> Catalog | None:
         """Return the catalog that a node has, None if it has none or does not answer in time."""

@@ -1,13 +1,27 @@
-"""How the processes of a cluster talk over gRPC: a node's server, and the channels to it."""
+"""How the processes of a cluster talk over gRPC: a node's server, and the channels to it.
+
+With certificates every connection is TLS 1.3 in which both sides show who they are; see
+`quorate.security.cluster_roles`. They are read anew for each connection; open ones go on.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
+import grpc
 import grpc.aio
+
+from quorate.security.cluster_certificate import ClusterCertificate, ClusterFiles
+from quorate.security.cluster_roles import Role, name_of, name_of_node
 
 MESSAGE_BYTES_MAX: Final = 32 << 20
 """Largest message between processes of the cluster. Ours."""
+
+CONNECTIONS_MAX: Final = 4_096
+"""Most connections to a node, those in their handshake included. Ours: a thousand nodes fit."""
+
+STREAMS_MAX: Final = 256
+"""Most calls of one connection at a time. Ours: a process needs a few."""
 
 RECEIVER_KEY: Final = "x-quorate-receiver"
 """Metadata of a stream: the id of the node that it is meant for. One that takes another's place may
@@ -18,7 +32,10 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     # Two processes on one port would both "succeed" and share the connections.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_concurrent_streams", 256),
+    ("grpc.max_concurrent_streams", STREAMS_MAX),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+    # In their TLS handshake, or before HTTP/2's first frame, connections count, too.
+    ("grpc.server_handshake_timeout_ms", 2_000),
     # Peers and routers ping; more often than this they would be sent away.
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -45,6 +62,61 @@ CHANNEL_OPTIONS: Final = (
 )
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """Return a channel to a node; the caller closes it."""
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+class Dialer:
+    """Opens channels to nodes, all in the same way."""
+
+    def __init__(self, files: ClusterFiles | None = None) -> None:
+        """Without `files` nothing is encrypted, and nobody shows who he is."""
+        self._files = files
+        self._made_from: ClusterCertificate | None = None
+        self._credentials: grpc.ChannelCredentials | None = None
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What the next channel gets: another object once the certificates have changed."""
+        if self._files is not None and self._files.current is not self._made_from:
+            newest = self._made_from = self._files.current
+            self._credentials = grpc.ssl_channel_credentials(
+                newest.authorities, newest.key, newest.chain
+            )
+        return self._credentials
+
+    def open(self, address: str, node_name: str = "") -> grpc.aio.Channel:
+        """Return a channel to a node, any if no name is given; the caller closes it.
+
+        A channel keeps its certificates when it connects anew: keep none for ever.
+        """
+        credentials = self.credentials
+        if credentials is None or self._files is None:
+            return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        cluster_id = self._files.owner.cluster_id
+        if node_name:
+            expected = name_of_node(node_name, cluster_id)
+        else:
+            expected = name_of(Role.NODE, cluster_id)
+        options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", expected))
+        return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def server_credentials(files: ClusterFiles) -> grpc.ServerCredentials:
+    """Return a node's: clients must show a certificate of the authorities that count now."""
+    shown = files.current
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(shown.key, shown.chain)], root_certificates=shown.authorities
+        )
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC's threads at each connection; None leaves things as they are.
+        nonlocal shown
+        if files.current is shown:
+            return None
+        shown = files.current
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(),
+        newer,  # type: ignore[arg-type]  # the stubs do not know that it may return None
+        require_client_authentication=True,
+    )

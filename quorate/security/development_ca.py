@@ -1,6 +1,6 @@
-"""Certificates for development and tests, signed by an authority that lies next to them.
+"""Certificates signed by an authority that lies next to them: of a cluster's processes, of hosts.
 
-Nobody should trust it beyond that: whoever reads the folder can sign for any host.
+Whoever reads the authority's key can sign for any of them: keep it on no machine of the cluster.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from quorate.security.cluster_certificate import ClusterPaths
+from quorate.security.cluster_roles import Caller, NoRole, Role, names_of
 from quorate.security.private_file import (
     PrivateFileRefused,
     create_private_file,
@@ -31,6 +33,9 @@ from quorate.security.private_file import (
 
 VALID_SECONDS: Final = 397 * 86_400.0
 """How long certificates are valid. Ours: the most that browsers take."""
+
+AUTHORITY_VALID_SECONDS: Final = 3_653 * 86_400.0
+"""How long a cluster's authority is valid. Ours: ten years, as CockroachDB's."""
 
 BACKDATED_SECONDS: Final = 3_600.0
 """Certificates begin so long before they are made. Ours: for machines whose clocks are late."""
@@ -61,39 +66,113 @@ def make_development_certificate(
     is replaced. Raises AuthorityRefused or OSError.
     """
     files = DevelopmentFiles(folder / "ca.crt", folder / "server.crt", folder / "server.key")
-    alternative_names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+    names = [_general_name(host) for host in hosts]
     folder.mkdir(parents=True, exist_ok=True)
-    authority, authority_key = _open_authority(files.ca, folder / "ca.key", seconds)
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(_name(hosts[0]), key, seconds, valid_seconds)
-        .issuer_name(authority.subject)
-        .add_extension(alternative_names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_issuer(authority_key), critical=False)
-        .sign(authority_key, hashes.SHA256())
+    if not (folder / "ca.key").exists():
+        _make_authority(folder, "Quorate development CA", seconds, VALID_SECONDS)
+    authority = _read_authority(folder)
+    certificate, key = authority.issue(
+        hosts[0], names, (ExtendedKeyUsageOID.SERVER_AUTH,), seconds, valid_seconds
     )
     _write(files.certificate, files.key, certificate, key)
     return files
 
 
-def _open_authority(
-    path: Path, key_path: Path, seconds: float
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    if not key_path.exists():
+def cluster_paths(folder: Path, role: Role, name: str = "") -> ClusterPaths:
+    """Return where the certificate of a role, or of one node, lies in a folder."""
+    stem = f"node-{name}" if role is Role.NODE else role.value
+    return ClusterPaths(
+        ca=folder / "ca.crt", certificate=folder / f"{stem}.crt", key=folder / f"{stem}.key"
+    )
+
+
+def make_cluster_authority(
+    folder: Path, cluster_id: str, seconds: float, *, valid_seconds: float = AUTHORITY_VALID_SECONDS
+) -> Path:
+    """Make ca.crt and ca.key, valid so long from `seconds` after 1970 on; return the former.
+
+    Raises AuthorityRefused if there is one, or OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (folder / "ca.key", folder / "ca.crt"):
+        if path.exists():
+            raise AuthorityRefused(f"{path} is there already: it is never overwritten")
+    _make_authority(folder, f"Quorate CA of {cluster_id}", seconds, valid_seconds)
+    return folder / "ca.crt"
+
+
+def make_cluster_certificate(
+    folder: Path,
+    owner: Caller,
+    seconds: float,
+    *,
+    valid_seconds: float = VALID_SECONDS,
+    overwrite: bool = False,
+) -> ClusterPaths:
+    """Make a certificate of a cluster's process, signed by the folder's authority.
+
+    It is valid so long from `seconds` after 1970 on. Raises AuthorityRefused or OSError.
+    """
+    paths = cluster_paths(folder, owner.role, owner.name)
+    try:
+        names = [x509.DNSName(name) for name in names_of(owner)]
+    except NoRole as refusal:
+        raise AuthorityRefused(str(refusal)) from None
+    for path in (paths.certificate, paths.key):
+        if path.exists() and not overwrite:
+            raise AuthorityRefused(f"{path} is there already: --overwrite makes a new one")
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if owner.role is Role.NODE:  # nobody else may pass for a node
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+    authority = _read_authority(folder)
+    certificate, key = authority.issue(str(owner), names, usages, seconds, valid_seconds)
+    _write(paths.certificate, paths.key, certificate, key)
+    return paths
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def issue(
+        self,
+        common_name: str,
+        names: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
+        seconds: float,
+        valid_seconds: float,
+    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """Return a new certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Quorate development CA")
         certificate = (
-            _builder(name, key, seconds, VALID_SECONDS)
-            .issuer_name(name)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .sign(key, hashes.SHA256())
+            _builder(_name(common_name), key, seconds, valid_seconds)
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(_issuer(self.key), critical=False)
+            .sign(self.key, hashes.SHA256())
         )
-        _write(path, key_path, certificate, key)
         return certificate, key
+
+
+def _make_authority(folder: Path, common_name: str, seconds: float, valid_seconds: float) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(common_name)
+    certificate = (
+        _builder(name, key, seconds, valid_seconds)
+        .issuer_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(folder / "ca.crt", folder / "ca.key", certificate, key)
+
+
+def _read_authority(folder: Path) -> _Authority:
+    path, key_path = folder / "ca.crt", folder / "ca.key"
     try:
         pem = read_private_file(key_path, what="authority's key", bytes_max=PEM_BYTES_MAX)
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -107,7 +186,7 @@ def _open_authority(
         or found.public_key() != certificate.public_key()
     ):
         raise AuthorityRefused(f"{key_path} and {path} were not made by this command")
-    return certificate, found
+    return _Authority(certificate, found)
 
 
 def _builder(

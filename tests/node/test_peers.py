@@ -13,11 +13,12 @@ import grpc.aio
 import pytest
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
+from node.guard import Guard
 from node.peers import PeerLinks
 from node.server import NodeServicer
 from node.storage.identity import Identity, Start
 from quorate.cluster.catalog import Catalog, NodeRecord
-from quorate.v1 import node_pb2_grpc
+from quorate.cluster.channels import Dialer
 from raft.types import Message, MessageType
 
 GROUP = 1
@@ -81,11 +82,12 @@ class Noting(Acquaintances):
 @asynccontextmanager
 async def serving(acquaintances: Acquaintances, tmp_path: Path) -> AsyncIterator[tuple[str, Any]]:
     """Serve one node; yield its address and who receives there."""
-    servicer = NodeServicer(acquaintances, tmp_path)
+    guard = Guard("")
+    servicer = NodeServicer(acquaintances, tmp_path, guard)
     receiver = Receiver()
     servicer.shell = cast("Any", receiver)
     server = grpc.aio.server()
-    node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers((guard.handlers(servicer),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -110,7 +112,7 @@ def run_story(tmp_path: Path, story: Story, *, sender: Identity | None = None) -
             serving(acquaintances, tmp_path) as (address, receiver),
             asyncio.TaskGroup() as tasks,
         ):
-            links = PeerLinks(sender or make_identity(1, peers={2: "i2"}), events, tasks)
+            links = PeerLinks(sender or make_identity(1, peers={2: "i2"}), events, tasks, Dialer())
             await story(links, events, acquaintances, address, receiver)
             links.stop()
 

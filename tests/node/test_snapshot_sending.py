@@ -18,6 +18,7 @@ from node.snapshots.receiving import SnapshotRefused
 from node.snapshots.sending import SENDING_MAX, SnapshotSender
 from node.snapshots.views import KEPT_MAX, KEPT_SECONDS, OpenView, Views
 from node.storage import items_snapshot
+from quorate.cluster.channels import Dialer
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, MessageType, RaftConfig
 from tests.node.builders import put
@@ -101,7 +102,7 @@ def service(cluster: Cluster) -> Receiving:
 
 @pytest.fixture
 def sender(leader: Node) -> Iterator[SnapshotSender]:
-    sender = SnapshotSender(lambda _: METADATA, leader.host, leader.items, call)
+    sender = SnapshotSender(lambda _: METADATA, Dialer(), leader.host, leader.items, call)
     yield sender
     sender.close()
 
@@ -119,7 +120,7 @@ def send(sender: SnapshotSender, leader: Node, service: Receiving, *, times: int
     async def story() -> None:
         async with serving(service) as address:
             for _ in range(times):
-                await sender.send(PARTITION, message_of(leader), address)
+                await sender.send(PARTITION, message_of(leader), address, "")
 
     asyncio.run(story())
 
@@ -188,7 +189,7 @@ def test_receiver_that_reads_nothing_is_given_up_and_delays_nobody(
     async def story() -> None:
         nonlocal turns
         async with serving(service) as address, asyncio.TaskGroup() as tasks:
-            transfer = tasks.create_task(sender.send(PARTITION, message_of(leader), address))
+            transfer = tasks.create_task(sender.send(PARTITION, message_of(leader), address, ""))
             while not transfer.done():
                 turns += 1
                 await asyncio.sleep(0.001)
@@ -242,7 +243,7 @@ def test_nobody_is_sent_two_at_once_and_sending_is_bounded(
         async with serving(service) as address:
             one = asyncio.get_running_loop()
             tasks = [
-                one.create_task(sender.send(PARTITION, message_to(leader, to), address))
+                one.create_task(sender.send(PARTITION, message_to(leader, to), address, ""))
                 for to in (2, FOLLOWER)
             ]
             await asyncio.sleep(0)

@@ -16,19 +16,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from quorate.security.certificate_pair import CertificateRefused
 from quorate.security.development_ca import (
     BACKDATED_SECONDS,
     AuthorityRefused,
     DevelopmentFiles,
     make_development_certificate,
 )
-from quorate.security.server_certificate import (
-    WARNING_PAUSE_SECONDS,
-    WARNING_SECONDS,
-    CertificateFiles,
-    CertificateRefused,
-    load_server_certificate,
-)
+from quorate.security.server_certificate import CertificateFiles, load_server_certificate
+from quorate.security.watched_files import WARNING_PAUSE_SECONDS, WARNING_SECONDS
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

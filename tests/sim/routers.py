@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from node.codec import decode_route_batch
 from node.routes import RouteStream
 from quorate.cluster.catalog import Catalog, NodeRecord
+from quorate.cluster.channels import Dialer
 from quorate.cluster.ring import Ring
 from quorate.v1 import node_pb2
 from router.dispatch import Dispatch
@@ -33,6 +34,7 @@ class SimulatedUpstream(Upstream):
         super().__init__(
             record,
             router.dispatch,
+            dialer=Dialer(),  # never asked
             clock=lambda: world.schedule.now,
             epoch=lambda: router.catalog.epoch,
             on_epoch=router.noticed_epoch,

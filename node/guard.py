@@ -1,0 +1,193 @@
+"""The door of a node's service: who calls, may he, and is it a message at all.
+
+Every call of NodeService passes here before anything is done for it. Refusals are in the log,
+some a second, as is whatever an admin is let do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError
+
+from node.access import may_call, may_change
+from node.logs import warn
+from quorate.security.cluster_roles import Caller, NoRole, Role, caller_of
+from quorate.v1 import catalog_pb2, node_pb2
+
+if TYPE_CHECKING:
+    from node.server import NodeServicer
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICE: Final = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
+
+REQUEST_BYTES_MAX: Final = 4 << 20
+"""Largest request that is not part of a stream. Ours: a table's definition has some kilobytes."""
+
+LINES_PER_SECOND_MAX: Final = 10
+"""Most refusals that are logged in a second; the next line tells how many were not. Ours."""
+
+SUBJECT_NAMES: Final = "x509_subject_alternative_name"
+"""Key of gRPC's auth context."""
+
+
+class BadCaller(Exception):
+    """The caller is nobody that this node serves; the text is one sentence."""
+
+
+class Guard:
+    """Lets callers in. `cluster_id` "" is a node without certificates, which knows nobody."""
+
+    def __init__(self, cluster_id: str) -> None:
+        self._cluster_id = cluster_id
+        self._second = 0
+        self._written = self._left_out = 0
+        self.refused = 0  # calls, in this process's life
+
+    def handlers(self, servicer: NodeServicer) -> grpc.GenericRpcHandler:
+        """Return what a server is given to serve NodeService with."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE.full_name,
+            {method.name: _Method(self, method, servicer).handler() for method in SERVICE.methods},
+        )
+
+    def caller(self, context: Context) -> Caller | None:
+        """Return whose certificate the caller has shown, None where there are none.
+
+        Raises BadCaller.
+        """
+        if not self._cluster_id:
+            return None
+        names = context.auth_context().get(SUBJECT_NAMES, ())
+        try:
+            caller = caller_of(name.decode("ascii", "replace") for name in names)
+        except NoRole as refusal:
+            raise BadCaller(str(refusal)) from None
+        if caller.cluster_id != self._cluster_id:
+            raise BadCaller(f"the certificate is of cluster {caller.cluster_id}")
+        return caller
+
+    async def refuse(
+        self, context: Context, method: str, who: object, code: grpc.StatusCode, why: str
+    ) -> NoReturn:
+        """End a call, and write down whose it was."""
+        self.refused += 1
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._left_out:
+                warn("more_calls_refused", count=self._left_out)
+            self._second, self._written, self._left_out = second, 0, 0
+        if self._written < LINES_PER_SECOND_MAX:
+            self._written += 1
+            warn(
+                "call_refused",
+                method=method,
+                caller=repr(str(who)),
+                peer=context.peer(),
+                code=code.name,
+                because=repr(why),
+            )
+        else:
+            self._left_out += 1
+        await context.abort(code, why)
+        raise AssertionError("abort raises")
+
+    async def admit(self, method: str, context: Context) -> Caller | None:
+        """Return who calls; end a call that its role may not make."""
+        denied = grpc.StatusCode.PERMISSION_DENIED
+        try:
+            caller = self.caller(context)
+        except BadCaller as bad:
+            await self.refuse(context, method, "unknown", denied, str(bad))
+        if caller is not None and not may_call(caller.role, method):
+            await self.refuse(context, method, caller, denied, f"{caller} may not call {method}")
+        if caller is not None and caller.role is Role.ADMIN:
+            warn("admin_call", method=method, caller=repr(str(caller)), peer=context.peer())
+        return caller
+
+    async def check_change(self, context: Context, command: catalog_pb2.CatalogCommand) -> None:
+        """End a call that asks for a change of the catalog which its caller may not make."""
+        caller = self.caller(context)
+        if caller is None:
+            return
+        change = command.WhichOneof("change") or ""
+        why = ""
+        if not may_change(caller.role, change):
+            why = f"{caller} may not do {change}"
+        elif change == "add_node" and command.add_node.name != caller.name:
+            why = f"{caller} may not add node {command.add_node.name!r}"
+        if why:
+            method = f"ChangeCatalog {change}"
+            await self.refuse(context, method, caller, grpc.StatusCode.PERMISSION_DENIED, why)
+
+
+class _Method:
+    """One method of the service, from bytes to bytes."""
+
+    def __init__(self, guard: Guard, descriptor: MethodDescriptor, servicer: NodeServicer) -> None:
+        self._guard = guard
+        self._name: str = descriptor.name
+        self._is_stream = (descriptor.client_streaming, descriptor.server_streaming)
+        self._serve: Callable[..., Any] = getattr(servicer, descriptor.name)
+        self._request = getattr(node_pb2, descriptor.input_type.name)
+        self._response = getattr(node_pb2, descriptor.output_type.name).SerializeToString
+
+    def handler(self) -> grpc.RpcMethodHandler[Any, Any]:
+        match self._is_stream:
+            case (False, False):
+                return grpc.unary_unary_rpc_method_handler(
+                    self._one_to_one, response_serializer=self._response
+                )
+            case (False, True):
+                return grpc.unary_stream_rpc_method_handler(
+                    self._one_to_many, response_serializer=self._response
+                )
+            case (True, False):
+                return grpc.stream_unary_rpc_method_handler(
+                    self._many, response_serializer=self._response
+                )
+            case _:
+                return grpc.stream_stream_rpc_method_handler(
+                    self._many, response_serializer=self._response
+                )
+
+    async def _one_to_one(self, raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        return await self._serve(await self._admit_one(raw, context), context)
+
+    async def _one_to_many(self, raw: bytes, context: Context) -> AsyncIterator[Any]:
+        async for answer in self._serve(await self._admit_one(raw, context), context):
+            yield answer
+
+    async def _many(self, raws: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        caller = await self._guard.admit(self._name, context)
+        return await self._serve(self._parse_all(raws, caller, context), context)
+
+    async def _admit_one(self, raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        caller = await self._guard.admit(self._name, context)
+        if len(raw) > REQUEST_BYTES_MAX:
+            why = f"the request has {len(raw)} bytes, above {REQUEST_BYTES_MAX}"
+            await self._guard.refuse(
+                context, self._name, caller, grpc.StatusCode.RESOURCE_EXHAUSTED, why
+            )
+        return await self._parse(raw, caller, context)
+
+    async def _parse_all(
+        self, raws: AsyncIterator[bytes], caller: Caller | None, context: Context
+    ) -> AsyncIterator[Any]:
+        async for raw in raws:
+            yield await self._parse(raw, caller, context)
+
+    async def _parse(self, raw: bytes, caller: Caller | None, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        try:
+            return self._request.FromString(raw)
+        except DecodeError:
+            why = f"this is no {self._request.DESCRIPTOR.name}"
+            await self._guard.refuse(
+                context, self._name, caller, grpc.StatusCode.INVALID_ARGUMENT, why
+            )
