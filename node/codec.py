@@ -28,6 +28,11 @@ def wire_outcome(outcome: Outcome) -> node_pb2.Outcome:
     return cast("node_pb2.Outcome", outcome)
 
 
+NUMBER_MAX: Final = 1 << 62
+"""Largest term or index that is believed. Ours: a log never gets there, and one above it could not
+be counted up any more."""
+
+
 class CorruptMessage(Exception):
     """A peer's message whose entries do not match their checksums: nothing of it is used."""
 
@@ -58,13 +63,14 @@ def decode_raft_batch(
 ) -> list[tuple[int, Message]]:
     """Return the (group, message) pairs of a batch, in the order to step them.
 
-    Raises CorruptMessage if an entry does not match its checksum.
+    Raises CorruptMessage if an entry does not match its checksum, ValueError for what cannot be.
     """
     outbox: list[tuple[int, Message]] = []
     for columns, kind in (
         (batch.heartbeats, HEARTBEAT),
         (batch.heartbeat_replies, HEARTBEAT_REPLY),
     ):
+        _check_numbers(*columns.terms, *columns.commits)
         rows = zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
         outbox += [
             (group, heartbeat_message(kind, sender, receiver, term, commit, sequence))
@@ -107,6 +113,7 @@ def _encode_message(group: int, message: Message) -> node_pb2.RaftMessage:
 
 def _decode_message(wire: node_pb2.RaftMessage, sender: int, receiver: int) -> Message:
     index = wire.index
+    _check_numbers(wire.term, index, wire.commit, *wire.entry_terms)
     entries = [
         Entry(index + offset, term, kind, payload)
         for offset, (term, kind, payload) in enumerate(
@@ -131,6 +138,11 @@ def _decode_message(wire: node_pb2.RaftMessage, sender: int, receiver: int) -> M
         sequence=wire.sequence,
         snapshot=decode_snapshot_meta(wire.snapshot) if wire.HasField("snapshot") else None,
     )
+
+
+def _check_numbers(*numbers: int) -> None:
+    if numbers and max(numbers) > NUMBER_MAX:
+        raise ValueError(f"a term or an index of {max(numbers)}")
 
 
 def encode_snapshot_meta(meta: SnapshotMeta) -> node_pb2.SnapshotMeta:

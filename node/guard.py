@@ -7,6 +7,7 @@ some a second, as is whatever an admin is let do.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -31,7 +32,8 @@ REQUEST_BYTES_MAX: Final = 4 << 20
 """Largest request that is not part of a stream. Ours: a table's definition has some kilobytes."""
 
 LINES_PER_SECOND_MAX: Final = 10
-"""Most refusals that are logged in a second; the next line tells how many were not. Ours."""
+"""Most refusals of one method that are logged in a second; a line later tells how many were not.
+Ours. Of each method, so that no flood of one hides another."""
 
 SUBJECT_NAMES: Final = "x509_subject_alternative_name"
 """Key of gRPC's auth context."""
@@ -47,7 +49,8 @@ class Guard:
     def __init__(self, cluster_id: str) -> None:
         self._cluster_id = cluster_id
         self._second = 0
-        self._written = self._left_out = 0
+        self._written: Counter[str] = Counter()  # by method
+        self._left_out = 0
         self.refused = 0  # calls, in this process's life
 
     def handlers(self, servicer: NodeServicer) -> grpc.GenericRpcHandler:
@@ -82,9 +85,10 @@ class Guard:
         if second != self._second:
             if self._left_out:
                 warn("more_calls_refused", count=self._left_out)
-            self._second, self._written, self._left_out = second, 0, 0
-        if self._written < LINES_PER_SECOND_MAX:
-            self._written += 1
+            self._second, self._left_out = second, 0
+            self._written.clear()
+        if self._written[method] < LINES_PER_SECOND_MAX:
+            self._written[method] += 1
             warn(
                 "call_refused",
                 method=method,
@@ -107,7 +111,7 @@ class Guard:
             await self.refuse(context, method, "unknown", denied, str(bad))
         if caller is not None and not may_call(caller.role, method):
             await self.refuse(context, method, caller, denied, f"{caller} may not call {method}")
-        if caller is not None and caller.role is Role.ADMIN:
+        if caller is not None and method == "TransferLeadership":
             warn("admin_call", method=method, caller=repr(str(caller)), peer=context.peer())
         return caller
 
@@ -122,9 +126,18 @@ class Guard:
             why = f"{caller} may not do {change}"
         elif change == "add_node" and command.add_node.name != caller.name:
             why = f"{caller} may not add node {command.add_node.name!r}"
+        method = f"ChangeCatalog/{change}"
         if why:
-            method = f"ChangeCatalog {change}"
             await self.refuse(context, method, caller, grpc.StatusCode.PERMISSION_DENIED, why)
+        if caller.role is Role.ADMIN:
+            said = " ".join(str(getattr(command, change)).split())
+            warn(
+                "admin_call",
+                method=method,
+                caller=repr(str(caller)),
+                peer=context.peer(),
+                change=said,
+            )
 
 
 class _Method:

@@ -26,7 +26,7 @@ from node.logs import log
 from node.machine import catalog_changes
 from node.storage.identity import Identity
 from quorate.cluster.catalog import Catalog, NodeRecord
-from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
+from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
 from quorate.cluster.commands import AddNode, wire_catalog_command
 from quorate.v1 import node_pb2, node_pb2_grpc
@@ -261,6 +261,8 @@ async def _ask_for_place(
             answer = await leader.change(
                 wire_catalog_command(command), time.monotonic() + ADD_SECONDS
             )
+        except Forbidden as refusal:
+            raise JoinRefused(f"the cluster does not take this node: {refusal}") from None
         except NotChanged:
             return False
         if answer.outcome != node_pb2.OUTCOME_OK:

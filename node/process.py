@@ -131,25 +131,13 @@ async def _serve(
     servicer = NodeServicer(acquaintances, options.data_dir, guard)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((guard.handlers(servicer),))
-    try:
-        if files is None:
-            port = server.add_insecure_port(options.listen)
-        else:
-            port = server.add_secure_port(options.listen, server_credentials(files))
-    except RuntimeError:
-        port = 0
-    if not port:
+    if not _listen(server, options.listen, files):
         return _refuse(f"cannot listen on {options.listen}: the address is in use or not ours")
     await server.start()
     dialer = Dialer(files)
     refreshing = loop.create_task(_refresh_for_ever(files))
 
-    seeds = Seeds(
-        initial=options.node_records(),
-        addresses=options.join,
-        own_address=options.address(),
-        partitions=options.partitions,
-    )
+    seeds = _seeds(options)
     observed = Observed()
     metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
     refusal: JoinRefused | None = None
@@ -192,6 +180,24 @@ async def _serve(
         return _refuse(str(refusal), IDENTITY_EXIT)
     log("stopped")
     return 0
+
+
+def _seeds(options: NodeOptions) -> Seeds:
+    return Seeds(
+        initial=options.node_records(),
+        addresses=options.join,
+        own_address=options.address(),
+        partitions=options.partitions,
+    )
+
+
+def _listen(server: grpc.aio.Server, address: str, files: ClusterFiles | None) -> bool:
+    try:
+        if files is None:
+            return server.add_insecure_port(address) != 0
+        return server.add_secure_port(address, server_credentials(files)) != 0
+    except RuntimeError:
+        return False
 
 
 def _certificates(options: NodeOptions) -> ClusterFiles | None:

@@ -32,7 +32,7 @@ from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
-from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged
+from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
 from quorate.cluster.codec import decode_catalog
 from quorate.cluster.commands import (
@@ -211,7 +211,7 @@ class ProcessShell:
             await self._catalog_leader.change(
                 wire_catalog_command(command), time.monotonic() + CHANGE_SECONDS
             )
-        except NotChanged as failure:
+        except (Forbidden, NotChanged) as failure:
             log("catalog_not_changed", command=type(command).__name__, reason=failure)
         finally:
             self._changes -= 1

@@ -11,8 +11,8 @@ from model.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from quorate.cluster.catalog import Catalog, NodeRecord, find_replacement
-from quorate.cluster.commands import ReplaceNode
+from quorate.cluster.catalog import Catalog, NodeRecord, find_node, find_replacement
+from quorate.cluster.commands import ReplaceNode, why_not_replaced
 from quorate.v1 import cluster_pb2
 from router.operator_service import OperatorService
 
@@ -31,7 +31,7 @@ class ClusterService(OperatorService):
         newest = await self.control.newest_catalog()  # a node may have joined just now
         if newest is not None:
             self.view.adopt(newest)
-        old = find_node(self.view.catalog, request.old)
+        old = _existing(self.view.catalog, request.old)
         if not request.new:
             raise ValidationError("Name the node that is to take the other one's place.")
         if request.new == old.name and await self.control.is_well(old):
@@ -46,15 +46,12 @@ class ClusterService(OperatorService):
 
     def refusal(self, reason: str) -> ModelError:
         """Return what to tell of a refused replacement."""
-        match reason:
-            case "missing":
-                return ResourceNotFound("The node has been removed meanwhile.")
-            case "another AZ":
-                return ValidationError("A node is replaced by one in its own AZ.")
-            case "being replaced":
-                return ResourceInUse("One of the two is being replaced, or replaces another.")
-            case _:
-                return InternalServerError(f"The catalog refused the change: {reason}")
+        kinds: dict[str, type[ModelError]] = {
+            "missing": ResourceNotFound,
+            "another AZ": ValidationError,
+            "being replaced": ResourceInUse,
+        }
+        return kinds.get(reason, InternalServerError)(why_not_replaced(reason))
 
     def subject(self, operation: str, request: Any) -> str:  # noqa: ANN401
         """Return who replaces whom."""
@@ -62,13 +59,10 @@ class ClusterService(OperatorService):
         return f"{request.new!r} takes the place of {request.old!r}"
 
 
-def find_node(catalog: Catalog, name: str) -> NodeRecord:
-    """Return the node of that name; of several, the one whose place nobody takes yet.
-
-    Raises ResourceNotFound, which names those that there are.
-    """
-    found = [node for node in catalog.nodes if node.name == name]
-    if found:
-        return min(found, key=lambda node: (node.id in catalog.replacements, node.id))
+def _existing(catalog: Catalog, name: str) -> NodeRecord:
+    """Return the node of that name. Raises ResourceNotFound, which names those that there are."""
+    found = find_node(catalog, name)
+    if found is not None:
+        return found
     names = ", ".join(sorted({node.name for node in catalog.nodes}))
     raise ResourceNotFound(f"There is no node {name}: the nodes are {names}.")

@@ -9,11 +9,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import grpc.aio
-
-from model.errors import ServiceUnavailable
+from model.errors import AccessDenied, ServiceUnavailable
 from quorate.cluster.catalog import Catalog, NodeRecord
-from quorate.cluster.catalog_leader import CatalogLeader, NodeChannels, NotChanged, Stub
+from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged, Stub
 from quorate.cluster.channels import Dialer
 from quorate.v1 import catalog_pb2, node_pb2
 from router.refusals import outcome_unknown
@@ -73,6 +71,8 @@ class NodeControl:
         """
         try:
             return await self._leader.change(command, deadline)
+        except Forbidden as refusal:
+            raise AccessDenied(f"{refusal}: ask the nodes, with a certificate that may.") from None
         except NotChanged as failure:
             if failure.maybe:
                 raise outcome_unknown() from None
@@ -126,11 +126,8 @@ class NodeControl:
     async def _status(
         self, node: NodeRecord, *, table_sizes: bool
     ) -> node_pb2.GetStatusResponse | None:
-        try:
-            status = await self.stub(node.address).GetStatus(
-                node_pb2.GetStatusRequest(table_sizes=table_sizes), timeout=STATUS_SECONDS_MAX
-            )
-        except grpc.aio.AioRpcError:
-            return None
+        status = await self._channels.fetch_status(
+            node.address, STATUS_SECONDS_MAX, table_sizes=table_sizes
+        )
         # The one that takes its place may have its address already.
-        return status if status.node_id == node.id else None
+        return status if status is not None and status.node_id == node.id else None

@@ -54,6 +54,23 @@ def parse_member(text: str) -> Member:
     return Member(name=name, az=az, address=address)
 
 
+MemberOption = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=AZ@HOST:PORT of an initial node; one for each, itself included."),
+]
+JoinOption = Annotated[
+    list[str] | None,
+    typer.Option(help="host:port of any node of a cluster that this new node is to join."),
+]
+NodeInsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Listen beyond loopback without --cluster-cert: whoever comes may do all.",
+    ),
+]
+
+
 @node_app.callback()
 def node(
     context: typer.Context,
@@ -64,14 +81,8 @@ def node(
         Path | None, typer.Option(help="Its data directory.", file_okay=False)
     ] = None,
     cluster_id: Annotated[str | None, typer.Option(help="The cluster it belongs to.")] = None,
-    member: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=AZ@HOST:PORT of an initial node; one for each, itself included."),
-    ] = None,
-    join: Annotated[
-        list[str] | None,
-        typer.Option(help="host:port of any node of a cluster that this new node is to join."),
-    ] = None,
+    member: MemberOption = None,
+    join: JoinOption = None,
     advertise: Annotated[
         str | None,
         typer.Option(
@@ -85,13 +96,7 @@ def node(
     cluster_ca: ClusterCaOption = None,
     cluster_cert: ClusterCertOption = None,
     cluster_key: ClusterKeyOption = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Listen beyond loopback without --cluster-cert: whoever comes may do all.",
-        ),
-    ] = False,
+    insecure: NodeInsecureOption = False,
     log_level: LogLevelOption = "info",
     parent_pid: ParentPidOption = None,
 ) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from quorate.cli.administration import admin_paths, local_nodes, run_as_admin
 from quorate.cli.exits import print_json
 from quorate.cli.settings import (
     ADMIN_PORT_DEFAULT,
     AdminOption,
     AdminPortOption,
+    ClusterCaOption,
+    ClusterCertOption,
+    ClusterKeyOption,
+    DataDirOption,
     EndpointOption,
     JsonOption,
+    cluster_paths,
 )
 from quorate.cli.status import fetch_status, replacement_text
 from quorate.cli.users import KeyFileOption, run_as_operator
@@ -35,6 +42,19 @@ def replace(
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the progress until all is done.")
     ] = False,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="QUORATE_NODES",
+            help="host:port of a node: where the cluster has certificates. [default: the local"
+            " cluster's]",
+            show_default=False,
+        ),
+    ] = None,
+    cluster_ca: ClusterCaOption = None,
+    cluster_cert: ClusterCertOption = None,
+    cluster_key: ClusterKeyOption = None,
+    data_dir: DataDirOption = Path("data"),
     endpoint: EndpointOption = None,
     key_file: KeyFileOption = None,
     admin_port: AdminPortOption = ADMIN_PORT_DEFAULT,
@@ -44,8 +64,16 @@ def replace(
     """Let a node take the place of another one of its AZ, as a new member; asked again, it goes on.
 
     Its replicas are copied while the cluster serves. Ctrl-C only stops the watching.
+
+    Where nodes have certificates it takes an admin's, and asks the nodes; else the cluster's key
+    file, and asks a router.
     """
-    started = run_as_operator(endpoint, key_file, lambda it: it.replace_node(old, new))
+    paths = cluster_paths(cluster_ca, cluster_cert, cluster_key) or admin_paths(data_dir)
+    if paths is None:
+        started = run_as_operator(endpoint, key_file, lambda it: it.replace_node(old, new))
+    else:
+        addresses = node or local_nodes(data_dir)
+        started = run_as_admin(addresses, paths, lambda it: it.replace_node(old, new))
     if as_json and not wait:
         print_json({"old_id": started.old_id, "new_id": started.new_id or None, "az": started.az})
     elif not as_json:

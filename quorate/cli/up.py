@@ -38,6 +38,13 @@ def up(
         typer.Option(min=1, max=PARTITIONS_MAX, help="Partitions of the ring. [default: 12]"),
     ] = None,
     routers: Annotated[int, typer.Option(min=1, max=ROUTERS_MAX, help="Routers.")] = 1,
+    secure: Annotated[
+        bool,
+        typer.Option(
+            "--secure",
+            help="Mutual TLS between the processes, with certificates made in DATA_DIR/certs.",
+        ),
+    ] = False,
     data_dir: DataDirOption = Path("data"),
     http_port: HttpPortOption = HTTP_PORT_DEFAULT,
     grpc_port: GrpcPortOption = GRPC_PORT_DEFAULT,
@@ -56,6 +63,7 @@ def up(
     from quorate.local.ports import PortUnusable
     from quorate.local.processes import RouterPorts
     from quorate.local.topology import TopologyRefused
+    from quorate.security.development_ca import AuthorityRefused
 
     if parent_pid is not None:
         die_with_parent(parent_pid)
@@ -65,10 +73,11 @@ def up(
         nodes_per_az=nodes_per_az,
         partitions=partitions,
         routers=routers,
+        secure=secure,
         log_level=log_level,
     )
     try:
         started = launch(options)
-    except (DataDirRefused, PortUnusable, TopologyRefused) as refusal:
+    except (AuthorityRefused, DataDirRefused, PortUnusable, TopologyRefused) as refusal:
         fail(str(refusal), Exit.REFUSED)
     raise typer.Exit(Exit.OK if started else Exit.FAILED)

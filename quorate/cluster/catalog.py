@@ -183,6 +183,12 @@ def _end_of_chain(next_of: Mapping[int, int], node_id: int) -> int:
     return node_id
 
 
+def find_node(catalog: Catalog, name: str) -> NodeRecord | None:
+    """Return the node of that name; of several, the one whose place nobody takes yet."""
+    found = [node for node in catalog.nodes if node.name == name]
+    return min(found, key=lambda node: (node.id in catalog.replacements, node.id), default=None)
+
+
 def find_replacement(nodes: Sequence[NodeRecord], old: NodeRecord) -> NodeRecord | None:
     """Return the node that takes the place of `old`; None if nobody does or it has not joined.
 

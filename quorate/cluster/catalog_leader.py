@@ -34,6 +34,10 @@ class NotChanged(Exception):
         self.maybe = maybe
 
 
+class Forbidden(Exception):
+    """The nodes do not take such a change from a certificate like ours; the text is a node's."""
+
+
 class NodeChannels:
     """Channels to nodes for rare questions, opened when first needed and kept.
 
@@ -93,6 +97,17 @@ class NodeChannels:
         finally:
             call.cancel()
 
+    async def fetch_status(
+        self, address: str, timeout_seconds: float, *, table_sizes: bool = False
+    ) -> node_pb2.GetStatusResponse | None:
+        """Return what a node says of itself, None if it does not answer in time."""
+        request = node_pb2.GetStatusRequest(table_sizes=table_sizes)
+        try:
+            status = await self.stub(address).GetStatus(request, timeout=timeout_seconds)
+        except grpc.aio.AioRpcError:
+            return None
+        return status  # type: ignore[no-any-return]
+
 
 class CatalogLeader:
     """Finds the catalog's leader among the nodes; remembers who it was."""
@@ -117,7 +132,7 @@ class CatalogLeader:
     ) -> node_pb2.ChangeCatalogResponse:
         """Have the leader apply a command, and return its final answer.
 
-        The answer's outcome is OK or INVALID. Raises NotChanged at the deadline.
+        The answer's outcome is OK or INVALID. Raises Forbidden, and NotChanged at the deadline.
         """
         request = node_pb2.ChangeCatalogRequest(command=command)
         maybe = False
@@ -136,6 +151,8 @@ class CatalogLeader:
                         request, timeout=min(ATTEMPT_SECONDS_MAX, deadline - self._clock())
                     )
                 except grpc.aio.AioRpcError as error:
+                    if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                        raise Forbidden(error.details()) from None
                     maybe |= error.code() is not grpc.StatusCode.UNIMPLEMENTED
                     continue
                 if answer.outcome in (Outcome.OK, Outcome.INVALID):

@@ -87,9 +87,9 @@ class Dialer:
         A channel keeps its certificates when it connects anew: keep none for ever.
         """
         credentials = self.credentials
-        if credentials is None or self._files is None:
+        if credentials is None or self._made_from is None:
             return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        cluster_id = self._files.owner.cluster_id
+        cluster_id = self._made_from.owner.cluster_id
         if node_name:
             expected = name_of_node(node_name, cluster_id)
         else:

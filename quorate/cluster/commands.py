@@ -78,6 +78,19 @@ class ReplaceNode:
     replacement: str
 
 
+def why_not_replaced(reason: str) -> str:
+    """Return the sentence for the catalog's reason to refuse ReplaceNode."""
+    match reason:
+        case "missing":
+            return "The node has been removed meanwhile."
+        case "another AZ":
+            return "A node is replaced by one in its own AZ."
+        case "being replaced":
+            return "One of the two is being replaced, or replaces another."
+        case _:
+            return f"The catalog refused the change: {reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class MoveReplica:
     """Note that a group has replaced a node by another in its configuration."""

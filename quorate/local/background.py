@@ -115,6 +115,7 @@ class BackgroundCluster:
         partitions: int | None = None,
         nodes_per_az: int | None = None,
         routers: int = 1,
+        secure: bool = False,
         public: RouterPorts | None = None,
     ) -> None:
         """Plan a cluster in `data_dir`; without `public`, the router gets free ports."""
@@ -123,7 +124,7 @@ class BackgroundCluster:
             http, grpc, admin = free_ports(3)
             public = RouterPorts(http=http, grpc=grpc, admin=admin)
         self.public = public
-        self._arguments = ["--routers", str(routers)]
+        self._arguments = ["--routers", str(routers), *(["--secure"] if secure else [])]
         if partitions is not None:
             self._arguments += ["--partitions", str(partitions)]
         if nodes_per_az is not None:

@@ -20,7 +20,8 @@ class DataDirRefused(Exception):
 class DataDir:
     """A data directory held by this process. Close it to let go.
 
-    cluster.json is the stamp, users.key the cluster's key file, nodes/NAME a node's own directory,
+    cluster.json is the stamp, users.key the cluster's key file, certs/ its certificates if it has
+    some, nodes/NAME a node's own directory,
     run/ what concerns this run: the lock, the control socket, and a pid file and a log for each
     process.
     """

@@ -17,29 +17,38 @@ from rich.table import Table
 from node.storage.errors import StorageError
 from node.storage.identity import load_identity
 from quorate.local import control, ports, topology
+from quorate.local.certificates import has_certificates, make_missing, paths_of
 from quorate.local.data_dir import DataDir, key_path
 from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
 from quorate.local.supervisor import StartFailed, Supervisor, print_line
 from quorate.local.topology import HOST, LocalNode, Topology
+from quorate.security.cluster_certificate import ClusterPaths
+from quorate.security.cluster_roles import Role
+from quorate.security.development_ca import AuthorityRefused
 from quorate.security.sealing import create_key_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOptions:
-    """What `quorate up` was asked for; None leaves it to the stamp, or to the default."""
+    """What `quorate up` was asked for; None leaves it to the stamp, or to the default.
+
+    `secure` gives the processes certificates; a cluster that had some has them ever after.
+    """
 
     data_dir: Path
     public: RouterPorts
     nodes_per_az: int | None = None
     partitions: int | None = None
     routers: int = 1
+    secure: bool = False
     log_level: str = "info"
 
 
 def launch(options: LaunchOptions) -> bool:
     """Run the cluster until SIGINT or SIGTERM; return False if it could not be started.
 
-    Raises DataDirRefused, TopologyRefused or PortUnusable before anything is started.
+    Raises DataDirRefused, TopologyRefused, PortUnusable or AuthorityRefused before anything is
+    started.
     """
     data_dir = DataDir(options.data_dir.absolute())
     try:
@@ -47,6 +56,8 @@ def launch(options: LaunchOptions) -> bool:
         settled = _settle_topology(data_dir.path, options)
         with contextlib.suppress(FileExistsError):
             create_key_file(key_path(data_dir.path))
+        if options.secure or has_certificates(data_dir.path):
+            make_missing(data_dir.path, settled.cluster_id, _names(settled))
         routers = _router_ports(options, settled)
         admins = _node_admin_ports(_to_start(data_dir.path, settled), settled, routers)
         return asyncio.run(_run(data_dir, settled, routers, admins, options))
@@ -129,6 +140,10 @@ def _node_admin_ports(
     return dict(zip((node.name for node in nodes), _choose(len(nodes), taken), strict=True))
 
 
+def _names(settled: Topology) -> list[str]:
+    return [node.name for node in (*settled.nodes, *settled.added)]
+
+
 def _taken(public: RouterPorts, settled: Topology) -> list[int]:
     nodes = (*settled.nodes, *settled.added)
     return [public.http, public.grpc, public.admin, *(node.port for node in nodes)]
@@ -152,7 +167,8 @@ async def _run(
         if node.name not in planned:
             print_line(f"{node.name} was replaced: it is not started, its directory may be deleted")
     counts = f"{node_count} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
-    print_line(f"starting cluster {settled.cluster_id}: {counts}; data in {data_dir.path}")
+    how = " with certificates" if has_certificates(data_dir.path) else ""
+    print_line(f"starting cluster {settled.cluster_id}{how}: {counts}; data in {data_dir.path}")
     listener = await control.serve(data_dir.socket_path, growing.handle)
     try:
         await supervisor.start([f"{HOST}:{router.admin}" for router in routers], stop)
@@ -186,6 +202,7 @@ def _plans(
             node,
             admin_port=admins[node.name],
             data_dir=data_dir.path,
+            certificate=_certificate(data_dir.path, Role.NODE, node.name),
             parent_pid=own_pid,
             log_level=level,
         )
@@ -197,11 +214,16 @@ def _plans(
             number,
             router,
             key_file=key_path(data_dir.path),
+            certificate=_certificate(data_dir.path, Role.ROUTER),
             parent_pid=own_pid,
             log_level=level,
         )
         for number, router in enumerate(routers, start=1)
     ]
+
+
+def _certificate(data_dir: Path, role: Role, name: str = "") -> ClusterPaths | None:
+    return paths_of(data_dir, role, name) if has_certificates(data_dir) else None
 
 
 def _to_start(data_dir: Path, settled: Topology) -> list[LocalNode]:
@@ -243,13 +265,16 @@ class _Growing:
             taken = (*_taken(self._options.public, self._settled), *self._admins.values())
             port, admin_port = _choose(2, taken)
             grown = topology.add_node(self._settled, name, az, port)
-        except (topology.TopologyRefused, ports.PortUnusable) as refusal:
+            if has_certificates(self._data_dir.path):
+                make_missing(self._data_dir.path, grown.cluster_id, [name])
+        except (topology.TopologyRefused, ports.PortUnusable, AuthorityRefused) as refusal:
             raise control.ControlRefused(str(refusal)) from refusal
         plan = plan_node(
             grown,
             grown.added[-1],
             admin_port=admin_port,
             data_dir=self._data_dir.path,
+            certificate=_certificate(self._data_dir.path, Role.NODE, name),
             parent_pid=os.getpid(),
             log_level=self._options.log_level,
         )

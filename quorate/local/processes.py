@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quorate.local.topology import AZ_NAMES, HOST, LocalNode, Topology
+from quorate.security.cluster_certificate import ClusterPaths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ def plan_node(
     data_dir: Path,
     parent_pid: int,
     log_level: str,
+    certificate: ClusterPaths | None = None,
 ) -> ProcessPlan:
     """Return the plan of one node; its own directory is data_dir/nodes/NAME.
 
@@ -62,6 +64,7 @@ def plan_node(
             *("--admin", f"{HOST}:{admin_port}"),
             *("--data-dir", str(data_dir / "nodes" / node.name)),
             *("--cluster-id", topology.cluster_id, "--partitions", str(topology.partitions)),
+            *_show(certificate),
             *known,
         ),
     )
@@ -75,6 +78,7 @@ def plan_router(
     key_file: Path,
     parent_pid: int,
     log_level: str,
+    certificate: ClusterPaths | None = None,
 ) -> ProcessPlan:
     """Return the plan of router `number`, from 1; routers go round the AZs."""
     http, grpc, admin = (f"{HOST}:{port}" for port in (ports.http, ports.grpc, ports.admin))
@@ -92,8 +96,18 @@ def plan_router(
             *("--name", f"r{number}", "--az", az),
             *("--http", http, "--grpc", grpc, "--admin", admin),
             *("--cluster-id", topology.cluster_id, "--key-file", str(key_file)),
+            *_show(certificate),
             *nodes,
         ),
+    )
+
+
+def _show(certificate: ClusterPaths | None) -> tuple[str, ...]:
+    if certificate is None:
+        return ()
+    return (
+        *("--cluster-ca", str(certificate.ca), "--cluster-cert", str(certificate.certificate)),
+        *("--cluster-key", str(certificate.key)),
     )
 
 

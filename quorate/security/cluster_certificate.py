@@ -15,7 +15,7 @@ from quorate.security.certificate_pair import (
     load_certificate_pair,
     load_certificates,
 )
-from quorate.security.cluster_roles import Caller, NoRole, caller_of
+from quorate.security.cluster_roles import Caller, NoRole, Role, caller_of
 from quorate.security.watched_files import WatchedFiles
 
 
@@ -43,8 +43,9 @@ class ClusterPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterCertificate:
-    """What the files held, all PEM. `expires` is in seconds after 1970."""
+    """What the files held, all PEM, and whose it is. `expires` is in seconds after 1970."""
 
+    owner: Caller
     authorities: bytes
     chain: bytes
     key: bytes = field(repr=False)
@@ -52,9 +53,9 @@ class ClusterCertificate:
 
 
 def load_cluster_certificate(
-    paths: ClusterPaths, expected: Caller, seconds: float
+    paths: ClusterPaths, expected: Caller | Role, seconds: float
 ) -> ClusterCertificate:
-    """Read the files, `seconds` after 1970, of a process that is `expected`.
+    """Read the files, `seconds` after 1970, of a process that is `expected`, or of any of a role.
 
     Raises CertificateRefused for what nobody in the cluster would take: besides a pair that no
     server may show, a certificate of none of the authorities, or of another role, name or cluster.
@@ -71,13 +72,17 @@ def load_cluster_certificate(
         raise CertificateRefused(
             f"{paths.certificate} is no certificate of a cluster: {refusal}"
         ) from None
-    if found != expected:
+    if expected not in (found, found.role):
         raise CertificateRefused(
-            f"{paths.certificate} is the certificate of {found}, not of {expected}"
+            f"{paths.certificate} is the certificate of {found}, not of {_said(expected)}"
         )
     return ClusterCertificate(
-        authorities=authorities, chain=pair.chain, key=pair.key, expires=pair.expires
+        owner=found, authorities=authorities, chain=pair.chain, key=pair.key, expires=pair.expires
     )
+
+
+def _said(expected: Caller | Role) -> str:
+    return expected.value if isinstance(expected, Role) else str(expected)
 
 
 def _is_issued_by(
@@ -113,9 +118,10 @@ def _dns_names(certificate: x509.Certificate) -> list[str]:
 class ClusterFiles(WatchedFiles[ClusterCertificate]):
     """The three files of a process, read again when they change."""
 
-    def __init__(self, paths: ClusterPaths, owner: Caller, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, paths: ClusterPaths, owner: Caller | Role, wall_clock: Callable[[], float]
+    ) -> None:
         """Read the files. `wall_clock` gives seconds after 1970. Raises CertificateRefused."""
-        self.owner = owner
         super().__init__(
             paths.certificate,
             paths.key,

@@ -121,6 +121,8 @@ def make_cluster_certificate(
     for path in (paths.certificate, paths.key):
         if path.exists() and not overwrite:
             raise AuthorityRefused(f"{path} is there already: --overwrite makes a new one")
+    if not (folder / "ca.key").exists():
+        raise AuthorityRefused(f"there is no ca.key in {folder}: quorate cert create-ca makes one")
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if owner.role is Role.NODE:  # nobody else may pass for a node
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)

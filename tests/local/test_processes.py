@@ -14,7 +14,12 @@ def topology() -> Topology:
 
 def plan(cluster: Topology, node: LocalNode) -> ProcessPlan:
     return plan_node(
-        cluster, node, admin_port=17_009, data_dir=Path("/d"), parent_pid=7, log_level="info"
+        cluster,
+        node,
+        admin_port=17_009,
+        data_dir=Path("/d"),
+        parent_pid=7,
+        log_level="info",
     )
 
 
@@ -55,7 +60,15 @@ def test_routers_go_round_the_azs_and_know_all_nodes() -> None:
     ports = RouterPorts(http=8000, grpc=8001, admin=8002)
 
     plans = [
-        plan_router(cluster, number, ports, key_file=Path("k"), parent_pid=7, log_level="info")
+        plan_router(
+            cluster,
+            number,
+            ports,
+            key_file=Path("k"),
+            certificate=None,
+            parent_pid=7,
+            log_level="info",
+        )
         for number in (1, 2, 3, 4)
     ]
 

@@ -23,6 +23,7 @@ def options(**changed: Any) -> NodeOptions:
         "data_dir": Path("data"),
         "cluster_id": "cluster",
         "members": MEMBERS,
+        "insecure": True,
     }
     return NodeOptions(**{**given, **changed})
 
@@ -50,6 +51,8 @@ def test_node_that_joins_is_reached_where_it_listens_unless_it_says_otherwise() 
         ({"members": (*MEMBERS, MEMBERS[0])}, "two members have the same name"),
         ({"name": "d1"}, "node d1 is not among the members given (a1, b1, c1)"),
         ({"az": "az-c"}, "node b1 is in az-c, but the member list says az-b"),
+        ({"insecure": False}, "listening on 0.0.0.0 needs --cluster-ca, --cluster-cert and"),
+        ({"listen": "7000"}, "'7000' is not of the form host:port"),
         ({"partitions": 0}, "a cluster has at least one partition"),
     ],
 )

@@ -1,0 +1,74 @@
+"""How subcommands talk to nodes with an admin's certificate, and where the local one lies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from quorate.cli.exits import Exit, fail
+
+if TYPE_CHECKING:
+    from quorate.client.administrator import Administrator
+    from quorate.security.cluster_certificate import ClusterPaths
+
+T = TypeVar("T")
+
+
+def admin_paths(data_dir: Path) -> ClusterPaths | None:
+    """Return the admin's certificate of a local cluster, None if it has no certificates."""
+    from quorate.local.certificates import has_certificates, paths_of
+    from quorate.security.cluster_roles import Role
+
+    return paths_of(data_dir, Role.ADMIN) if has_certificates(data_dir) else None
+
+
+def local_nodes(data_dir: Path) -> list[str]:
+    """Return the addresses of a local cluster's nodes; none there ends the command."""
+    from quorate.local.topology import TopologyRefused, read_stamp
+
+    try:
+        stamp = read_stamp(data_dir)
+    except TopologyRefused as refusal:
+        fail(str(refusal), Exit.REFUSED)
+    if stamp is None:
+        fail("say where the cluster's nodes are: --node host:port", Exit.REFUSED)
+    return [node.address for node in (*stamp.nodes, *stamp.added)]
+
+
+def run_as_admin(
+    addresses: Sequence[str],
+    paths: ClusterPaths,
+    work: Callable[[Administrator], Awaitable[T]],
+) -> T:
+    """Return what `work` returns; trouble ends the command with a sentence and its code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our sentence says it once
+    from quorate.client import OutcomeUnknown, QuorateError, ResourceNotFound, Unreachable
+    from quorate.client.administrator import Administrator
+    from quorate.cluster.channels import Dialer
+    from quorate.security.certificate_pair import CertificateRefused
+    from quorate.security.cluster_certificate import ClusterFiles
+    from quorate.security.cluster_roles import Role
+
+    try:
+        files = ClusterFiles(paths, Role.ADMIN, time.time)
+    except CertificateRefused as refusal:
+        fail(str(refusal), Exit.REFUSED)
+
+    async def connected() -> T:
+        async with Administrator(addresses, Dialer(files)) as administrator:
+            return await work(administrator)
+
+    try:
+        return asyncio.run(connected())
+    except Unreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    except OutcomeUnknown as error:
+        fail(str(error), Exit.UNKNOWN)
+    except ResourceNotFound as error:
+        fail(str(error), Exit.NOT_FOUND)
+    except QuorateError as error:
+        fail(f"{error.code}: {error}")
