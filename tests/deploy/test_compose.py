@@ -45,6 +45,7 @@ def test_a_node_is_one_of_the_members_that_all_know(name: str) -> None:
         data_dir=Path(said["--data-dir"][0]),
         cluster_id=said["--cluster-id"][0],
         members=tuple(parse_member(text) for text in said["--member"]),
+        insecure="--insecure" in said,
     )
 
     assert options.problem() is None

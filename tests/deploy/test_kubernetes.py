@@ -109,6 +109,7 @@ def test_the_nodes_are_the_members_that_all_know(name: str) -> None:
             data_dir=Path(said["--data-dir"][0]),
             cluster_id=said["--cluster-id"][0],
             members=tuple(parse_member(text) for text in said["--member"]),
+            insecure="--insecure" in said,
         )
         assert options.problem() is None
         assert options.name == f"{node['metadata']['name']}-0"
