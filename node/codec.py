@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Final, cast
 from zlib import crc32
@@ -293,8 +293,21 @@ class LeaderHint:
 
 
 def decode_route_batch(wire: node_pb2.RouteBatch) -> RoutedBatch:
-    """Return a router's batch; the columns are read in place, not copied."""
+    """Return a router's batch; the columns are read in place, not copied.
+
+    Raises ValueError if they are not of one length.
+    """
     writes, gets = wire.writes, wire.gets
+    _check_lengths(
+        writes.slots,
+        writes.partitions,
+        writes.deadlines_ms,
+        writes.request_ids,
+        writes.keys,
+        writes.images,
+        writes.programs,
+    )
+    _check_lengths(gets.slots, gets.partitions, gets.keys, gets.consistent)
     return RoutedBatch(
         wire.sequence,
         wire.catalog_epoch,
@@ -322,6 +335,11 @@ def decode_route_batch(wire: node_pb2.RouteBatch) -> RoutedBatch:
             for read in wire.ranges
         ],
     )
+
+
+def _check_lengths(*columns: Sized) -> None:
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("columns of several lengths")
 
 
 def encode_reply(

@@ -101,13 +101,7 @@ class NodeServicer:
                     warn("corrupt_message", peer=sender, error=error)
                     await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
                 except ValueError as error:
-                    await self._guard.refuse(
-                        context,
-                        "Replicate",
-                        f"node {sender}",
-                        grpc.StatusCode.INVALID_ARGUMENT,
-                        f"impossible message: {error}",
-                    )
+                    await self._refuse_nonsense(context, "Replicate", f"node {sender}", error)
                 shell.call(shell.host.receive, sender, messages)
         finally:
             self._streams_of[sender] -= 1
@@ -130,7 +124,11 @@ class NodeServicer:
         async def read() -> None:
             try:
                 async for batch in request_iterator:
-                    shell.call(host.route, stream, decode_route_batch(batch))
+                    try:
+                        routed = decode_route_batch(batch)
+                    except ValueError as error:
+                        await self._refuse_nonsense(context, "Route", "a router", error)
+                    shell.call(host.route, stream, routed)
             finally:
                 stream.closed = True
                 wake.set()
@@ -316,6 +314,13 @@ class NodeServicer:
     def _certified_name(self, context: Context) -> str:
         caller = self._guard.caller(context)
         return caller.name if caller is not None else ""
+
+    async def _refuse_nonsense(
+        self, context: Context, method: str, who: str, error: ValueError
+    ) -> NoReturn:
+        """End the call of one that sent what no process of ours sends."""
+        code = grpc.StatusCode.INVALID_ARGUMENT
+        await self._guard.refuse(context, method, who, code, f"impossible message: {error}")
 
     async def _refuse(
         self, context: Context, method: str, node_id: int, verdict: Verdict
