@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from quorate.cli.main import app
+from quorate.security.cluster_certificate import ClusterPaths
+
+
+def certificate_of(said: dict[str, list[str]]) -> ClusterPaths:
+    """Return the files that a process is told to show; all three, else this fails."""
+    ca, certificate, key = (
+        Path(said[option][0]) for option in ("--cluster-ca", "--cluster-cert", "--cluster-key")
+    )
+    return ClusterPaths(ca=ca, certificate=certificate, key=key)
 
 
 @cache

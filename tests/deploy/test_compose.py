@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +16,9 @@ import yaml
 from node.options import NodeOptions
 from quorate import __version__
 from quorate.cli.processes import parse_member
-from tests.deploy.commands import check_options
+from quorate.security.cluster_certificate import ClusterPaths, load_cluster_certificate
+from quorate.security.cluster_roles import Caller, Role
+from tests.deploy.commands import certificate_of, check_options
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -45,7 +51,7 @@ def test_a_node_is_one_of_the_members_that_all_know(name: str) -> None:
         data_dir=Path(said["--data-dir"][0]),
         cluster_id=said["--cluster-id"][0],
         members=tuple(parse_member(text) for text in said["--member"]),
-        insecure="--insecure" in said,
+        cluster_paths=certificate_of(said),
     )
 
     assert options.problem() is None
@@ -68,6 +74,66 @@ def test_a_router_knows_all_nodes_and_the_key(name: str) -> None:
     assert (volume, mode) == (SERVICES["key"]["volumes"][0].split(":")[0], "ro")
     assert said["--key-file"] == [f"{place}/users.key"]
     assert SERVICES[name]["environment"]["QUORATE_KEY_FILE"] == f"{place}/users.key"
+
+
+def mounts(name: str) -> dict[str, str]:
+    """Return the named volumes of a service, by the place where they are."""
+    found = [each.split(":") for each in SERVICES[name]["volumes"]]
+    return {place: volume for volume, place, *_ in found if not volume.startswith(".")}
+
+
+def test_each_process_has_its_own_certificate_and_no_other() -> None:
+    for name in (*NODES, *ROUTERS, "admin"):
+        own = "router" if name in ROUTERS else name
+        seen = {volume for volume in mounts(name).values() if volume.startswith("certs")}
+        assert seen == {f"certs-{own}"}
+        assert mounts(name)["/certs"] == f"certs-{own}"
+    for name in (*NODES, *ROUTERS):
+        assert certificate_of(options_of_service(name)).key == Path("/certs/tls.key")
+        needed = SERVICES[name]["depends_on"]["certificates"]
+        assert needed == {"condition": "service_completed_successfully"}
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    for place, volume in mounts("certificates").items():
+        assert volume == f"certs-{Path(place).name}"
+        assert f" {place}" in dockerfile, "else the volume would be root's"
+
+
+def test_certificates_are_made_once_and_renewed_at_each_start(tmp_path: Path) -> None:
+    """The service's own script, but for the place."""
+    (script,) = SERVICES["certificates"]["command"]
+    script = script.replace("$$", "$").replace("/certs", str(tmp_path))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for place in mounts("certificates"):
+        (tmp_path / Path(place).name).mkdir()
+
+    def run() -> None:
+        shell = [*SERVICES["certificates"]["entrypoint"], script]
+        subprocess.run(shell, check=True, env={"PATH": path}, capture_output=True, timeout=60)
+
+    run()
+    authority = (tmp_path / "ca/ca.key").read_bytes()
+    first = (tmp_path / "node-a/tls.crt").read_bytes()
+    run()
+    assert (tmp_path / "ca/ca.key").read_bytes() == authority
+    assert (tmp_path / "node-a/tls.crt").read_bytes() != first
+
+    cluster_id = options_of_service("node-a")["--cluster-id"][0]
+    owners = {name: Caller(Role.NODE, cluster_id, name) for name in NODES}
+    owners |= {"router": Caller(Role.ROUTER, cluster_id), "admin": Caller(Role.ADMIN, cluster_id)}
+    for name, owner in owners.items():
+        paths = ClusterPaths(
+            ca=tmp_path / name / "ca.crt",
+            certificate=tmp_path / name / "tls.crt",
+            key=tmp_path / name / "tls.key",
+        )
+        assert load_cluster_certificate(paths, owner, time.time()).owner == owner
+        assert not list((tmp_path / name).glob("ca.key"))
+
+
+def test_the_admin_knows_where_the_nodes_are() -> None:
+    told = SERVICES["admin"]["environment"]
+    assert told["QUORATE_NODES"].split() == options_of_service("router-1")["--node"]
+    assert SERVICES["admin"]["profiles"] == ["admin"]
 
 
 def test_who_may_call_is_one_word() -> None:
@@ -106,7 +172,7 @@ def test_a_process_is_ours_and_may_do_nothing_else(name: str) -> None:
 def test_the_cluster_runs_without_what_watches_it() -> None:
     profiled = {name for name, service in SERVICES.items() if "profiles" in service}
 
-    assert profiled == {"prometheus", "grafana"}
+    assert profiled == {"prometheus", "grafana", "admin"}
     needed = {other for service in SERVICES.values() for other in service.get("depends_on", ())}
     assert not needed & profiled
 

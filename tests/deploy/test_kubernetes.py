@@ -16,7 +16,7 @@ import yaml
 from node.options import NodeOptions
 from quorate import __version__
 from quorate.cli.processes import parse_member
-from tests.deploy.commands import check_options
+from tests.deploy.commands import certificate_of, check_options
 from tests.deploy.kustomize import Document, build, containers, pod_spec
 
 KUBERNETES = Path(__file__).resolve().parents[2] / "deploy/kubernetes"
@@ -109,7 +109,7 @@ def test_the_nodes_are_the_members_that_all_know(name: str) -> None:
             data_dir=Path(said["--data-dir"][0]),
             cluster_id=said["--cluster-id"][0],
             members=tuple(parse_member(text) for text in said["--member"]),
-            insecure="--insecure" in said,
+            cluster_paths=certificate_of(said),
         )
         assert options.problem() is None
         assert options.name == f"{node['metadata']['name']}-0"
@@ -260,8 +260,44 @@ def test_only_nodes_and_routers_reach_nodes(name: str) -> None:
     components = {
         peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]
     }
-    assert components == {"node", "router"}
+    assert components == {"node", "router", "admin"}
     assert rule["ports"] == [{"port": "grpc"}]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_each_process_has_its_own_certificate_and_no_other(name: str) -> None:
+    """A Secret is mounted as it is: then a new one is seen, and its group alone may read it."""
+    workloads = [*of_kind(name, "StatefulSet"), *of_kind(name, "Deployment")]
+    for workload in workloads:
+        called = workload["metadata"]["name"]
+        spec = pod_spec(workload)
+        assert spec is not None
+        secrets = {each["name"]: each["secret"] for each in spec["volumes"] if "secret" in each}
+        assert secrets["certs"] == {"secretName": f"quorate-cert-{called}", "defaultMode": 0o440}
+        assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
+        said = options_of(name, workload)
+        (mount,) = [
+            each["mountPath"]
+            for each in containers(workload)[-1]["volumeMounts"]
+            if each["name"] == "certs"
+        ]
+        paths = certificate_of(said)
+        found = (paths.ca, paths.certificate, paths.key)
+        assert found == tuple(Path(mount) / each for each in ("ca.crt", "tls.crt", "tls.key"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_admins_pod_is_valid_and_ends_by_itself(version: str) -> None:
+    pod = yaml.safe_load((KUBERNETES / "admin.yaml").read_text())
+
+    kubernetes_validate.validate(pod, version, strict=True)
+    (container,) = pod["spec"]["containers"]
+    assert container["command"] == ["sleep", "3600"]
+    assert pod["spec"]["restartPolicy"] == "Never"
+    told = {each["name"]: each["value"] for each in container["env"]}
+    router = one("dev", "Deployment", "router")
+    assert told["QUORATE_NODES"].split() == options_of("dev", router)["--node"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "admin"
 
 
 @pytest.mark.parametrize(

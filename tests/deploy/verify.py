@@ -185,7 +185,7 @@ def lose_a_volume(cluster: Cluster) -> None:
     cluster.do("rm", "-sfv", "node-c")
     subprocess.run(["docker", "volume", "rm", "quorate_node-c"], check=True, capture_output=True)
     cluster.do("up", "-d", "--no-deps", "node-c")
-    cluster.do("exec", "-T", "router-1", "quorate", "node", "replace", "node-c", "node-c")
+    cluster.do("run", "--rm", "-T", "admin", "node", "replace", "node-c", "node-c")
     time.sleep(OUTAGE_SECONDS)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +48,35 @@ def test_key_file_is_never_overwritten(tmp_path: Path) -> None:
         create_key_file(path)
 
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("mode", "is_taken"), [(0o440, True), (0o640, True), (0o660, False), (0o444, False)]
+)
+def test_what_root_has_given_to_our_group_alone_is_private(mode: int, is_taken: object) -> None:
+    """So Kubernetes mounts Secrets: root's, and readable for the group of the pod."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are root's alone
+        Path(folder).chmod(0o755)
+        assert can_be_read_by_another(Path(folder) / "secret", mode) == is_taken
+
+
+def can_be_read_by_another(path: Path, mode: int) -> bool:
+    """Return whether a user who is not root takes root's file, which is his group's."""
+    path.write_text("x")
+    os.chown(path, 0, 10_001)
+    path.chmod(mode)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from quorate.security.private_file import read_private_file\n"
+        "os.setgroups([]); os.setgid(10_001); os.setuid(10_001)\n"
+        "read_private_file(Path(sys.argv[1]), what='key', bytes_max=10)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0 or "PrivateFileRefused" in ended.stderr, ended.stderr
+    return ended.returncode == 0
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
