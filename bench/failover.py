@@ -165,12 +165,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--between", type=float, default=1.0, help="seconds between two kills")
     parser.add_argument("--partitions", type=int, default=12)
+    parser.add_argument("--secure", action="store_true", help="TLS between the processes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data-dir", type=Path, help="where data goes; decides which disk")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
     try:
-        with BackgroundCluster(folder / "data", partitions=options.partitions) as cluster:
+        with BackgroundCluster(
+            folder / "data", partitions=options.partitions, secure=options.secure
+        ) as cluster:
             kills = asyncio.run(bench(cluster, options))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -97,7 +97,9 @@ def bench(options: argparse.Namespace) -> list[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
     rows = []
     try:
-        with BackgroundCluster(folder / "data", partitions=options.partitions) as cluster:
+        with BackgroundCluster(
+            folder / "data", partitions=options.partitions, secure=options.secure
+        ) as cluster:
             asyncio.run(create_table(cluster))
             cluster.wait_healthy()
             print(
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--connections", type=numbers, default=[1, 64, 256])
     parser.add_argument("--kinds", type=kinds, default=list(KINDS))
     parser.add_argument("--partitions", type=int, default=12)
+    parser.add_argument("--secure", action="store_true", help="TLS between the processes")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--keys", type=int, default=100_000, help="size of the working set")
