@@ -18,6 +18,8 @@ from quorate.cli.settings import (
     LogLevelOption,
     ParentPidOption,
     cluster_paths,
+    LogFormatOption,
+    SlowRequestOption,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ def node(
     cluster_key: ClusterKeyOption = None,
     insecure: NodeInsecureOption = False,
     log_level: LogLevelOption = "info",
+    log_format: LogFormatOption = "auto",
+    slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
@@ -139,6 +143,8 @@ def node(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 insecure=insecure,
                 log_level=log_level,
+                log_format=log_format,
+                slow_request_ms=slow_request_ms,
             )
         )
     )
@@ -204,6 +210,8 @@ def router(
         list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
     ] = None,
     log_level: LogLevelOption = "info",
+    log_format: LogFormatOption = "auto",
+    slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one router until SIGTERM. Routers keep no state: run any number of them."""
@@ -233,6 +241,8 @@ def router(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
                 log_level=log_level,
+                log_format=log_format,
+                slow_request_ms=slow_request_ms,
             )
         )
     )
