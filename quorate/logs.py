@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 FORMATS: Final = ("auto", "text", "json")
@@ -18,6 +19,20 @@ FORMATS: Final = ("auto", "text", "json")
 
 _PLAIN: Final = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 """A value that needs no quotes: without them nobody can begin a line, or a fact, of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a record of ours has as its message; as text it is a line without time and process."""
+
+    name: str
+    facts: dict[str, object]
+
+    def __str__(self) -> str:
+        return " ".join(
+            [self.name, *(f"{name}={_quoted(str(value))}" for name, value in self.facts.items())]
+        )
+
 
 _logger = logging.getLogger("quorate.events")
 
@@ -45,12 +60,12 @@ def warn(event: str, **facts: object) -> None:
 
 def fatal(event: str, *, traceback: bool, facts: dict[str, object]) -> None:
     """Log why this process ends."""
-    _logger.critical(event, exc_info=traceback, extra={"facts": facts})
+    _logger.critical(Event(event, facts), exc_info=traceback)
 
 
 def _emit(level: int, event: str, facts: dict[str, object]) -> None:
     if _logger.isEnabledFor(level):
-        _logger.log(level, event, extra={"facts": facts})
+        _logger.log(level, Event(event, facts))
 
 
 def _stamp(seconds: float) -> str:
@@ -67,12 +82,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; a traceback adds more."""
-        facts: dict[str, object] = getattr(record, "facts", {})
-        parts = [_stamp(record.created), self._process, record.levelname.lower()]
         # What is no event of ours is somebody's sentence; it may quote what a stranger has sent.
-        parts.append(record.getMessage().replace("\n", "\\n").replace("\r", "\\r"))
-        parts += [f"{name}={_quoted(str(value))}" for name, value in facts.items()]
-        line = " ".join(parts)
+        said = record.getMessage().replace("\n", "\\n").replace("\r", "\\r")
+        line = f"{_stamp(record.created)} {self._process} {record.levelname.lower()} {said}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -85,19 +97,20 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        facts: dict[str, object] | None = getattr(record, "facts", None)
         document: dict[str, object] = {
             "ts": _stamp(record.created),
             "level": record.levelname.lower(),
             "process": self._process,
         }
-        if facts is None:
-            document |= {"logger": record.name, "message": record.getMessage()}
-        else:
-            document |= {"event": record.getMessage()} | {
+        event = record.msg
+        if isinstance(event, Event):
+            document["event"] = event.name
+            document |= {
                 name: value if isinstance(value, int | float | str | None) else str(value)
-                for name, value in facts.items()
+                for name, value in event.facts.items()
             }
+        else:
+            document |= {"logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)
         return json.dumps(document, separators=(",", ":"))

@@ -119,11 +119,7 @@ def node(
     missing = [option for option, value in required.items() if not value]
     if missing:
         fail(f"quorate node needs {', '.join(missing)} (see quorate node --help)", Exit.REFUSED)
-    assert name is not None
-    assert az is not None
-    assert listen is not None
-    assert data_dir is not None
-    assert cluster_id is not None
+    assert name and az and listen and data_dir and cluster_id  # noqa: PT018 - none is missing
     from node.main import run
     from node.options import NodeOptions
 

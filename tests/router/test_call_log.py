@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from quorate.cluster.write_id import write_id
+from quorate.logs import Event
 from router.call_log import LINES_PER_SECOND_MAX
 from tests.router.world import World, tell
 
@@ -15,9 +16,9 @@ ID = "0f0e0d0c-0b0a-0908-0706-050403020100"
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [
-        {"event": record.message, **record.facts}  # type: ignore[attr-defined]
+        {"event": record.msg.name, **record.msg.facts}
         for record in caplog.records
-        if record.message.endswith("_request")
+        if isinstance(record.msg, Event) and record.msg.name.endswith("_request")
     ]
 
 
