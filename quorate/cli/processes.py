@@ -15,11 +15,11 @@ from quorate.cli.settings import (
     ClusterKeyOption,
     DataDirOption,
     JsonOption,
+    LogFormatOption,
     LogLevelOption,
     ParentPidOption,
-    cluster_paths,
-    LogFormatOption,
     SlowRequestOption,
+    cluster_paths,
 )
 
 if TYPE_CHECKING:
