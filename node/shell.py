@@ -230,6 +230,11 @@ class ProcessShell:
         """How many routers' streams are open."""
         return self._servicer.router_count
 
+    @property
+    def refused_calls(self) -> int:
+        """How many calls were refused at the door, in this process's life."""
+        return self._servicer.refused_calls
+
     def unready_reason(self) -> str:
         """Return why this node should not be counted on, "" if it is ready."""
         if self._stop is None or self._stop.is_set():
