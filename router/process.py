@@ -242,6 +242,14 @@ class RouterProcess:
     def _cluster_files(self) -> ClusterFiles | None:
         options = self.options
         if options.cluster_paths is None:
+            hosts = {node: self._address(node, is_public=False)[0] for node in options.nodes}
+            far = [node for node, host in hosts.items() if not is_loopback(host)]
+            if far:
+                log.warning(
+                    "asking nodes at %s without --cluster-cert: whoever is on the way reads and can"
+                    " change everything",
+                    " and ".join(far),
+                )
             return None
         try:
             owner = Caller(Role.ROUTER, options.cluster_id)
