@@ -507,7 +507,7 @@ def test_asking_nodes_beyond_loopback_without_certificates_is_said(
     make_cluster_authority(tmp_path, router.cluster_id, time.time())
     paths = make_cluster_certificate(tmp_path, router, time.time())
 
-    addresses = dict.fromkeys(("http", "grpc", "admin"), f"{PEER}:0")
+    addresses: dict[str, Any] = dict.fromkeys(("http", "grpc", "admin"), f"{PEER}:0")
     RouterProcess(
         RouterOptions(
             name="r",
