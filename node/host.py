@@ -116,7 +116,6 @@ class Host:
         rng: Rng,
         shell: Shell,
         limits: PartitionLimits = DEFAULT_LIMITS,
-        watch: WriteWatch | None = None,
     ) -> None:
         """Take over stores that are open; call `recover` before anything else."""
         self.node_id = node_id
@@ -125,7 +124,7 @@ class Host:
         self.storage_full = False
         self.disk_stalled = False
         self.elections_won = 0  # in this process's life
-        self.watch = watch or WriteWatch()
+        self.watch = WriteWatch()
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
@@ -269,7 +268,7 @@ class Host:
                 core.step(message)
                 if core.dirty or core.send_now:
                     self._take_messages(replica)
-        self._shell.schedule_turn()
+        self._settle()
 
     def peer_broken(self, node_id: int) -> None:
         """Take note that a stream to or from a node broke: it may be dead."""
@@ -345,6 +344,13 @@ class Host:
             for message in core.take_messages():
                 self._post(replica.group, message)
 
+    def _settle(self) -> None:
+        """Take a turn soon if there is work for one; heartbeats alone leave at once."""
+        if self._dirty:
+            self._shell.schedule_turn()
+        elif self._outboxes:
+            self._send_outboxes()
+
     # Time
 
     def tick(self, count: int) -> None:
@@ -365,8 +371,7 @@ class Host:
             self._leaderships.give_up()
         self._installs.tick(now)
         self.checkpointer.maybe_start(now)
-        if self._dirty or self._outboxes:
-            self._shell.schedule_turn()
+        self._settle()
 
     # The turn
 
@@ -503,11 +508,14 @@ class Host:
         else:
             box.append((group, message))
 
+    def _send_outboxes(self) -> None:
+        outboxes, self._outboxes = self._outboxes, {}
+        for node_id, outbox in outboxes.items():
+            self._shell.send(node_id, outbox)
+
     def _flush(self) -> None:
         if self._outboxes:
-            outboxes, self._outboxes = self._outboxes, {}
-            for node_id, outbox in outboxes.items():
-                self._shell.send(node_id, outbox)
+            self._send_outboxes()
         for stream in self._streams:
             stream.flush()
 

@@ -84,6 +84,8 @@ class Installs:
 
     def tick(self, now: float) -> None:
         """Try again what has waited for room long enough."""
+        if not self._paused:
+            return
         due = [install for install in self._paused if install.retry_at <= now]
         self._paused = [install for install in self._paused if install.retry_at > now]
         for install in due:
