@@ -124,12 +124,18 @@ async def join(
 
 
 def meet_initial(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) -> None:
-    """Remember the initial nodes that answered, once for each. Before there is a catalog."""
+    """Remember the initial nodes that answered, once for each. Before there is a catalog.
+
+    Not one that remembers this node with another directory: it may be gone again when the others
+    are asked, and without its word this directory would pass for one that was never used.
+    """
     if identity.joined:
         return
     for peer in initial:
         answer = answers.get(peer.address)
-        if peer.id != identity.node_id and answer is not None and answer.node_id == peer.id:
+        if answer is None or _knows_another_directory(identity, answer):
+            continue
+        if peer.id != identity.node_id and answer.node_id == peer.id:
             identity.peers.setdefault(peer.id, answer.incarnation)
             identity.addresses[peer.id] = peer.address
             identity.names[peer.id] = peer.name
@@ -150,10 +156,7 @@ def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) 
         return Step.TAKE_PART
     if running:
         return Step.ASK_FOR_PLACE
-    if any(
-        answer.joined and answer.incarnation_known not in ("", identity.incarnation)
-        for answer in answers.values()
-    ):
+    if any(_knows_another_directory(identity, answer) for answer in answers.values()):
         # They have met this node with another directory; which it is to be, a catalog decides.
         return Step.WAIT
     for peer in initial:
@@ -170,6 +173,11 @@ def decide(identity: Identity, initial: Sequence[NodeRecord], answers: Answers) 
         if node.id != identity.node_id and identity.peers.get(node.id) is None
     ]
     return Step.TAKE_PART if is_initial and not missing else Step.WAIT
+
+
+def _knows_another_directory(identity: Identity, answer: node_pb2.IdentifyResponse) -> bool:
+    """Whether a peer that takes part has met this node with another directory."""
+    return answer.joined and answer.incarnation_known not in ("", identity.incarnation)
 
 
 def check_answer(identity: Identity, address: str, answer: node_pb2.IdentifyResponse) -> None:

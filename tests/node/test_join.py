@@ -81,6 +81,18 @@ def test_empty_directory_that_is_remembered_otherwise_waits_for_the_catalog() ->
     assert next_step(make_identity(), {"a:1": a1}) is Step.WAIT
 
 
+def test_peer_that_remembers_another_directory_is_not_met_and_may_be_gone_again() -> None:
+    """Else the empty directory and one that was never used would be a quorum without that peer.
+
+    It has what it and the lost directory committed. Found by the simulation.
+    """
+    identity = make_identity()
+
+    assert next_step(identity, {"a:1": answer(1, known="b-old", joined=True)}) is Step.WAIT
+    assert next_step(identity, {"c:1": answer(3)}) is Step.WAIT
+    assert identity.peers == {3: "3-old"}
+
+
 def test_node_that_is_to_join_waits_for_a_cluster_that_runs() -> None:
     identity = make_identity(node_id=0)
 
