@@ -59,12 +59,7 @@ class CatalogWatch:
         except TimeoutError:
             log.info("%s sent no catalog within %.1f s", address, FIRST_SECONDS_MAX)
         except grpc.aio.AioRpcError as error:
-            log.info(
-                "the catalog's stream from %s broke: %s %s",
-                address,
-                error.code().name,
-                error.details(),
-            )
+            log.info("the catalog's stream from %s broke: %s", address, error.code().name)
         finally:
             call.cancel()
 

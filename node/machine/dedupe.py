@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from quorate.cluster.write_id import REQUEST_ID_BYTES
+REQUEST_ID_BYTES: Final = 16
+"""Length of a request id. Ours."""
 
 WINDOW_SECONDS: Final = 60.0
 """An id is remembered at least this long, unless a bound below is hit first. Ours: above the

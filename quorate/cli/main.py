@@ -16,7 +16,6 @@ from quorate.cli import (
     demo,
     items,
     load,
-    log,
     processes,
     replace,
     status,
@@ -49,7 +48,6 @@ app.command("get", epilog=EPILOG)(items.get)
 app.command("delete", epilog=EPILOG)(items.delete)
 app.command("load", epilog=EPILOG)(load.load)
 app.command("check", epilog=EPILOG)(check.check)
-app.add_typer(log.app, name="log")
 app.command("demo", epilog=EPILOG)(demo.demo)
 
 

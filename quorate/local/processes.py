@@ -113,6 +113,4 @@ def _show(certificate: ClusterPaths | None) -> tuple[str, ...]:
 
 def _quorate(command: str, parent_pid: int, log_level: str) -> tuple[str, ...]:
     python = (sys.executable, "-m", "quorate", command)
-    # Their logs go into files for people.
-    text = ("--log-level", log_level, "--log-format", "text")
-    return (*python, "--parent-pid", str(parent_pid), *text)
+    return (*python, "--parent-pid", str(parent_pid), "--log-level", log_level)

@@ -89,10 +89,12 @@ def _is_issued_by(
     chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]
 ) -> bool:
     """Return whether each certificate is signed by the next one, and one by an authority."""
-    for certificate, issuer in zip(chain, (*chain[1:], None), strict=True):
+    for position, certificate in enumerate(chain):
         if any(_is_signed_by(certificate, authority) for authority in authorities):
             return True
-        if issuer is None or not _is_signed_by(certificate, issuer):
+        if not any(
+            _is_signed_by(certificate, issuer) for issuer in chain[position + 1 : position + 2]
+        ):
             return False
     return False
 

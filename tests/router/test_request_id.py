@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from quorate.cluster.write_id import write_id
-from router.request_id import request_id_of
+from router.request_id import request_id_of, write_id
 
 
 def test_uuid_and_hex_digits_are_taken_as_they_are() -> None:

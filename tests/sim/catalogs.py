@@ -158,14 +158,11 @@ def _applied_catalog(node: SimulatedNode) -> Catalog:
 def ask_for_catalog(node: SimulatedNode) -> None:
     """Bring a node that has no replica of the catalog the one of a node that has, if it can."""
     world = node.world
-    voters = [
-        voter
-        for voter in world.nodes.values()
-        if voter.answers
+    voter = world.rng.choice(list(world.nodes.values()))
+    if (
+        voter.answers
         and CATALOG_GROUP in voter.host.replicas
+        and voter.host.catalog.epoch > node.host.catalog.epoch
         and world.network.is_whole(node.id, voter.id)
-    ]
-    if voters:
-        catalog = world.rng.choice(voters).host.catalog
-        if catalog.epoch > node.host.catalog.epoch:
-            node.host.adopt_catalog(catalog)
+    ):
+        node.host.adopt_catalog(voter.host.catalog)

@@ -80,6 +80,7 @@ class Checker:
         self._seen: dict[Replica, tuple[int, Role, int]] = {}
         self._applications: dict[tuple[int, int], int] = {}
         self._hard_terms: dict[tuple[int, int], tuple[int, int]] = {}
+        self._committed_ids: set[bytes] = set()
         self._events = 0
 
     # What nodes do
@@ -135,7 +136,10 @@ class Checker:
             raise Violation(f"{node.name} applies {entry.index} of group {group} uncommitted")
         facts.append(fact)
         if group != CATALOG_GROUP:
-            self.shadows.setdefault(group, Shadow()).apply(entry)
+            shadow = self.shadows.get(group)
+            if shadow is None:
+                shadow = self.shadows[group] = Shadow()
+            self._committed_ids.update(shadow.apply(entry))
 
     def _check_quorum(
         self,
@@ -157,7 +161,7 @@ class Checker:
 
     def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None:
         """Check what an event may have changed at a node."""
-        if not node.is_up:
+        if not touched or not node.is_up:
             return
         seen = self._seen
         for replica in touched.values():
@@ -399,20 +403,20 @@ class Checker:
 
     # What clients are told
 
-    def acknowledged(self, operation: Operation) -> None:
-        """What a client is told has happened is committed, and what it reads was written."""
+    def acknowledged(self, operation: Operation, key: bytes) -> None:
+        """What a client is told has happened is committed, and what it reads was written there."""
         if operation.kind == "get":
             return
         if operation.kind == "get_eventual":
             if operation.result is not None and not any(
                 state_of(image) == operation.result
                 for shadow in self.shadows.values()
-                for _, images in shadow.versions.values()
-                for image in images
+                if key in shadow.versions
+                for image in shadow.versions[key][1]
             ):
                 raise Violation(f"nobody wrote what was read: {operation}")
             return
-        if not any(operation.request_id in shadow.ids for shadow in self.shadows.values()):
+        if operation.request_id not in self._committed_ids:
             raise Violation(f"acknowledged, but not committed anywhere: {operation}")
 
 
@@ -439,4 +443,4 @@ class SilentChecker(Checker):
 
     def check_equal(self) -> None: ...
 
-    def acknowledged(self, operation: Operation) -> None: ...
+    def acknowledged(self, operation: Operation, key: bytes) -> None: ...

@@ -42,8 +42,10 @@ class Call:
 
     def send(self) -> None:
         """Send the operation to some router."""
+        self.send_to(self.client.world.choose_router())
+
+    def send_to(self, router: SimulatedRouter) -> None:
         world, operation = self.client.world, self.operation
-        router = world.rng.choice(world.routers)
         routed = self._routed(router) if router.is_up else None
         self.routed = routed
         if routed is None:
@@ -58,12 +60,10 @@ class Call:
     def _routed(self, router: SimulatedRouter) -> Routed | None:
         """Return the request as this router would make it; None if it knows no such table."""
         world, operation = self.client.world, self.operation
-        table = router.catalog.table_by_name.get(table_of_name(operation.name))
-        if table is None:
+        place = router.place_of(operation.name)
+        if place is None:
             return None
-        key, token = key_of(operation.name, table.id)
-        assert router.ring is not None
-        partition = router.ring.partition_of(token).id
+        key, partition = place
         deadline = world.schedule.now + world.options.request_timeout
         if operation.kind in READS:
             consistent = operation.kind == "get"
@@ -92,7 +92,7 @@ class Call:
                     world.last_seen[operation.name] = state[0]
             elif operation.kind == "add":
                 operation.result = int(orjson.loads(payload)["n"]["N"]) if payload else 0
-            world.checker.acknowledged(operation)
+            world.checker.acknowledged(operation, routed.token_key())
         except Exception as error:
             world.schedule.fail(error)
             raise
@@ -254,7 +254,7 @@ class Client:
         self.world = world
         self.number = number
         self.name = f"client {number}"
-        self.calls: list[Call | Scan] = []
+        self.calls: dict[Call | Scan, None] = {}
 
     def start(self) -> None:
         world = self.world
@@ -270,29 +270,30 @@ class Client:
             self._begin_scan()
             return
         names = [*world.names, *world.catalog_client.names]
-        count = min(len(names), 1 + rng.randrange(options.batch))
-        self.begin([self._draw(name) for name in rng.sample(names, count)])
+        count = 1 + rng.randrange(options.batch)
+        kinds, names = rng.choices(options.kinds, k=count), rng.choices(names, k=count)
+        self.begin(list(map(self._draw, kinds, names)))
 
     def _begin_scan(self) -> None:
-        router = self.world.rng.choice(self.world.routers)
+        router = self.world.choose_router()
         if router.is_up and TABLE in router.catalog.table_by_name:
             scan = Scan(self, router)
-            self.calls = [scan]
+            self.calls = {scan: None}
             scan.send()
         else:
             self.start()
 
     def begin(self, operations: Sequence[Operation]) -> None:
         """Begin these operations, all at once."""
-        self.calls = [Call(self, operation) for operation in operations]
-        for call in list(self.calls):
-            assert isinstance(call, Call)
-            self.world.history.setdefault(call.operation.name, []).append(call.operation)
-            call.send()
+        calls = [Call(self, operation) for operation in operations]
+        self.calls = dict.fromkeys(calls)
+        router, history = self.world.choose_router(), self.world.history
+        for call in calls:
+            history.setdefault(call.operation.name, []).append(call.operation)
+            call.send_to(router)
 
-    def _draw(self, name: str) -> Operation:
+    def _draw(self, kind: str, name: str) -> Operation:
         world = self.world
-        kind = world.rng.choice(world.options.kinds)
         operation = self.new_operation(kind, name)
         if kind in ("put", "put_if_absent", "put_if"):
             operation.value = f"v{world.operation_count}"
@@ -313,6 +314,6 @@ class Client:
 
     def ended(self, call: Call | Scan) -> None:
         """Go on once all of the batch has ended."""
-        self.calls.remove(call)
+        del self.calls[call]
         if not self.calls:
             self.start()

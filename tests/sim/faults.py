@@ -94,11 +94,14 @@ class Faults:
 
     def crash_node(self, node: SimulatedNode, *, why: str) -> None:
         world = self._world
-        self._kill(node, why=why)
+        self.kill(node, why=why)
         world.schedule.after(world.rng.choice((0.02, 0.3, 2.0)), world.start_node, node)
 
-    def _kill(self, node: SimulatedNode, *, why: str) -> None:
+    def kill(self, node: SimulatedNode, why: str) -> None:
+        """End a node's process, if it has one."""
         world = self._world
+        if not node.is_running:
+            return
         world.tell(node.name, "is killed:", why)
         node.crash(world.options.kept)
         world.network.node_died(node.id, noticed=world.rng.random() < 0.7)
@@ -110,22 +113,26 @@ class Faults:
         node = self._some_leader()
         if node is None or self._some_are_lost():
             return
-        self._kill(node, why="its directory is lost")
+        self.kill(node, why="its directory is lost")
         world.lost.append(node.id)
-        node.use_new_disk(self._new_incarnation())
+        self.lose_directory(node)
         if world.rng.random() < 0.3:
             self.power_cut()
         world.schedule.after(world.rng.choice((0.02, 0.3, 2.1)), world.start_node, node)
         if world.rng.random() < 0.7:
-            world.schedule.after(3 * world.rng.random(), self._replace, node)
+            world.schedule.after(3 * world.rng.random(), self.replace, node)
+
+    def lose_directory(self, node: SimulatedNode) -> None:
+        self._world.tell(node.name, "loses its directory")
+        node.use_new_disk(self._new_incarnation())
 
     def replace_node(self) -> None:
         """A new node takes the place of one that is well."""
         node = self._some_leader()
         if node is not None and not self._some_are_lost():
-            self._replace(node)
+            self.replace(node)
 
-    def _replace(self, node: SimulatedNode) -> None:
+    def replace(self, node: SimulatedNode) -> None:
         world = self._world
         catalog = world.newest_catalog
         old = catalog.node_by_id.get(node.id)
@@ -142,13 +149,20 @@ class Faults:
         )
         world.schedule.after(2 * world.rng.random(), self._start_new, new, old.id)
 
-    def replace_lost_replacements(self) -> None:
-        """Do what an operator would: replace a node that is lost while it takes another's place."""
+    def replace_those_that_ended(self) -> None:
+        """Do what an operator would, for nodes kept out and for those lost while they join."""
         world = self._world
-        if not world.catalog_client.pending:
-            for new in world.newest_catalog.replacements.values():
-                if world.nodes[new].is_over:
-                    self._replace(world.nodes[new])
+        if world.catalog_client.pending:
+            return
+        catalog = world.newest_catalog
+        for new in catalog.replacements.values():
+            if world.nodes[new].is_over:
+                self.replace(world.nodes[new])
+        for record in catalog.nodes:
+            node = world.nodes[record.id]
+            if node.is_over and node.id not in world.lost:
+                world.lost.append(node.id)
+                self.replace(node)
 
     def _start_new(self, new: SimulatedNode, old: int) -> None:
         """Start a new node, once its place is kept for it: else its name might be refused."""
@@ -162,7 +176,10 @@ class Faults:
     def _some_are_lost(self) -> bool:
         """Whether a node of the cluster has lost its disk: a second one may be one too many."""
         world = self._world
-        return any(node_id in world.newest_catalog.node_by_id for node_id in world.lost)
+        return any(
+            node_id in world.lost or world.nodes[node_id].is_over
+            for node_id in world.newest_catalog.node_by_id
+        )
 
     def _new_incarnation(self) -> str:
         self._directories += 1
@@ -174,7 +191,7 @@ class Faults:
         seconds = world.rng.choice((0.02, 0.3, 2.0))
         for node in list(world.nodes.values()):
             if node.is_up:
-                self._kill(node, why="power cut")
+                self.kill(node, why="power cut")
                 world.schedule.after(seconds + 0.2 * world.rng.random(), world.start_node, node)
 
     # At the worst moment
@@ -426,6 +443,6 @@ class Faults:
         # One that was added may be about to replace another, by a command that nobody has seen yet.
         was_there = node.id in world.first_catalog.node_by_id
         if node.is_up and was_there:
-            self._kill(node, why="for good")
+            self.kill(node, why="for good")
             node.is_over = True
             world.lost.append(node.id)

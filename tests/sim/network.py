@@ -66,22 +66,21 @@ class Network:
         return (one, other) not in self.cuts and (other, one) not in self.cuts
 
     def send(self, sender: int, to: int, outbox: Outbox) -> None:
-        stream = self.streams[sender, to]
+        pair = (sender, to)
+        stream = self.streams[pair]
         if not stream.is_open:
             return
-        world, options = self._world, self._world.options
-        rng = world.rng
+        world = self._world
+        options, rng = world.options, world.rng
         world.checker.sent(world.nodes[sender], outbox)
-        if options.wire:
+        if options.wire and rng.random() < options.wire:
             outbox = _through_the_wire(sender, to, outbox)
         if options.breaks and rng.random() < options.breaks:
             self.break_stream(stream)
             return
-        cut = self.cuts.get((sender, to))
-        if cut == "drop":
-            return
-        if cut == "hold":
-            stream.held.append(outbox)
+        if pair in self.cuts:
+            if self.cuts[pair] == "hold":
+                stream.held.append(outbox)
             return
         self._carry(stream, outbox)
         if options.duplication and rng.random() < options.duplication:
@@ -92,13 +91,15 @@ class Network:
             self._archive[rng.randrange(ARCHIVE_MAX)] = (sender, to, outbox)
 
     def _carry(self, stream: PeerStream, outbox: Outbox) -> None:
-        world, options = self._world, self._world.options
-        seconds = options.delay * (0.5 + world.rng.random())
-        if options.slow_message and world.rng.random() < options.slow_message:
-            seconds += world.rng.random() * 0.3
-        now = world.schedule.now
-        stream.arrives = max(stream.arrives, now + seconds)
-        world.schedule.after(stream.arrives - now, self._arrive, stream, stream.life, outbox)
+        world = self._world
+        options, rng, schedule = world.options, world.rng, world.schedule
+        seconds = options.delay * (0.5 + rng.random())
+        if options.slow_message and rng.random() < options.slow_message:
+            seconds += rng.random() * 0.3
+        arrives = schedule.now + seconds
+        arrives = max(arrives, stream.arrives)
+        stream.arrives = arrives
+        schedule.at(arrives, self._arrive, stream, stream.life, outbox)
 
     def _arrive(self, stream: PeerStream, life: int, outbox: Outbox) -> None:
         if life != stream.life:

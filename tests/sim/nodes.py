@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +49,7 @@ class SimulatedNode:
         self.record = record
         self.name = f"node {record.id}"
         self.world = world
+        self._checker = world.checker
         self.life = 0
         self.is_running = False
         self.is_up = False
@@ -147,7 +149,6 @@ class SimulatedNode:
             shell=self,
         )
         founders = world.catalog_voters if self.identity.initial else ()
-        founders = world.catalog_voters if self.identity.initial else ()
         self.host.recover(founders, self.transfers.unfinished())
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
@@ -164,6 +165,9 @@ class SimulatedNode:
         if self.is_up:
             self._lose_what_is_in_flight(kept)
         lose_unsynced_pieces(self)
+        if not self.identity.joined:  # whom it has met is mostly not on its disk yet
+            self.identity.peers.clear()
+            self.identity.addresses.clear()
         self.is_running = self.is_up = self.paused = False
         self._deferred = []
         self.life += 1
@@ -194,11 +198,14 @@ class SimulatedNode:
         if self.paused:
             self._deferred.append((act, arguments))
             return
-        count = len(self.host.replicas)
+        host = self.host
+        replicas = host.replicas
+        count = len(replicas)
         act(*arguments)
-        if len(self.host.replicas) != count:  # an install has ended, or the catalog has changed
-            self.world.checker.watch_replicas(self)
-        self.world.checker.after(self, self.host._dirty)
+        if len(replicas) != count:  # an install has ended, or the catalog has changed
+            self._checker.watch_replicas(self)
+        if host._dirty:
+            self._checker.after(self, host._dirty)
 
     def later(
         self, seconds: float, act: Callable[..., object], *arguments: Any, **named: Any
@@ -206,9 +213,9 @@ class SimulatedNode:
         """Let this process do something, unless it ends before."""
         if named:
             act = partial(act, **named)
-        self.world.schedule.after(seconds, self._if_alive, self.life, act, arguments)
+        self.world.schedule.after(seconds, self._if_alive, self.life, act, *arguments)
 
-    def _if_alive(self, life: int, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def _if_alive(self, life: int, act: Callable[..., object], *arguments: Any) -> None:
         if life == self.life:
             self.call(act, *arguments)
 
@@ -250,7 +257,10 @@ class SimulatedNode:
         def answer(outcome: object, result: CatalogResult) -> None:
             self._bootstrapping = False
 
-        command = Bootstrap(b"bootstrap".ljust(16, b"\0"), self.world.first_catalog)
+        identity, first = self.identity, self.world.first_catalog
+        incarnations = {identity.node_id: identity.incarnation, **identity.peers}
+        nodes = tuple(replace(node, incarnation=incarnations[node.id]) for node in first.nodes)
+        command = Bootstrap(b"bootstrap".ljust(16, b"\0"), replace(first, nodes=nodes))
         host.change_catalog(encode_catalog_command(command), answer)
 
     # node.host.Shell
@@ -261,13 +271,15 @@ class SimulatedNode:
     def schedule_turn(self) -> None:
         if not self._turn_due:
             self._turn_due = True
-            self.later(self.world.rng.random() * self.world.options.loop, self._turn)
+            world = self.world
+            seconds = world.rng.random() * world.options.loop
+            world.schedule.after(seconds, self._if_alive, self.life, self._turn)
 
     def _turn(self) -> None:
         self._turn_due = False
         touched = self.host._dirty
         self.host.turn()
-        self.world.checker.after(self, touched)
+        self._checker.after(self, touched)
 
     def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
         self.world.network.send(self.id, node_id, outbox)
@@ -314,10 +326,7 @@ class SimulatedNode:
             return
         self._log_job = None
         self.log_store.commit(record)
-        self.later(self.world.rng.random() * 0.0003, self._log_written)
-
-    def _log_written(self) -> None:
-        self.host.log_written()
+        self.call(self.host.log_written)
 
     def _refuse_log(self) -> None:
         record = self.host.log_refused()

@@ -44,10 +44,16 @@ def _key_attributes(name: str) -> Item:
 
 def image_of(operation: Operation) -> bytes:
     """Return the image that a put brings; b"" for everything else."""
-    if not operation.value:
+    value = operation.value
+    if not value:
         return b""
-    item = {**_key_attributes(operation.name), "v": {"S": operation.value}}
-    return encode_image(item, item_size_bytes(item))
+    item = {**_key_attributes(operation.name), "v": {"S": value}}
+    return encode_image(item, _size_without_value(operation.name) + len(value))
+
+
+@lru_cache(maxsize=4096)
+def _size_without_value(name: str) -> int:
+    return item_size_bytes({**_key_attributes(name), "v": {"S": ""}})
 
 
 def program_of(operation: Operation) -> bytes:
@@ -58,8 +64,7 @@ def program_of(operation: Operation) -> bytes:
         case "put_if_absent":
             return _IF_ABSENT
         case "put_if":
-            values = {":expected": {"S": operation.expected}}
-            return encode_program(Program(kind="put", condition="v = :expected", values=values))
+            return _if_value(operation.expected)
         case _:
             return b""
 
@@ -75,6 +80,12 @@ def _addition(name: str) -> bytes:
             key=_key_attributes(name),
         )
     )
+
+
+@lru_cache(maxsize=4096)
+def _if_value(expected: str) -> bytes:
+    values = {":expected": {"S": expected}}
+    return encode_program(Program(kind="put", condition="v = :expected", values=values))
 
 
 _IF_ABSENT = encode_program(Program(kind="put", condition="attribute_not_exists(id)"))

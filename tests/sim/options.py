@@ -33,7 +33,7 @@ FAULTS = (
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
 
-CLUSTERS = ((1, 1, 1), (1, 1, 1), (2, 2, 1), (1, 1, 1, 1, 1))
+CLUSTERS = ((1, 1, 1), (1, 1, 1), (1, 1, 1), (2, 2, 1), (1, 1, 1, 1, 1))
 """Nodes in each AZ: three nodes; five, with groups of three; five, with groups of five."""
 
 
@@ -60,7 +60,7 @@ class Options:
     breaks: float
     duplication: float
     reordering: float
-    wire: bool
+    wire: float
     disk: float
     disk_tail: float
     kept: float
@@ -71,6 +71,7 @@ class Options:
     fault_every: float
     faults: dict[str, int]
     strikes: float
+    rough_start: bool
 
     def describe(self) -> str:
         """Return one line an option."""
@@ -84,25 +85,25 @@ def draw_options(rng: Random) -> Options:
     calm = rng.random() < 0.1
     return Options(
         cluster=choice(CLUSTERS),
-        partitions=choice((1, 1, 2, 3, 8)),
+        partitions=choice((1, 1, 2, 3, 6)),
         routers=choice((1, 2)),
-        clients=choice((3, 6, 10)),
+        clients=choice((2, 4, 8)),
         keys=choice((3, 8, 20)),
         collections=choice((1, 2)),
-        think=choice((0.01, 0.04, 0.2)),
-        batch=choice((1, 6, 16)),
+        think=choice((0.1, 0.3, 0.8)),
+        batch=choice((16, 64, 96)),
         patience=choice((2.0, 6.0, 10.0)),
         request_timeout=choice((0.8, 2.0, 4.0)),
         kinds=_draw_kinds(rng),
         scans=choice((0.0, 0.0, 0.1)),
         ticks_at_once=choice((1, 2, 4)),
-        loop=choice((0.0002, 0.001, 0.003)),
+        loop=choice((0.0005, 0.004, 0.012)),
         delay=choice((0.0003, 0.001, 0.01, 0.03)),
         slow_message=choice((0.0, 0.0, 0.01, 0.05)),
         breaks=choice((0.0, 0.0, 0.001, 0.005)),
         duplication=choice((0.0, 0.0, 0.02, 0.3)),
         reordering=choice((0.0, 0.5, 1.0)),
-        wire=rng.random() < 0.15,
+        wire=choice((0.0, 0.02, 0.1)),
         disk=choice((0.0004, 0.002, 0.01)),
         disk_tail=choice((0.0, 0.0, 0.02)),
         kept=choice((0.1, 0.5, 0.9)),
@@ -117,9 +118,10 @@ def draw_options(rng: Random) -> Options:
         if rng.random() < 0.5
         else {},
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
-        fault_every=NEVER if calm else choice((0.2, 0.5, 1.5)),
+        fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
         strikes=0.0 if calm else choice((0.0, 0.1, 0.3)),
+        rough_start=rng.random() < 0.1,
     )
 
 

@@ -13,6 +13,7 @@ from quorate.v1 import node_pb2
 from router.dispatch import Dispatch
 from router.routed import Routed
 from router.upstream import Upstream
+from tests.sim.operations import key_of, table_of_name
 
 if TYPE_CHECKING:
     from tests.sim.nodes import SimulatedNode
@@ -50,13 +51,13 @@ class SimulatedUpstream(Upstream):
         self._to_node = 0.0  # when the last batch arrives
         self._to_router = 0.0
         self._node_life = 0
-        self._flushing = False
         self.node_stream = RouteStream(lambda: None)
         world.schedule.after(0.001, self._try_open)
 
     def send(self, routed: Routed) -> None:
         super().send(routed)
-        self._maybe_write()
+        if not self._writing:
+            self._maybe_write()
 
     def _try_open(self) -> None:
         world, peer = self.world, self.peer
@@ -71,10 +72,9 @@ class SimulatedUpstream(Upstream):
         self._to_node = self._to_router = 0.0
         self._node_life = peer.life
         self._sequence = self._accepted = 0
-        self._flushing = False
         self._wake.set()
         life = self.life
-        self.node_stream = RouteStream(lambda: self._reply_due(life))
+        self.node_stream = RouteStream(lambda: self._send_replies(life))
         peer.call(peer.host.add_stream, self.node_stream)
         self._maybe_write()
 
@@ -127,15 +127,9 @@ class SimulatedUpstream(Upstream):
 
     # From the node
 
-    def _reply_due(self, life: int) -> None:
-        if life == self.life and not self._flushing:
-            self._flushing = True
-            self.peer.later(0.0001 * self.world.rng.random(), self._send_replies, life)
-
     def _send_replies(self, life: int) -> None:
         if life != self.life:
             return
-        self._flushing = False
         stream, world = self.node_stream, self.world
         while stream.has_reply():
             reply = stream.take_reply(self.peer.host.catalog.epoch)
@@ -201,6 +195,7 @@ class SimulatedRouter:
         self.life += 1
         self.catalog = Catalog()
         self.ring: Ring | None = None
+        self._places: dict[str, tuple[bytes, int]] = {}
         self.upstreams: dict[int, SimulatedUpstream] = {}
         self._fetching = False
         self.dispatch = Dispatch(
@@ -227,6 +222,18 @@ class SimulatedRouter:
         if life == self.life:
             self.dispatch.tick()
             self.world.schedule.after(TICK_SECONDS, self._tick, life)
+
+    def place_of(self, name: str) -> tuple[bytes, int] | None:
+        """Return an item's storage key and partition, None if its table is not known here."""
+        place = self._places.get(name)
+        if place is None:
+            table = self.catalog.table_by_name.get(table_of_name(name))
+            if table is None:
+                return None
+            assert self.ring is not None
+            key, token = key_of(name, table.id)
+            place = self._places[name] = key, self.ring.partition_of(token).id
+        return place
 
     # The catalog, as router.catalog_watch would bring it
 
@@ -257,6 +264,7 @@ class SimulatedRouter:
         if catalog.epoch > self.catalog.epoch and catalog.partitions:
             self.catalog = catalog
             self.ring = Ring(catalog.partitions)
+            self._places = {}
             for node_id in [each for each in self.upstreams if each not in catalog.node_by_id]:
                 self.upstreams.pop(node_id).break_stream()
             for record in catalog.nodes:

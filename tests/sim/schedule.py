@@ -39,11 +39,17 @@ class Schedule:
         self._serial = serial = self._serial + 1
         heappush(self._heap, (self.now + seconds, serial, act, arguments))
 
+    def at(self, when: float, act: Act, *arguments: Any) -> None:
+        """Let `act` happen at a moment that is not past."""
+        self._serial = serial = self._serial + 1
+        heappush(self._heap, (when, serial, act, arguments))
+
     def run(self, *, steps: int, seconds: float = float("inf")) -> None:
         """Let events happen: at most so many, for at most so long."""
-        heap = self._heap
-        last, until = self.steps + steps, self.now + seconds
-        while self.steps < last and self.now < until:
+        heap, until = self._heap, self.now + seconds
+        for _ in range(steps):
+            if self.now >= until:
+                return
             self.now, _, act, arguments = heappop(heap)
             self.steps += 1
             act(*arguments)

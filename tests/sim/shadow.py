@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from node.codec import decode_write_entry
 from raft.types import Entry, EntryKind
@@ -18,10 +19,11 @@ class Shadow:
         self.ids: dict[bytes, int] = {}
         self.id_list: list[tuple[int, bytes]] = []
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: Entry) -> Sequence[bytes]:
+        """Take an entry; return its request ids."""
         self.applied = entry.index
         if entry.kind != EntryKind.COMMAND:
-            return
+            return ()
         columns = decode_write_entry(entry.payload)
         for key, image in zip(columns.keys, columns.images, strict=True):
             indexes, images = self.versions.setdefault(key, ([], []))
@@ -35,6 +37,7 @@ class Shadow:
                 )
             self.ids[request_id] = entry.index
             self.id_list.append((entry.index, request_id))
+        return columns.request_ids
 
     def image_at(self, key: bytes, index: int) -> bytes:
         indexes, images = self.versions[key]

@@ -23,7 +23,7 @@ PLANTED = {
 }
 """Plants that fall quickly, and within how many seeds. All: `make sim-plants`."""
 
-THIN = 50
+THIN = 150
 """A batch with fewer known operations a seed proves nothing."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import accumulate
 
 from tests.sim.history import ENDLESS, Operation, State, effect
@@ -52,15 +53,19 @@ def _has_room_for(
     by_call = sorted(((write.called, place) for place, write in enumerate(writes)), reverse=True)
     calls = [-called for called, _ in by_call]
     highs = list(accumulate((place for _, place in by_call), min, initial=len(writes)))
-    placed: list[tuple[float, int]] = []
+    placed: list[
+        tuple[float, int]
+    ] = []  # (returned, moment) of reads, those first that ended first
+    seen = 0  # the latest moment of a read that had ended
     for read in sorted(reads, key=lambda read: read.called):
-        low = lows[bisect_left(returns, read.called)]
-        low = max([low, *(moment for returned, moment in placed if returned < read.called)])
+        while placed and placed[0][0] < read.called:
+            seen = max(seen, heappop(placed)[1])
+        low = max(seen, lows[bisect_left(returns, read.called)])
         high = highs[bisect_left(calls, -read.returned)]
         for moment in range(low, high + 1):
             if states[moment] == read.result:
                 break
         else:
             return False
-        placed.append((read.returned, moment))
+        heappush(placed, (read.returned, moment))
     return True

@@ -23,7 +23,7 @@ def ack_before_sync() -> Sequence[Change]:
 
     def write_log(self: SimulatedNode, record: Any) -> None:
         self.world.schedule.after(0.05, late, self, self.life, record)
-        self.later(0.0001, self._log_written)
+        self.later(0.0001, self.host.log_written)
 
     def late(self: SimulatedNode, life: int, record: MemoryRecord) -> None:
         if life == self.life:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from node import join, memberships
 from node.acquaintances import Acquaintances, Introduction, Verdict
@@ -12,6 +11,7 @@ from node.memberships import Memberships
 from node.replica import Replica
 from node.storage.identity import Identity
 from quorate.cluster.commands import MoveReplica
+from quorate.v1 import node_pb2
 from raft import election
 from raft.configuration import ConfigurationHistory
 from raft.core import RaftCore
@@ -153,14 +153,11 @@ def empty_directory_takes_part() -> Sequence[Change]:
 @plant
 def empty_directory_takes_part_among_starting_nodes() -> Sequence[Change]:
     """Nodes that have no catalog to show yet do not keep an empty directory out."""
-    decide = join.decide
 
-    def trusting(identity: Identity, initial: Any, answers: Mapping[str, Any]) -> Step:
-        for answer in answers.values():
-            answer.joined = False
-        return decide(identity, initial, answers)
+    def trusting(identity: Identity, answer: node_pb2.IdentifyResponse) -> bool:
+        return False
 
-    return [(joining, "decide", trusting)]
+    return [(join, "_knows_another_directory", trusting)]
 
 
 @plant

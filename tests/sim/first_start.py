@@ -1,0 +1,71 @@
+"""A first start that goes wrong: some nodes die before they have joined, then the power fails.
+
+What those that had joined have made together must outlive that, though one comes back with an empty
+directory, and the others, when they start anew, have no catalog to show yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.sim.nodes import SimulatedNode
+    from tests.sim.world import World
+
+JOIN_SECONDS = 2.0
+"""How long to wait for a majority to join."""
+
+
+class RoughStart:
+    """The first seconds of a cluster, before any client."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        voters = [world.nodes[node_id] for node_id in world.catalog_voters]
+        world.rng.shuffle(voters)
+        few = len(voters) // 2
+        self._late, self._majority = voters[:few], voters[few:]
+        self._emptied = self._majority[-1]
+
+    def run(self) -> None:
+        """Let it go wrong; everything is starting again when this returns."""
+        world = self._world
+        rng, faults = world.rng, world.faults
+        until = world.schedule.now + JOIN_SECONDS
+        while world.schedule.now < until and not self._majority_has_joined():
+            world.schedule.run(steps=1)
+        for node in self._late:
+            faults.kill(node, why="before it has joined")
+        world.schedule.run(steps=1000, seconds=rng.choice((0.3, 1.0, 2.0)))
+        for node in world.nodes.values():
+            faults.kill(node, why="power cut")
+        if self._majority_has_joined() and rng.random() < 0.8:
+            faults.lose_directory(self._emptied)
+        again = rng.random() < 0.8
+        for node in world.nodes.values():
+            if again and node in self._majority[:-1]:
+                self._start_twice(node)
+            else:
+                world.schedule.after(0.2 * rng.random(), world.start_node, node)
+
+    def _majority_has_joined(self) -> bool:
+        return all(node.identity.joined for node in self._majority)
+
+    def _start_twice(self, node: SimulatedNode) -> None:
+        """Let a node say who it is, and die before it can say much more."""
+        world = self._world
+        rng, after = world.rng, world.schedule.after
+        seconds = 0.1 * rng.random()
+        after(seconds, world.start_node, node)
+        seconds += rng.choice((0.05, 0.2, 0.4))
+        after(seconds, world.faults.kill, node, "once more")
+        after(seconds + rng.choice((0.5, 2.0, 4.0)), world.start_node, node)
+
+    def replace_lost(self) -> bool:
+        """Have a node replaced that was kept out; whether there was one."""
+        node, world = self._emptied, self._world
+        if not node.is_over:
+            return False
+        world.lost.append(node.id)
+        world.faults.replace(node)
+        return True
