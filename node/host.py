@@ -116,6 +116,7 @@ class Host:
         rng: Rng,
         shell: Shell,
         limits: PartitionLimits = DEFAULT_LIMITS,
+        watch: WriteWatch | None = None,
     ) -> None:
         """Take over stores that are open; call `recover` before anything else."""
         self.node_id = node_id
@@ -124,7 +125,7 @@ class Host:
         self.storage_full = False
         self.disk_stalled = False
         self.elections_won = 0  # in this process's life
-        self.watch = WriteWatch()
+        self.watch = watch or WriteWatch()
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items

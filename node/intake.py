@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from model.errors import InternalServerError, encode_error
 from node.codec import RoutedBatch, RoutedGets
-from node.machine.dedupe import REQUEST_ID_BYTES
 from node.replica import GetReads, PartitionReplica, RangeRead, Replica
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
+from quorate.cluster.write_id import REQUEST_ID_BYTES
 
 
 def take_in(

@@ -49,6 +49,8 @@ class NodeOptions:
     insecure: bool = False
     map_size_bytes: int = 64 * GIB
     log_level: str = "info"
+    log_format: str = "auto"
+    slow_request_ms: int = 1_000  # 0: none is logged as slow
 
     def node_records(self) -> tuple[NodeRecord, ...]:
         """Return the members with their numbers: 1 + the position of the name in sorted order."""

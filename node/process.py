@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,7 @@ def run_process(options: NodeOptions) -> int:
     problem = options.problem()
     if problem is not None:
         return _refuse(problem)
-    configure(options.name, options.log_level)
+    configure(options.name, level=options.log_level, form=options.log_format)
     # Else each series has a second one.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -138,7 +139,7 @@ async def _serve(
     refreshing = loop.create_task(_refresh_for_ever(files))
 
     seeds = _seeds(options)
-    observed = Observed()
+    observed = Observed(slow_seconds=options.slow_request_ms / 1000 or inf)
     metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
     refusal: JoinRefused | None = None
     async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:

@@ -298,6 +298,7 @@ class PartitionReplica(Replica):
         evaluation = leadership.evaluate(
             self._waiting, now=now, live_tables=self.live_tables, throughput=self.throughput
         )
+        arrived_at = self._waiting[0][7]
         self._watch.taken(self._waiting[: evaluation.taken], now)
         del self._waiting[: evaluation.taken]
         self._count_waiting()
@@ -314,7 +315,7 @@ class PartitionReplica(Replica):
             self.milestones.reached(index, len(payload), now)
             self.write_count += len(proposal.slots)
             self.proposed_bytes += len(payload)
-            self._watch.proposed(proposal)
+            self._watch.proposed(proposal, arrived_at)
 
     def apply_command(self, index: int, term: int, payload: bytes) -> None:
         """Apply one entry; answer its writes if this leader proposed it."""
@@ -323,7 +324,7 @@ class PartitionReplica(Replica):
         if leadership is None or proposal is None:
             self.machine.apply(payload)
             return
-        self._watch.committed(proposal)
+        self._watch.committed(self.group, proposal)
         self.machine.apply_columns(proposal.columns)
         leadership.resolve(proposal)
 

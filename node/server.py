@@ -287,6 +287,11 @@ class NodeServicer:
         """How many routers' streams are open."""
         return len(self._routes)
 
+    @property
+    def refused_calls(self) -> int:
+        """How many calls were refused, in this process's life."""
+        return self._guard.refused
+
     async def _ready(self, context: Context) -> ProcessShell:
         if self.shell is None:
             await context.abort(

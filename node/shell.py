@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,6 +111,7 @@ class ProcessShell:
             items=items,
             rng=SystemRandom(),
             shell=self,
+            watch=observed.writes,
         )
         self.sender = SnapshotSender(
             partial(introduce, identity), dialer, self.host, items, self.call
@@ -143,7 +143,6 @@ class ProcessShell:
         except StorageError as error:
             die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
         except Exception as error:  # noqa: BLE001 - see above
-            traceback.print_exc()
             die(BUG_EXIT, "bug", error=repr(error))
 
     # What the host asks for
@@ -230,6 +229,11 @@ class ProcessShell:
     def router_count(self) -> int:
         """How many routers' streams are open."""
         return self._servicer.router_count
+
+    @property
+    def refused_calls(self) -> int:
+        """How many calls were refused at the door, in this process's life."""
+        return self._servicer.refused_calls
 
     def unready_reason(self) -> str:
         """Return why this node should not be counted on, "" if it is ready."""

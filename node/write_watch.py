@@ -9,26 +9,45 @@ node's own disk has the turn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 from operator import itemgetter
 from typing import Final
 
 from node.machine.leadership import Proposal, WaitingWrite
 from quorate.buckets import STAGE_SECONDS, Buckets
+from quorate.logs import LineLimit
 
 BATCH_WRITES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 """Writes in one entry. Ours."""
+
+SLOW_LINES_PER_SECOND_MAX: Final = 10
+"""Most slow entries that are logged in a second; the next line tells how many were not. Ours."""
+
+SLOW_IDS_MAX: Final = 16
+"""Most write ids in such a line. Ours."""
 
 _arrived_at: Final = itemgetter(7)
 
 
 class WriteWatch:
-    """The histograms of one node."""
+    """The histograms of one node, and its log of slow entries."""
 
-    __slots__ = ("apply", "batch", "log_commit", "now", "queue", "quorum")
+    __slots__ = (
+        "_limit", "_log", "_slow_seconds", "apply", "batch", "log_commit", "now", "queue", "quorum",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        """Start with nothing observed."""
+    def __init__(
+        self,
+        log: Callable[..., None] = lambda *_, **__: None,
+        wall_clock: Callable[[], float] = lambda: 0.0,
+        *,
+        slow_seconds: float = inf,
+    ) -> None:
+        """`log` is told of entries whose first write has waited for longer than `slow_seconds`."""
+        self._log = log
+        self._limit = LineLimit(SLOW_LINES_PER_SECOND_MAX, wall_clock)
+        self._slow_seconds = slow_seconds
         self.now = 0.0  # when the host's turn has begun, on its clock
         self.queue = Buckets(STAGE_SECONDS)
         self.log_commit = Buckets(STAGE_SECONDS)
@@ -38,14 +57,38 @@ class WriteWatch:
 
     def taken(self, writes: Sequence[WaitingWrite], now: float) -> None:
         """A turn has taken these writes."""
+        if writes[0][7] == writes[-1][7]:  # in order of arrival, so all came in one batch
+            self.queue.observe(now - writes[0][7], len(writes))
+            return
         for arrived_at, count in Counter(map(_arrived_at, writes)).items():
             self.queue.observe(now - arrived_at, count)
 
-    def proposed(self, proposal: Proposal) -> None:
-        """An entry is in the leader's log."""
+    def proposed(self, proposal: Proposal, arrived_at: float) -> None:
+        """An entry is in the leader's log; the first of its writes has come at `arrived_at`."""
+        proposal.arrived_at = arrived_at
         proposal.proposed_at = self.now
         self.batch.observe(len(proposal.slots))
 
-    def committed(self, proposal: Proposal) -> None:
+    def committed(self, group: int, proposal: Proposal) -> None:
         """A quorum has an entry."""
         self.quorum.observe(self.now - proposal.proposed_at, len(proposal.slots))
+        if self.now - proposal.arrived_at > self._slow_seconds:
+            self._tell_slow(group, proposal)
+
+    def _tell_slow(self, group: int, proposal: Proposal) -> None:
+        admitted, left_out = self._limit.admit()
+        if not admitted:
+            return
+        more = {"left_out": left_out} if left_out else {}
+        ids = proposal.columns.request_ids
+        self._log(
+            "slow_entry",
+            group=group,
+            index=proposal.index,
+            term=proposal.term,
+            queue_ms=round((proposal.proposed_at - proposal.arrived_at) * 1000, 1),
+            quorum_ms=round((self.now - proposal.proposed_at) * 1000, 1),
+            writes=len(ids),
+            ids=",".join(request_id.hex() for request_id in ids[:SLOW_IDS_MAX]),
+            **more,
+        )

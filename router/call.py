@@ -7,6 +7,7 @@ from typing import Protocol
 
 from model.errors import ModelError
 from quorate.cluster.catalog import UserRecord
+from router.routed import Routed
 
 
 class CallObserver(Protocol):
@@ -33,6 +34,7 @@ class Call(ABC):
         "operation",
         "refreshed",
         "request_id",
+        "routed",
         "started",
         "user",
     )
@@ -48,6 +50,7 @@ class Call(ABC):
         self.operation = ""  # a known operation's name, "" until it is known
         self.decoded_at = 0.0
         self.admitted_at = 0.0
+        self.routed: Routed | None = None  # the newest part that was sent to a node
         self.refreshed = False  # a newer catalog was asked for once already
         self.ended = False
 

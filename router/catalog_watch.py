@@ -59,7 +59,12 @@ class CatalogWatch:
         except TimeoutError:
             log.info("%s sent no catalog within %.1f s", address, FIRST_SECONDS_MAX)
         except grpc.aio.AioRpcError as error:
-            log.info("the catalog's stream from %s broke: %s", address, error.code().name)
+            log.info(
+                "the catalog's stream from %s broke: %s %s",
+                address,
+                error.code().name,
+                error.details(),
+            )
         finally:
             call.cancel()
 

@@ -72,7 +72,7 @@ class NodeControl:
         try:
             return await self._leader.change(command, deadline)
         except Forbidden as refusal:
-            raise AccessDenied(f"{refusal}: ask the nodes, with a certificate that may.") from None
+            raise AccessDenied(f"{refusal}: ask the nodes, with an admin's certificate.") from None
         except NotChanged as failure:
             if failure.maybe:
                 raise outcome_unknown() from None

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from quorate.buckets import DELAY_SECONDS, STAGE_SECONDS, Buckets
 from router.call import Call
+from router.call_log import FAILURES, CallLog
 
 DURATION_BUCKETS_SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -106,10 +107,20 @@ class _LoopDelay(Collector):
 class RouterMetrics:
     """The router's metrics, in a registry of their own."""
 
-    def __init__(self, clock: Callable[[], float], *, version: str, name: str, az: str) -> None:
-        """Take the clock that calls were started on."""
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        version: str,
+        name: str,
+        az: str,
+        call_log: CallLog | None = None,
+    ) -> None:
+        """Take the clock that calls were started on; `call_log` is told of slow and failed ones."""
         self.registry = CollectorRegistry()
         self._clock = clock
+        self._call_log = call_log
+        self._slow_seconds = float("inf") if call_log is None else call_log.slow_seconds
         self._calls = _Calls()
         self.registry.register(self._calls)
         self._loop_delay = Buckets(DELAY_SECONDS)
@@ -138,12 +149,15 @@ class RouterMetrics:
             operation = self._calls.by_operation[call.operation] = _Operation()
         operation.codes[code] = operation.codes.get(code, 0) + 1
         now, decoded_at, admitted_at = self._clock(), call.decoded_at, call.admitted_at
-        operation.duration.observe(now - call.started)
+        duration = now - call.started
+        operation.duration.observe(duration)
         if decoded_at:
             operation.decode.observe(decoded_at - call.started)
             operation.admission.observe((admitted_at or now) - decoded_at)
             if admitted_at:
                 operation.dispatch.observe(now - admitted_at)
+        if (duration > self._slow_seconds or code in FAILURES) and self._call_log is not None:
+            self._call_log.write(call, code, now)
 
     def loop_delayed(self, seconds: float) -> None:
         """Observe how late one tick came."""

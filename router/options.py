@@ -49,3 +49,5 @@ class RouterOptions:
     cluster_paths: ClusterPaths | None = None
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"
+    log_format: str = "auto"
+    slow_request_ms: int = 1_000  # 0: none is logged as slow

@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 import grpc.aio
 
 from model.errors import ModelError, error_document
+from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
 from router.call import Call, CallObserver
-from router.request_id import REQUEST_ID_BYTES, new_request_id
+from router.request_id import new_request_id
 
 CALLS_MAX: Final = 4_096
 """Most calls of one stream that are taken and not yet answered on the wire: beyond it the stream

@@ -8,9 +8,9 @@ import logging
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Coroutine
+from math import inf
 from typing import Final
 from uuid import uuid4
 
@@ -25,6 +25,7 @@ from quorate.http.addresses import BadAddress, is_loopback, split_address
 from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
 from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
+from quorate.logs import configure
 from quorate.security.certificate_pair import CertificateRefused
 from quorate.security.cluster_certificate import ClusterFiles
 from quorate.security.cluster_roles import Caller, Role
@@ -37,6 +38,7 @@ from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 from router.authentication import Authentication
 from router.authorization import authorized
+from router.call_log import CallLog
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
 from router.cluster_service import ClusterService
@@ -75,11 +77,7 @@ class Refused(Exception):
 
 def serve(options: RouterOptions) -> None:
     """Run until SIGTERM or SIGINT. Raises Refused before anything was served."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=options.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {options.name} %(name)s %(message)s",
-    )
+    configure(options.name, level=options.log_level, form=options.log_format)
     # Else each series has a second one.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if any((options.key_file, options.tls_key, options.cluster_paths)):
@@ -141,7 +139,11 @@ class RouterProcess:
             on_stale_catalog=self._refresh,
         )
         self.metrics = RouterMetrics(
-            self.clock, version=__version__, name=options.name, az=options.az
+            self.clock,
+            version=__version__,
+            name=options.name,
+            az=options.az,
+            call_log=CallLog(time.time, slow_seconds=options.slow_request_ms / 1000 or inf),
         )
 
     async def run(self) -> None:
@@ -240,6 +242,14 @@ class RouterProcess:
     def _cluster_files(self) -> ClusterFiles | None:
         options = self.options
         if options.cluster_paths is None:
+            hosts = {node: self._address(node, is_public=False)[0] for node in options.nodes}
+            far = [node for node, host in hosts.items() if not is_loopback(host)]
+            if far:
+                log.warning(
+                    "asking nodes at %s without --cluster-cert: whoever is on the way reads and can"
+                    " change everything",
+                    " and ".join(far),
+                )
             return None
         try:
             owner = Caller(Role.ROUTER, options.cluster_id)

@@ -8,22 +8,14 @@ from binascii import unhexlify
 from hashlib import blake2b
 from typing import Final
 
-REQUEST_ID_BYTES: Final = 16
+from quorate.cluster.write_id import REQUEST_ID_BYTES
+
 _UUID_LENGTH: Final = 36
 
 
 def new_request_id() -> bytes:
     """Return a random id, for a caller that gave none."""
     return os.urandom(REQUEST_ID_BYTES)
-
-
-def write_id(request_id: bytes, key: bytes) -> bytes:
-    """Return the id of one write of a call, under which the nodes remember it.
-
-    It depends on the item, so that the parts of a batch differ, and so that an id that a client
-    uses twice, for two items, is two writes.
-    """
-    return blake2b(key, digest_size=REQUEST_ID_BYTES, key=request_id).digest()
 
 
 def request_id_of(text: bytes) -> bytes:

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-REQUEST_ID_BYTES: Final = 16
-"""Length of a request id. Ours."""
+from quorate.cluster.write_id import REQUEST_ID_BYTES
 
 WINDOW_SECONDS: Final = 60.0
 """An id is remembered at least this long, unless a bound below is hit first. Ours: above the

@@ -41,7 +41,8 @@ class Proposal:
     """The writes of one turn, one log entry. Element i of the lists belongs to write i.
 
     `also` are repeated requests that wait for the same write: (stream, slot, request id).
-    `fresh` is the newest image of each key written here. `proposed_at` is the WriteWatch's.
+    `fresh` is the newest image of each key written here. `arrived_at`, of the first, and
+    `proposed_at` are the WriteWatch's.
     """
 
     columns: WriteColumns
@@ -51,6 +52,7 @@ class Proposal:
     fresh: dict[bytes, bytes] = field(default_factory=dict)
     index: int = 0
     term: int = 0
+    arrived_at: float = 0.0
     proposed_at: float = 0.0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 
+from node.logs import log
+from node.write_watch import WriteWatch
 from quorate.buckets import DELAY_SECONDS
 
 if TYPE_CHECKING:
@@ -28,8 +31,9 @@ BYTE_BUCKETS: Final = tuple(float(1 << power) for power in range(8, 25, 2))
 class Observed:
     """Histograms, and what the system knows of the process, in a registry of their own."""
 
-    def __init__(self) -> None:
-        """Start with nothing observed."""
+    def __init__(self, *, slow_seconds: float) -> None:
+        """Start with nothing observed. Entries that take longer than `slow_seconds` are logged."""
+        self.writes = WriteWatch(log, time.time, slow_seconds=slow_seconds)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._commit_seconds = self._histogram(

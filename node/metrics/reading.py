@@ -92,6 +92,11 @@ GAUGES: Final[tuple[tuple[str, str, Read], ...]] = (
 
 COUNTERS: Final[tuple[tuple[str, str, Read], ...]] = (
     (
+        "refused_calls",
+        "Calls refused: by role, by name, or for what they sent.",
+        lambda shell: shell.refused_calls,
+    ),
+    (
         "elections_won",
         "Elections that this node's replicas have won.",
         lambda shell: shell.host.elections_won,

@@ -16,6 +16,7 @@ from quorate.cli import (
     demo,
     items,
     load,
+    log,
     processes,
     replace,
     status,
@@ -48,6 +49,7 @@ app.command("get", epilog=EPILOG)(items.get)
 app.command("delete", epilog=EPILOG)(items.delete)
 app.command("load", epilog=EPILOG)(load.load)
 app.command("check", epilog=EPILOG)(check.check)
+app.add_typer(log.app, name="log")
 app.command("demo", epilog=EPILOG)(demo.demo)
 
 

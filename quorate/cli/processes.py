@@ -15,8 +15,10 @@ from quorate.cli.settings import (
     ClusterKeyOption,
     DataDirOption,
     JsonOption,
+    LogFormatOption,
     LogLevelOption,
     ParentPidOption,
+    SlowRequestOption,
     cluster_paths,
 )
 
@@ -98,6 +100,8 @@ def node(
     cluster_key: ClusterKeyOption = None,
     insecure: NodeInsecureOption = False,
     log_level: LogLevelOption = "info",
+    log_format: LogFormatOption = "auto",
+    slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
@@ -115,11 +119,7 @@ def node(
     missing = [option for option, value in required.items() if not value]
     if missing:
         fail(f"quorate node needs {', '.join(missing)} (see quorate node --help)", Exit.REFUSED)
-    assert name is not None
-    assert az is not None
-    assert listen is not None
-    assert data_dir is not None
-    assert cluster_id is not None
+    assert name and az and listen and data_dir and cluster_id  # noqa: PT018 - none is missing
     from node.main import run
     from node.options import NodeOptions
 
@@ -139,6 +139,8 @@ def node(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 insecure=insecure,
                 log_level=log_level,
+                log_format=log_format,
+                slow_request_ms=slow_request_ms,
             )
         )
     )
@@ -204,6 +206,8 @@ def router(
         list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
     ] = None,
     log_level: LogLevelOption = "info",
+    log_format: LogFormatOption = "auto",
+    slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one router until SIGTERM. Routers keep no state: run any number of them."""
@@ -233,6 +237,8 @@ def router(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
                 log_level=log_level,
+                log_format=log_format,
+                slow_request_ms=slow_request_ms,
             )
         )
     )

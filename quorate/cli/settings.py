@@ -19,6 +19,13 @@ ADMIN_PORT_DEFAULT: Final = 8002
 
 PORT_MAX: Final = 65_535
 
+
+def _check_log_format(text: str) -> str:
+    if text not in ("auto", "text", "json"):
+        raise typer.BadParameter("auto, text or json")
+    return text
+
+
 DataDirOption = Annotated[
     Path,
     typer.Option(
@@ -68,6 +75,18 @@ EndpointOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 LogLevelOption = Annotated[
     str, typer.Option(help="Least level that is logged: debug, info, warning, error.")
+]
+LogFormatOption = Annotated[
+    str,
+    typer.Option(
+        envvar="QUORATE_LOG_FORMAT",
+        help="text, json, or auto: text on a terminal, else JSON.",
+        callback=_check_log_format,
+    ),
+]
+SlowRequestOption = Annotated[
+    int,
+    typer.Option(min=0, help="Requests that take longer, in ms, are logged; 0: none is for that."),
 ]
 ClusterCaOption = Annotated[
     Path | None,

@@ -113,4 +113,6 @@ def _show(certificate: ClusterPaths | None) -> tuple[str, ...]:
 
 def _quorate(command: str, parent_pid: int, log_level: str) -> tuple[str, ...]:
     python = (sys.executable, "-m", "quorate", command)
-    return (*python, "--parent-pid", str(parent_pid), "--log-level", log_level)
+    # Their logs go into files for people.
+    text = ("--log-level", log_level, "--log-format", "text")
+    return (*python, "--parent-pid", str(parent_pid), *text)

@@ -89,12 +89,10 @@ def _is_issued_by(
     chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]
 ) -> bool:
     """Return whether each certificate is signed by the next one, and one by an authority."""
-    for position, certificate in enumerate(chain):
+    for certificate, issuer in zip(chain, (*chain[1:], None), strict=True):
         if any(_is_signed_by(certificate, authority) for authority in authorities):
             return True
-        if not any(
-            _is_signed_by(certificate, issuer) for issuer in chain[position + 1 : position + 2]
-        ):
+        if issuer is None or not _is_signed_by(certificate, issuer):
             return False
     return False
 

@@ -9,11 +9,11 @@ from model.errors import ModelError
 from model.image import image_size_bytes
 from model.requests.writes import Write
 from model.tables import Table
+from quorate.cluster.write_id import write_id
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.dispatch import Dispatch, is_unknown
 from router.operations.owner import RoutedOwner
-from router.request_id import write_id
 from router.routed import Routed, RoutedGet, RoutedWrite
 from router.service import Service
 
@@ -39,6 +39,7 @@ class MeteredOwner(RoutedOwner):
         call = self.call
         if not call.decoded_at:
             call.decoded_at = self.admission.clock()
+        call.routed = routed
         try:
             self.admitted = self.admission.admit(self.table, units, reads=self.reads)
             dispatch.submit(routed)

@@ -30,7 +30,7 @@ def test_a_node_is_told_who_it_is_and_who_the_others_are() -> None:
 
     assert (planned.name, planned.az, planned.kind) == ("b1", "az-b", "node")
     assert planned.arguments[3:] == (
-        *("node", "--parent-pid", "7", "--log-level", "info"),
+        *("node", "--parent-pid", "7", "--log-level", "info", "--log-format", "text"),
         *("--name", "b1", "--az", "az-b", "--listen", "127.0.0.1:17002"),
         *("--admin", "127.0.0.1:17009"),
         *("--data-dir", "/d/nodes/b1"),

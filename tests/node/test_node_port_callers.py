@@ -232,7 +232,7 @@ def test_row_3_only_nodes_speak_raft(port: NodePort, shown: Caller, method: str)
             call: Any = kind(f"/quorate.v1.NodeService/{method}")(
                 metadata=introduce(identity("b1"), 1)
             )
-            return await call.code()  # type: ignore[no-any-return]
+            return await asyncio.wait_for(call.code(), 5)  # type: ignore[no-any-return]
 
     assert asyncio.run(story()) is grpc.StatusCode.PERMISSION_DENIED
 

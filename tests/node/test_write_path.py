@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node.machine import leadership
+from node.write_watch import WriteWatch
 from quorate.cluster.outcome import Outcome
 from tests.node.builders import (
     add,
@@ -252,3 +253,29 @@ def test_followers_apply_the_same_images_and_sizes(cluster: Cluster) -> None:
 def test_every_node_hears_who_leads(cluster: Cluster) -> None:
     """Section 4: routers learn leaders from the nodes' streams."""
     assert [cluster.nodes[node_id].router.leaders[1][1] for node_id in NODES] == [1, 1, 1]
+
+
+def test_write_that_waits_shows_in_its_stages_and_a_slow_one_in_the_log(cluster: Cluster) -> None:
+    lines: list[dict[str, object]] = []
+    watch = WriteWatch(lambda event, **facts: lines.append({"event": event, **facts}), lambda: 0.0)
+    leader = cluster.leader()
+    leader.replica()._watch = leader.host.watch = watch
+    watch._slow_seconds = 0.75
+    write = put("a")
+
+    cluster.do(put("quick"))
+    assert lines == []
+    hold_all_logs(cluster)
+    cluster.do(write, put("b"))
+    cluster.now += 1.0  # nobody's clock ticks: no heartbeat is missed
+    for node in cluster.nodes.values():
+        node.finish_log_write()
+    cluster.run()
+
+    (line,) = lines
+    assert line["event"] == "slow_entry"
+    assert (line["group"], line["index"]) == (leader.replica().group, last_index(cluster))
+    assert (line["queue_ms"], line["quorum_ms"], line["writes"]) == (0.0, 1000.0, 2)
+    assert str(line["ids"]).split(",")[0] == write.request_id.hex()
+    assert [watch.queue.count, watch.quorum.count, watch.batch.count] == [3, 3, 2]
+    assert watch.quorum.read()[1] == pytest.approx(2.0)

@@ -138,7 +138,9 @@ def test_row_16_only_an_admin_replaces_a_node(cluster: BackgroundCluster) -> Non
     async def story() -> None:
         keys = load_key_file(key_path(cluster.data_dir))
         async with Operator(cluster.grpc_address, keys) as operator:
-            with pytest.raises(QuorateError, match="may not do replace_node: ask the nodes"):
+            with pytest.raises(
+                QuorateError, match="may not do replace_node: ask the nodes, with an admin's"
+            ):
                 await operator.replace_node("a1", "a2")
 
     asyncio.run(story())

@@ -156,8 +156,8 @@ def test_deleted_key_ends_at_once_also_on_an_open_stream(
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file, log_level="warning")
 
     (line,) = caplog.messages
-    assert line.startswith("refused '/quorate.v1.QuorateService/Pipeline' from ipv4:127.0.0.1:")
-    assert line.endswith(": UnrecognizedClientException")
+    assert line.startswith("refused what=/quorate.v1.QuorateService/Pipeline who=ipv4:127.0.0.1:")
+    assert line.endswith(" why=UnrecognizedClientException")
 
 
 def test_secret_that_was_sealed_with_another_key_file_opens_nothing(key_file: Path) -> None:
@@ -361,7 +361,7 @@ def test_refusals_are_logged_without_secrets_and_not_without_bound(
     with caplog.at_level("WARNING"):
         tell(story, users=(ada(CLUSTER_ID),), key_file=key_file, log_level="warning")
 
-    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    lines = [line for line in caplog.messages if line.startswith("refused ")]
     assert 1 <= len(lines) <= 40
     assert "InvalidSignatureException" in lines[0]
     assert not any(text in caplog.text for text in (SECRET, "a wrong secret", "Signature="))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from router.request_id import request_id_of, write_id
+from quorate.cluster.write_id import write_id
+from router.request_id import request_id_of
 
 
 def test_uuid_and_hex_digits_are_taken_as_they_are() -> None:

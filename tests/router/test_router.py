@@ -12,12 +12,12 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from quorate.cluster.catalog import TableRecord
+from quorate.cluster.write_id import write_id
 from quorate.v1 import api_pb2, node_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
 from router.grpc_errors import DETAILS_KEY
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
-from router.request_id import write_id
 from router.upstream import RANGES_OUTSTANDING_MAX
 from tests.router.cluster import CLUSTER_ID, DEFINITION
 from tests.router.loops import run

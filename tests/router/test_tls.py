@@ -18,7 +18,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quorate.http.protocol import HttpLimits
-from quorate.security.development_ca import DevelopmentFiles, make_development_certificate
+from quorate.security.cluster_roles import Caller, Role
+from quorate.security.development_ca import (
+    DevelopmentFiles,
+    make_cluster_authority,
+    make_cluster_certificate,
+    make_development_certificate,
+)
 from quorate.security.server_certificate import load_server_certificate
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
@@ -490,3 +496,28 @@ def test_listening_beyond_loopback_without_tls_is_said(
         assert ("listening on 0.0.0.0 without --tls-cert" in caplog.text) is not has_tls
 
     tell_of_router(story, http="0.0.0.0:0", insecure=True, **tls)
+
+
+@pytest.mark.parametrize("has_certificate", [False, True])
+def test_asking_nodes_beyond_loopback_without_certificates_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, has_certificate: object
+) -> None:
+    caplog.set_level(logging.WARNING)
+    router = Caller(Role.ROUTER, "cluster")
+    make_cluster_authority(tmp_path, router.cluster_id, time.time())
+    paths = make_cluster_certificate(tmp_path, router, time.time())
+
+    addresses: dict[str, Any] = dict.fromkeys(("http", "grpc", "admin"), f"{PEER}:0")
+    RouterProcess(
+        RouterOptions(
+            name="r",
+            az="a",
+            cluster_id=router.cluster_id,
+            nodes=("node.example:7400", f"{PEER}:7400"),
+            cluster_paths=paths if has_certificate else None,
+            **addresses,
+        )
+    )
+
+    said = "asking nodes at node.example:7400 without --cluster-cert"
+    assert (said in caplog.text) is not has_certificate

@@ -7,6 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from quorate.cluster.channels import Dialer
 from quorate.security.certificate_pair import CertificateRefused
@@ -95,6 +99,36 @@ def test_what_no_peer_would_take_is_refused(paths: ClusterPaths, tmp_path: Path)
     assert "cannot read the certificate authority" in refusal(missing)
     paths.key.chmod(0o644)
     assert "is open to others: chmod 600 it" in refusal(paths)
+
+
+def test_authority_may_have_signed_by_way_of_another(
+    folder: Path, paths: ClusterPaths, tmp_path: Path
+) -> None:
+    """The chain leads to it; without the link in the middle nobody could tell."""
+    root = make_cluster_authority(tmp_path / "root", "prod", NOW)
+    root_key = load_pem_private_key((tmp_path / "root/ca.key").read_bytes(), password=None)
+    assert isinstance(root_key, ec.EllipticCurvePrivateKey)
+    middle = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(middle.subject)
+        .issuer_name(x509.load_pem_x509_certificate(root.read_bytes()).subject)
+        .public_key(middle.public_key())
+        .serial_number(1)
+        .not_valid_before(middle.not_valid_before_utc)
+        .not_valid_after(middle.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(root_key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+    alone = ClusterPaths(ca=root, certificate=paths.certificate, key=paths.key)
+    assert "is signed by no authority in" in refusal(alone)
+
+    leaf = paths.certificate.read_bytes()
+    paths.certificate.write_bytes(leaf + signed)
+    assert load_cluster_certificate(alone, A1, NOW).chain == leaf + signed
+    paths.certificate.write_bytes(leaf + leaf)
+    assert "is signed by no authority in" in refusal(alone)
 
 
 def test_files_are_given_together_or_not_at_all(tmp_path: Path) -> None:
