@@ -7,7 +7,6 @@ some a second, as is whatever an admin is let do.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -18,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from node.access import may_call, may_change
 from node.logs import warn
+from quorate.logs import LineLimit
 from quorate.security.cluster_roles import Caller, NoRole, Role, caller_of
 from quorate.v1 import catalog_pb2, node_pb2
 
@@ -48,9 +48,7 @@ class Guard:
 
     def __init__(self, cluster_id: str) -> None:
         self._cluster_id = cluster_id
-        self._second = 0
-        self._written: Counter[str] = Counter()  # by method
-        self._left_out = 0
+        self._limits: dict[str, LineLimit] = {}  # by method
         self.refused = 0  # calls, in this process's life
 
     def handlers(self, servicer: NodeServicer) -> grpc.GenericRpcHandler:
@@ -81,24 +79,21 @@ class Guard:
     ) -> NoReturn:
         """End a call, and write down whose it was."""
         self.refused += 1
-        second = int(time.monotonic())
-        if second != self._second:
-            if self._left_out:
-                warn("more_calls_refused", count=self._left_out)
-            self._second, self._left_out = second, 0
-            self._written.clear()
-        if self._written[method] < LINES_PER_SECOND_MAX:
-            self._written[method] += 1
+        limit = self._limits.get(method)
+        if limit is None:  # methods are ours, hence few
+            limit = self._limits[method] = LineLimit(LINES_PER_SECOND_MAX, time.monotonic)
+        may_write, left_out = limit.admit()
+        if left_out:
+            warn("more_calls_refused", method=method, count=left_out)
+        if may_write:
             warn(
                 "call_refused",
                 method=method,
-                caller=repr(str(who)),
+                caller=who,
                 peer=context.peer(),
                 code=code.name,
-                because=repr(why),
+                because=why,
             )
-        else:
-            self._left_out += 1
         await context.abort(code, why)
         raise AssertionError("abort raises")
 
@@ -112,7 +107,7 @@ class Guard:
         if caller is not None and not may_call(caller.role, method):
             await self.refuse(context, method, caller, denied, f"{caller} may not call {method}")
         if caller is not None and method == "TransferLeadership":
-            warn("admin_call", method=method, caller=repr(str(caller)), peer=context.peer())
+            warn("admin_call", method=method, caller=caller, peer=context.peer())
         return caller
 
     async def check_change(self, context: Context, command: catalog_pb2.CatalogCommand) -> None:
@@ -134,7 +129,7 @@ class Guard:
             warn(
                 "admin_call",
                 method=method,
-                caller=repr(str(caller)),
+                caller=caller,
                 peer=context.peer(),
                 change=said,
             )

@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from model.errors import ModelError
+from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
 from quorate.v1 import api_pb2
 from router.authentication import Authentication, StreamPass
@@ -244,24 +245,10 @@ class GrpcFace:
 
 
 def _credentials(certificates: CertificateFiles) -> grpc.ServerCredentials:
-    """Return credentials that are always the newest; gRPC takes nothing older than TLS 1.2."""
-    shown = certificates.current
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration([(shown.key, shown.chain)])
-
-    def newer() -> grpc.ServerCertificateConfiguration | None:
-        # Called by gRPC's threads at each connection; None leaves things as they are.
-        nonlocal shown
-        if certificates.current is shown:
-            return None
-        shown = certificates.current
-        return configuration()
-
-    return grpc.dynamic_ssl_server_credentials(
-        configuration(),
-        newer,  # type: ignore[arg-type]  # the stubs do not know that it may return None
-        require_client_authentication=False,
+    return renewed_credentials(
+        certificates,
+        lambda shown: grpc.ssl_server_certificate_configuration([(shown.key, shown.chain)]),
+        clients_show_certificates=False,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from quorate.cli.connection import run_to_its_end
 from quorate.cli.exits import Exit, fail
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def run_as_admin(
 ) -> T:
     """Return what `work` returns; trouble ends the command with a sentence and its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our sentence says it once
-    from quorate.client import OutcomeUnknown, QuorateError, ResourceNotFound, Unreachable
     from quorate.client.administrator import Administrator
     from quorate.cluster.channels import Dialer
     from quorate.security.certificate_pair import CertificateRefused
@@ -62,13 +61,4 @@ def run_as_admin(
         async with Administrator(addresses, Dialer(files)) as administrator:
             return await work(administrator)
 
-    try:
-        return asyncio.run(connected())
-    except Unreachable as error:
-        fail(str(error), Exit.UNREACHABLE)
-    except OutcomeUnknown as error:
-        fail(str(error), Exit.UNKNOWN)
-    except ResourceNotFound as error:
-        fail(str(error), Exit.NOT_FOUND)
-    except QuorateError as error:
-        fail(f"{error.code}: {error}")
+    return run_to_its_end(connected())

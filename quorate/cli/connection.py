@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from quorate.cli.exits import Exit, fail
 from quorate.cli.settings import GRPC_PORT_DEFAULT
@@ -59,3 +59,27 @@ def run_with_client(
         fail(f"{error.code}: {error}")
     except (CertificateAuthorityRefused, ValueRefused) as error:
         fail(str(error), Exit.REFUSED)
+
+
+def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Return what an operator's or an admin's call returns; trouble ends the command as above."""
+    from quorate.client import (
+        CertificateAuthorityRefused,
+        OutcomeUnknown,
+        QuorateError,
+        ResourceNotFound,
+        Unreachable,
+    )
+
+    try:
+        return asyncio.run(work)
+    except CertificateAuthorityRefused as error:
+        fail(str(error), Exit.REFUSED)
+    except Unreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    except OutcomeUnknown as error:
+        fail(str(error), Exit.UNKNOWN)
+    except ResourceNotFound as error:
+        fail(str(error), Exit.NOT_FOUND)
+    except QuorateError as error:
+        fail(f"{error.code}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from quorate.cli.connection import endpoint_or_default
+from quorate.cli.connection import endpoint_or_default, run_to_its_end
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
 from quorate.cli.settings import EndpointOption, JsonOption
 
@@ -64,13 +63,6 @@ def run_as_operator(
 ) -> T:
     """Return what `work` returns; trouble ends the command with a sentence and its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from quorate.client import (
-        CertificateAuthorityRefused,
-        OutcomeUnknown,
-        QuorateError,
-        ResourceNotFound,
-        Unreachable,
-    )
     from quorate.client.operator import Operator
     from quorate.local.data_dir import key_path
     from quorate.security.sealing import KeyFileRefused, load_key_file
@@ -85,18 +77,7 @@ def run_as_operator(
         async with Operator(endpoint_or_default(endpoint), keys) as operator:
             return await work(operator)
 
-    try:
-        return asyncio.run(connected())
-    except CertificateAuthorityRefused as error:
-        fail(str(error), Exit.REFUSED)
-    except Unreachable as error:
-        fail(str(error), Exit.UNREACHABLE)
-    except OutcomeUnknown as error:
-        fail(str(error), Exit.UNKNOWN)
-    except ResourceNotFound as error:
-        fail(str(error), Exit.NOT_FOUND)
-    except QuorateError as error:
-        fail(f"{error.code}: {error}")
+    return run_to_its_end(connected())
 
 
 def _print_key(key: NewAccessKey, as_json: bool) -> None:

@@ -13,6 +13,7 @@ import grpc.aio
 
 from quorate.security.cluster_certificate import ClusterCertificate, ClusterFiles
 from quorate.security.cluster_roles import Role, name_of, name_of_node
+from quorate.security.grpc_credentials import renewed_credentials
 
 MESSAGE_BYTES_MAX: Final = 32 << 20
 """Largest message between processes of the cluster. Ours."""
@@ -100,23 +101,10 @@ class Dialer:
 
 def server_credentials(files: ClusterFiles) -> grpc.ServerCredentials:
     """Return a node's: clients must show a certificate of the authorities that count now."""
-    shown = files.current
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration(
+    return renewed_credentials(
+        files,
+        lambda shown: grpc.ssl_server_certificate_configuration(
             [(shown.key, shown.chain)], root_certificates=shown.authorities
-        )
-
-    def newer() -> grpc.ServerCertificateConfiguration | None:
-        # Called by gRPC's threads at each connection; None leaves things as they are.
-        nonlocal shown
-        if files.current is shown:
-            return None
-        shown = files.current
-        return configuration()
-
-    return grpc.dynamic_ssl_server_credentials(
-        configuration(),
-        newer,  # type: ignore[arg-type]  # the stubs do not know that it may return None
-        require_client_authentication=True,
+        ),
+        clients_show_certificates=True,
     )

@@ -108,17 +108,23 @@ class NodePort:
                     ),
                     *("--cluster-ca", str(paths.ca), "--cluster-cert", str(paths.certificate)),
                     *("--cluster-key", str(paths.key), "--parent-pid", str(os.getpid())),
+                    *("--log-format", "text"),
                 ],
                 stdout=log,
                 stderr=log,
             )
-        asyncio.run(self._let_it_start())
+        try:
+            asyncio.run(self._let_it_start())
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     async def _let_it_start(self) -> None:
         async with asyncio.timeout(START_SECONDS), AsyncExitStack() as stack:
             for name, port in zip(NAMES[1:], self.ports[1:], strict=False):
                 await stack.enter_async_context(_peer(self.certs, name, port))
-            while " serving " not in self.log():
+            while " info serving " not in self.log():
                 assert self.process is not None
                 assert self.process.poll() is None, self.log()
                 await asyncio.sleep(0.05)

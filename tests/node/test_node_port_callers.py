@@ -241,7 +241,7 @@ def test_row_3_name_in_the_certificate_is_the_claimed_nodes(port: NodePort) -> N
     with pytest.raises(Refused, match="shows the certificate of another node") as refused:
         tell(port, [heartbeat(9)], shown=node_caller("c1"))
     assert refused.value.code is grpc.StatusCode.PERMISSION_DENIED
-    assert "caller='node c1 of cluster port'" in port.log()
+    assert 'caller="node c1 of cluster port"' in port.log()
 
     request = node_pb2.IdentifyRequest(
         cluster_id=CLUSTER, node_id=2, incarnation="incarnation of b1", starts=99, start_token="x"

@@ -217,7 +217,7 @@ def test_row_8_numbers_that_no_log_reaches(port: NodePort, where: str, number: i
     else:
         setattr(batch.messages[0], where, number)
     assert refusal_of(port, batch).code is INVALID
-    assert "because='impossible message: a term or an index of" in port.log()
+    assert 'because="impossible message: a term or an index of' in port.log()
 
 
 def test_row_8_heartbeat_with_such_numbers(port: NodePort) -> None:

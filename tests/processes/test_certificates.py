@@ -129,7 +129,7 @@ def test_new_certificates_and_a_new_authority_are_taken_without_a_break(
     cluster.restart("b1")
     cluster.wait_healthy()
     put(cluster, "renewed again")
-    assert " ERROR " not in log(cluster, "r1")
+    assert '"level":"error"' not in log(cluster, "r1")
 
 
 def test_row_16_only_an_admin_replaces_a_node(cluster: BackgroundCluster) -> None:

@@ -102,7 +102,7 @@ def router(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[TlsRouter]:
     finally:
         process.terminate()
         assert process.wait(30) == 0
-    assert " ERROR " not in (tmp_path / "log").read_text()
+    assert '"level":"error"' not in (tmp_path / "log").read_text()
 
 
 def test_row_29_boto3_is_served_over_tls_and_only_over_tls(router: TlsRouter) -> None:
