@@ -17,8 +17,9 @@ from typing import Final, Protocol
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
 from node.codec import LeaderHint, RoutedBatch
+from node.door import Door
 from node.installs import Installs, SnapshotSource
-from node.intake import take_in
+from node.intake import refuse_all, take_in
 from node.leaderships import Leaderships
 from node.machine.catalog import CatalogMachine
 from node.machine.partition import LiveTables
@@ -132,6 +133,7 @@ class Host:
         self._recovery = Recovery(node_id, log, items, rng)
         self._shell = shell
         self._limits = limits
+        self.door = Door()
         self.checkpointer = Checkpointer(self.replicas, log, items, shell)
         self._dirty: dict[int, Replica] = {}
         self._held: dict[int, Replica] = {}
@@ -291,6 +293,10 @@ class Host:
     def route(self, stream: RouteStream, batch: RoutedBatch) -> None:
         """Take in a router's batch: reads begin at once, writes wait for the next free turn."""
         self._unaccepted.append((stream, batch.sequence))
+        self._shell.schedule_turn()
+        if not self.door.is_open(self._waiting_bytes()):
+            self.door.refused += refuse_all(batch, stream)
+            return
         touched = take_in(
             batch,
             stream,
@@ -300,7 +306,11 @@ class Host:
             full=self.storage_full,
         )
         self._dirty.update(touched)
-        self._shell.schedule_turn()
+
+    def _waiting_bytes(self) -> int:
+        """Return the bytes of the writes that wait: all of them at replicas with a turn to come."""
+        waiting = {**self._held, **self._dirty}.values()
+        return sum(replica.waiting_bytes for replica in waiting)
 
     def change_catalog(self, payload: bytes, answer: CommandAnswer) -> bool:
         """Propose a catalog command; False if this node has no replica of the catalog."""

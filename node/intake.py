@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from model.errors import InternalServerError, encode_error
-from node.codec import RoutedBatch, RoutedGets
+from node.codec import Page, RoutedBatch, RoutedGets
 from node.replica import GetReads, PartitionReplica, RangeRead, Replica
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
@@ -35,6 +35,16 @@ def take_in(
         read = RangeRead(stream, request, arrived_at=now)
         _take_read(read, partitions, request.partition, touched, consistent=request.consistent)
     return touched
+
+
+def refuse_all(batch: RoutedBatch, stream: RouteStream) -> int:
+    """Answer that this node is overloaded, to all of a batch; return to how many requests."""
+    slots = (*batch.writes.slots, *batch.gets.slots)
+    for slot in slots:
+        stream.answer(slot, Outcome.OVERLOADED)
+    for request in batch.ranges:
+        stream.answer_page(Page(request.slot, Outcome.OVERLOADED))
+    return len(slots) + len(batch.ranges)
 
 
 def _take_writes(

@@ -99,6 +99,9 @@ class Replica(ABC):
 
     # What a subclass adds
 
+    waiting_bytes = 0
+    """Bytes of the writes that wait for such a turn."""
+
     @property
     @abstractmethod
     def has_waiting(self) -> bool:
@@ -253,7 +256,7 @@ class PartitionReplica(Replica):
         self._low = arc[0].to_bytes(8, "big")
         self._last = (arc[1] - 1).to_bytes(8, "big")
         self._waiting: list[WaitingWrite] = []
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._leadership: Leadership | None = None
         self._watch = watch or WriteWatch()
         # In this process's life, for the metrics:
@@ -277,11 +280,11 @@ class PartitionReplica(Replica):
             stream.answer(slot, Outcome.NOT_LEADER)
         elif not self.owns(key):
             stream.answer(slot, Outcome.NOT_REPLICA)
-        elif len(self._waiting) >= WAITING_MAX or self._waiting_bytes > WAITING_BYTES_MAX:
+        elif len(self._waiting) >= WAITING_MAX or self.waiting_bytes > WAITING_BYTES_MAX:
             stream.answer(slot, Outcome.OVERLOADED)
         else:
             self._waiting.append(waiting)
-            self._waiting_bytes += len(image) + len(program)
+            self.waiting_bytes += len(image) + len(program)
 
     def start_waiting(self, now: float) -> None:
         """Evaluate the waiting writes and propose what came of them as one entry."""
@@ -344,13 +347,13 @@ class PartitionReplica(Replica):
     def refuse_waiting(self, outcome: Outcome) -> None:
         """Answer every write that waits for its evaluation."""
         waiting, self._waiting = self._waiting, []
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         for write in waiting:
             write[0].answer(write[1], outcome)
 
     def _count_waiting(self) -> None:
         """Count anew what still waits: nothing, nearly always."""
-        self._waiting_bytes = sum(len(write[5]) + len(write[6]) for write in self._waiting)
+        self.waiting_bytes = sum(len(write[5]) + len(write[6]) for write in self._waiting)
 
     def set_aside(self, now: float) -> Callable[[], ReplicaCheckpoint]:
         """Freeze the memtable; what is returned sorts and encodes it, on any thread."""

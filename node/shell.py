@@ -329,7 +329,9 @@ class ProcessShell:
             asleep_at = time.monotonic()
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            self._observed.loop_delayed(now - asleep_at - TICK_SECONDS)
+            delay = now - asleep_at - TICK_SECONDS
+            self._observed.loop_delayed(delay)
+            self.host.door.loop_delayed(delay)
             count = int((now - last) / TICK_SECONDS)
             if count:
                 last += count * TICK_SECONDS

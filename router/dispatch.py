@@ -26,6 +26,7 @@ from model.keys import token_of
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring
+from router.in_flight import InFlightLimit
 from router.leaders import LeaderCache
 from router.refusals import (
     error_of,
@@ -67,6 +68,10 @@ OVERLOADED_ATTEMPTS_MAX: Final = 4
 EVENTUAL_PATIENCE_SECONDS: Final = 0.3
 """An eventual read that has no answer for so long is asked of another replica. Ours."""
 
+
+STUCK_SECONDS: Final = 0.5
+"""A partition that has answered nothing for so long is stuck, and says nothing of the others.
+Ours."""
 
 FRESH_SECONDS: Final = 1.0
 """How long after a write eventual reads of its partition go to the leader, which surely has it:
@@ -141,11 +146,14 @@ class Dispatch:
         self._pending_bytes = 0
         self._pending_by_partition: dict[int, int] = {}
         self._last_slot = 0
+        self._stuck_count = 0  # of the pending requests: those that no live node works on
+        self._in_flight_limit = InFlightLimit(clock())
         self._waiters: dict[int, _Waiters] = {}
         self._streams: Mapping[int, NodeStream] = {}
         self._ring: Ring | None = None
         self._read_order: dict[int, tuple[int, ...]] = {}
         self._written_at: dict[int, float] = {}  # last acknowledged write, by partition
+        self._answered_at: dict[int, float] = {}  # last request done, by partition
         self.leaders = LeaderCache()
         self.counters = DispatchCounters()
 
@@ -153,6 +161,20 @@ class Dispatch:
     def pending_count(self) -> int:
         """How many requests are taken and not yet answered."""
         return len(self._pending)
+
+    @property
+    def in_flight_max(self) -> float:
+        """How many of these may be at nodes now."""
+        return self._in_flight_limit.count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the nodes have all that they can answer soon: further calls had better not begin.
+
+        Requests that are stuck, for want of a leader or at a frozen node, do not count: they must
+        not shut out those for other partitions. `submit` bounds them, too.
+        """
+        return len(self._pending) - self._stuck_count >= self._in_flight_limit.count
 
     def is_led(self, partition: int) -> bool:
         """Return whether requests for the leader of a partition have somewhere to go."""
@@ -214,6 +236,8 @@ class Dispatch:
         """Take the answers of one reply: element i of every column belongs to slot i."""
         pending = self._pending
         now = self._clock()
+        ended = 0
+        seconds = 0.0
         for slot, outcome, unit, payload in zip(slots, outcomes, units, payloads, strict=True):
             routed = pending.get(slot)
             if routed is None:
@@ -221,6 +245,9 @@ class Dispatch:
             if outcome == Outcome.OK:
                 if routed.is_write:
                     self._written_at[routed.partition] = now
+                self._answered_at[routed.partition] = now
+                ended += 1
+                seconds += now - routed.sent_at
                 self._remove(routed)
                 self._confirm_leader(routed, node_id)
                 try:
@@ -233,6 +260,7 @@ class Dispatch:
             else:
                 routed.refused_units = unit
                 self._refused(routed, node_id, outcome, payload)
+        self._in_flight_limit.ended(ended, seconds)
 
     def page_arrived(
         self,
@@ -304,11 +332,20 @@ class Dispatch:
         now = self._clock()
         late: list[Routed] = []
         due: list[Routed] = []
+        stuck_count = 0
+        stuck_before = now - STUCK_SECONDS
         for routed in self._pending.values():
+            if routed.stage is not Stage.AT_NODE or (
+                routed.sent_at < stuck_before
+                and self._answered_at.get(routed.partition, 0.0) < stuck_before
+            ):
+                stuck_count += 1
             if routed.deadline <= now:
                 late.append(routed)
             elif routed.retry_at <= now:
                 due.append(routed)
+        self._stuck_count = stuck_count
+        self._in_flight_limit.tick(now, len(self._pending) - stuck_count)
         for routed in late:
             if routed.stage is not Stage.DONE:
                 self._expire(routed)
@@ -377,7 +414,8 @@ class Dispatch:
         routed.node_id = node_id
         routed.stage = Stage.AT_NODE
         routed.sent = False
-        routed.retry_at = self._clock() + EVENTUAL_PATIENCE_SECONDS if routed.eventual else NEVER
+        routed.sent_at = now = self._clock()
+        routed.retry_at = now + EVENTUAL_PATIENCE_SECONDS if routed.eventual else NEVER
         stream.send(routed)
 
     def _renumber(self, routed: Routed) -> None:

@@ -24,6 +24,7 @@ from router.grpc_errors import status_code, trailing_metadata
 from router.message_json import to_document, to_message
 from router.operator_service import OperatorService
 from router.pipeline import Pipeline
+from router.refusals import router_full
 from router.request_id import request_id_of
 from router.service import Service
 
@@ -190,7 +191,9 @@ class GrpcFace:
 
         async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
             call = self._call(context)
-            if not self._authentication.is_required or self._admit(method, context, call):
+            if self._service.door_is_closed():
+                call.fail(router_full())
+            elif not self._authentication.is_required or self._admit(method, context, call):
                 self._service.execute(operation, to_document(request), call)
             response = response_type()
             try:

@@ -13,11 +13,13 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import ModelError, UnknownOperation, error_document
+from model.errors import ModelError, Throttled, UnknownOperation, error_document
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
-from router.request_id import request_id_of
+from router.refusals import router_full
+from router.request_id import new_request_id, request_id_of
+from router.run_queue import RunQueue
 
 TARGET_PREFIX: Final = b"DynamoDB_20120810."
 CONTENT_TYPES: Final = (b"application/x-amz-json-1.0", b"application/x-amz-json-1.1")
@@ -26,6 +28,13 @@ BODY_BYTES_MAX: Final = 16 << 20
 
 REQUEST_ID_SUFFIX: Final = b"QUORATE0QUORATE0Q012"
 """DynamoDB's request ids have 52 characters of 0-9A-V: the 32 of ours, and these."""
+
+ANSWER_HEADERS: Final = (
+    b"Content-Type: application/x-amz-json-1.0\r\n"
+    b"x-amzn-RequestId: %b" + REQUEST_ID_SUFFIX + b"\r\n"
+    b"x-amz-crc32: %d\r\n%b%b"
+)
+"""Takes the request id in hex, the body's checksum, and two times more headers."""
 
 GZIP_HEADER: Final = b"Content-Encoding: gzip\r\n"
 UNKNOWN_OPERATION_PAGE: Final = b"<UnknownOperationException/>\n"
@@ -43,11 +52,18 @@ ZERO_WEIGHT: Final = re.compile(rb"q=0(\.0*)?")
 COMPRESSION_LEVEL: Final = 1
 """zlib's level. Ours: higher ones take several times as long for some percent less."""
 
+REFUSED_BODY: Final = error_document(router_full())
+REFUSED_CHECKSUM: Final = crc32(REFUSED_BODY)
+
 assert len(REQUEST_ID_SUFFIX) + 32 == 52
 
 
 class Executor(Protocol):
     """The part of the service that this face needs."""
+
+    def door_is_closed(self, *, behind: bool) -> bool:
+        """Whether a call is to be refused before anything is done for it."""
+        ...
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text; the call is answered in any case."""
@@ -100,11 +116,9 @@ class HttpCall(Call):
     def _reply(self, status: int, body: bytes, more_headers: bytes = b"") -> None:
         self.exchange.reply(
             status,
-            b"Content-Type: application/x-amz-json-1.0\r\n"
-            b"x-amzn-RequestId: %b%b\r\nx-amz-crc32: %d\r\n%b%b"
+            ANSWER_HEADERS
             % (
                 self.request_id.hex().upper().encode(),
-                REQUEST_ID_SUFFIX,
                 crc32(body),
                 more_headers,
                 self.cors_headers,
@@ -124,22 +138,31 @@ class HttpFace:
         *,
         authentication: Authentication,
         request_timeout_ms: int,
+        call_soon: Callable[[Callable[[], None]], object],
         cors_origins: Collection[str] = (),
     ) -> None:
+        """`call_soon` is the loop's: calls run after all that has arrived was read."""
         self._service = service
         self._observer = observer
         self._clock = clock
         self._authentication = authentication
         self._timeout_seconds = request_timeout_ms / 1000
+        self._queue = RunQueue(self._serve, clock, call_soon)
         self._cors_origins = {origin.encode() for origin in cors_origins}
 
     def handle(self, exchange: Exchange) -> None:
-        """Serve one HTTP request."""
+        """Take one HTTP request: refuse it at once, or let it wait for its turn."""
         if exchange.method != b"POST":
             self._handle_other(exchange)
             return
+        now = self._clock()
+        if self._service.door_is_closed(behind=self._queue.is_behind(now)):
+            self._refuse(exchange)
+        else:
+            self._queue.put(exchange, now)
+
+    def _serve(self, exchange: Exchange, started: float) -> None:
         headers = exchange.headers
-        started = self._clock()
         call = HttpCall(
             self._observer,
             request_id_of(headers.get(b"amz-sdk-invocation-id", b"")),
@@ -169,6 +192,13 @@ class HttpFace:
             body = plain
         operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
         self._service.execute_json(operation, body, call)
+
+    def _refuse(self, exchange: Exchange) -> None:
+        """Answer at the door of a full router. This must cost next to nothing: no call is made."""
+        cors = self._cors_headers(exchange.headers) if self._cors_origins else b""
+        request_id = new_request_id().hex().upper().encode()
+        headers = ANSWER_HEADERS % (request_id, REFUSED_CHECKSUM, b"", cors)
+        exchange.reply(Throttled.http_status, headers, REFUSED_BODY)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""

@@ -13,6 +13,7 @@ from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
 from router.call import Call, CallObserver
+from router.refusals import router_full
 from router.request_id import new_request_id
 
 CALLS_MAX: Final = 4_096
@@ -33,6 +34,10 @@ Stream = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 
 class Executor(Protocol):
     """The part of the service that this stream needs."""
+
+    def door_is_closed(self) -> bool:
+        """Whether a call is to be refused before anything is done for it."""
+        ...
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text; the call is answered in any case."""
@@ -157,10 +162,12 @@ class Pipeline:
             )
             self._open_calls += 1
             call.user = self._pass.user
-            if refusal is None:
-                self._service.execute_json(operation, body, call)
-            else:
+            if refusal is not None:
                 call.fail(refusal)
+            elif self._service.door_is_closed():
+                call.fail(router_full())
+            else:
+                self._service.execute_json(operation, body, call)
             if position % TURN_CALLS_MAX == 0:
                 await asyncio.sleep(0)
         while self._open_calls > CALLS_MAX:

@@ -271,6 +271,7 @@ class RouterProcess:
             self.clock,
             authentication=self.authentication,
             request_timeout_ms=self.options.request_timeout_ms,
+            call_soon=asyncio.get_running_loop().call_soon,
             cors_origins=self.options.cors_origins,
         )
         connections_max = _connections_max(self.options.connections_max)
@@ -415,6 +416,11 @@ class RouterProcess:
         prefix = "quorate_router"
         counters = self.dispatch.counters
         show(f"{prefix}_in_flight", "Requests at nodes.", lambda: self.dispatch.pending_count)
+        show(
+            f"{prefix}_in_flight_max",
+            "Requests at nodes above which calls are refused at the door.",
+            lambda: self.dispatch.in_flight_max,
+        )
         show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
         show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)

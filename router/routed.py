@@ -64,6 +64,7 @@ class Routed:
         "refused_units",
         "retry_at",
         "sent",
+        "sent_at",
         "size_bytes",
         "slot",
         "stage",
@@ -84,6 +85,7 @@ class Routed:
         self.node_id = 0  # the node of the newest attempt; 0 = none yet
         self.stage = Stage.NEW
         self.sent = False  # the newest attempt has left in a batch
+        self.sent_at = 0.0  # when the newest attempt was put into its node's outbox
         self.maybe_proposed = False
         self.attempts = 0
         self.refusals = 0  # OVERLOADED answers so far

@@ -60,6 +60,16 @@ class Service:
         self._tasks = tasks
         self._background_count = 0
 
+    def door_is_closed(self, *, behind: bool = False) -> bool:
+        """Whether a call is to be refused before anything is done for it; counts it if so.
+
+        `behind`: the face cannot run it soon.
+        """
+        if not behind and not self.dispatch.is_full:
+            return False
+        self.dispatch.counters.refused_full += 1
+        return True
+
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text."""
         if operation not in self._handlers:

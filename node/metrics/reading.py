@@ -102,6 +102,11 @@ COUNTERS: Final[tuple[tuple[str, str, Read], ...]] = (
         lambda shell: shell.host.elections_won,
     ),
     (
+        "requests_refused",
+        "Requests refused at the door: the loop was late, or too many bytes waited.",
+        lambda shell: shell.host.door.refused,
+    ),
+    (
         "membership_changes",
         "Configurations of groups that this node has proposed.",
         lambda shell: shell.host.memberships.proposed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node import recovery, replica
+from node import door, recovery, replica
 from quorate.cluster.outcome import Outcome
 from raft.types import MIB, RaftConfig
 from tests.node.builders import Write, key, number, put, put_if_absent
@@ -203,3 +203,44 @@ def test_refusals_do_not_stop_the_other_writes_of_a_batch(cluster: Cluster) -> N
     cluster.tick()
     for node_id in NODES:
         assert key("a") not in cluster.items_at(node_id)
+
+
+def test_node_whose_loop_is_late_refuses_everything_until_it_has_caught_up(
+    cluster: Cluster,
+) -> None:
+    cluster.done(put("a"))
+    node_door = cluster.nodes[1].host.door
+    node_door.loop_delayed(door.LOOP_DELAY_SECONDS_MAX + 0.01)
+
+    reads = cluster.get(key("a")) + cluster.get(key("a"), consistent=False)
+    (write,) = cluster.do(put("b"))
+    page = cluster.scan()
+    node_door.loop_delayed(door.LOOP_DELAY_SECONDS_MAX)
+    (again,) = cluster.do(put("b"))
+
+    assert outcomes([write, page, *reads]) == [Outcome.OVERLOADED] * 4
+    assert node_door.refused == 4
+    assert again.outcome is Outcome.OK
+
+
+def test_bytes_that_wait_at_all_partitions_of_a_node_are_bounded_together(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "WAITING_BYTES_MAX", 1000)
+    cluster = Cluster(directory)
+    cluster.bootstrap(partitions=6)
+    node = cluster.nodes[1]
+    led = [put(f"k{n}", text="x" * 600) for n in range(40)]
+    led = [write for write in led if cluster.leader(cluster.partition_of(write.key)) is node]
+    assert len({cluster.partition_of(write.key) for write in led}) == 2
+    node.log_held = True
+    cluster.do(led[0])
+
+    requests = [request for write in led[1:6] for request in cluster.do(write)]
+    node.log_held = False
+    cluster.run()
+
+    assert outcomes(requests) == [Outcome.OK] * 2 + [Outcome.OVERLOADED] * 3
+    assert node.host.door.refused == 3
+    cluster.done(led[6])
+    cluster.close()

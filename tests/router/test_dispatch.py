@@ -17,6 +17,7 @@ from model.errors import (
 )
 from quorate.cluster.outcome import Outcome
 from router.dispatch import is_unknown
+from router.in_flight import COUNT_MIN
 from tests.router.cluster import Story
 
 
@@ -500,3 +501,60 @@ def test_one_partition_without_a_leader_leaves_room_for_the_others() -> None:
     routed, _ = story.put(partition=2)
 
     assert routed in story.streams[2].outbox
+
+
+def overloaded_story() -> Story:
+    """Two partitions; the first one's leader answers, but late: its limit is the lowest."""
+    story = Story(partitions=2, pending_max=5_000)
+    story.lead(1)
+    story.lead(2, partition=2)
+    for _ in range(200):
+        story.put()
+        story.pass_seconds(0.025)
+        if len(story.streams[1].outbox) > 20:
+            (routed, *_) = story.streams[1].outbox
+            del story.streams[1].outbox[0]
+            routed.sent = True
+            story.answer(1, routed.slot, Outcome.OK)
+    assert story.dispatch.in_flight_max == COUNT_MIN
+    return story
+
+
+def test_door_closes_at_the_limit_and_opens_with_answers() -> None:
+    story = overloaded_story()
+    while not story.dispatch.is_full:
+        story.put()
+    assert story.dispatch.pending_count == COUNT_MIN
+
+    (slot, *_) = story.streams[1].leave()
+    story.answer(1, slot, Outcome.OK)
+    assert not story.dispatch.is_full
+
+
+def test_partition_that_answers_nothing_does_not_close_the_door() -> None:
+    """A frozen leader or a lost quorum: its requests wait for their deadlines, others are served."""
+    story = overloaded_story()
+    while not story.dispatch.is_full:
+        story.put(partition=2)
+    story.streams[2].leave()
+    for _ in range(30):
+        story.pass_seconds(0.025)
+        if story.streams[1].outbox:
+            (routed, *_) = story.streams[1].outbox
+            del story.streams[1].outbox[0]
+            routed.sent = True
+            story.answer(1, routed.slot, Outcome.OK)
+
+    assert not story.dispatch.is_full
+    assert story.dispatch.pending_count > COUNT_MIN / 2
+
+
+def test_waiting_for_a_leader_does_not_close_the_door() -> None:
+    story = overloaded_story()
+    story.streams[3].connected = False
+    story.lead(3, partition=2, term=2)
+    while not story.dispatch.is_full:
+        story.put(partition=2)
+    story.pass_seconds(0.025)
+
+    assert not story.dispatch.is_full

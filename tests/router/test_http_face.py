@@ -34,6 +34,10 @@ class Calls:
         self.answer = answer
         self.taken: list[tuple[str, bytes, Call]] = []
         self.ended: list[str] = []
+        self.is_full = False
+
+    def door_is_closed(self, *, behind: bool) -> bool:
+        return behind or self.is_full
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         self.taken.append((operation, bytes(raw), call))
@@ -60,6 +64,7 @@ def make_face(calls: Calls, *, cors_origins: Collection[str] = ()) -> HttpFace:
         lambda: 10.0,
         authentication=authentication,
         request_timeout_ms=4000,
+        call_soon=lambda run: run(),
         cors_origins=cors_origins,
     )
 
@@ -263,3 +268,25 @@ def test_very_large_answer_is_compressed_beside_the_loop() -> None:
     ((_, lines, body),) = connection.replies
     assert gzip.decompress(body) == answer
     assert b"x-amz-crc32: %d\r\n" % crc32(body) in lines
+
+
+def test_full_router_refuses_at_the_door_and_does_nothing_else() -> None:
+    calls = Calls()
+    calls.is_full = True
+
+    status, headers, body = send(calls, headers={**CALL_HEADERS, b"authorization": b"nonsense"})
+
+    assert status == 400
+    assert b"com.amazon.coral.availability#ThrottlingException" in body
+    assert b"x-amz-crc32: %d\r\n" % crc32(body) in headers
+    assert calls.taken == []
+    assert calls.ended == []
+
+
+def test_full_router_still_answers_health_checks() -> None:
+    calls = Calls()
+    calls.is_full = True
+
+    status, _, _ = send(calls, method=b"GET")
+
+    assert status == 200

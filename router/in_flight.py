@@ -1,0 +1,64 @@
+"""How many requests a router lets be at the nodes: no more than they answer in a moment.
+
+Where the nodes keep up, the bound is high and nobody meets it. When answers get late, it becomes what
+Little's law gives for the latency wanted: the rate of answers times that latency. More in flight
+would wait longer and not be answered sooner. Pure: time comes in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LATE_SECONDS: Final = 0.2
+"""Mean time at the nodes above which they are overloaded. Ours: well above a write on a slow disk,
+well below what a client takes for an outage."""
+
+COUNT_MAX: Final = 4_096
+"""The bound where nothing is late. Ours: a sudden burst of so many is served, not refused."""
+
+COUNT_MIN: Final = 128
+"""The lowest bound: a slow disk, or a few slow requests, are no overload. Ours."""
+
+WINDOW_SECONDS: Final = 0.1
+"""How often the bound is set anew. Ours."""
+
+RATE_SECONDS: Final = 0.5
+"""Over how long the rate of answers is averaged: they come in batches. Ours."""
+
+GROWTH: Final = 1.1
+"""By which factor the bound rises in a window without lateness. Ours: from the lowest to the highest
+in less than four seconds."""
+
+
+class InFlightLimit:
+    """The bound on requests in flight, `count`, from how long they have taken of late."""
+
+    __slots__ = ("_ended", "_rate", "_seconds", "_window_began", "count")
+
+    def __init__(self, now: float) -> None:
+        """Begin with the highest bound."""
+        self.count: float = COUNT_MAX
+        self._ended = 0
+        self._seconds = 0.0
+        self._rate = 0.0
+        self._window_began = now
+
+    def ended(self, count: int, seconds: float) -> None:
+        """Take note of requests that were answered, and of the sum of their times at nodes."""
+        self._ended += count
+        self._seconds += seconds
+
+    def tick(self, now: float, in_flight: int) -> None:
+        """Let time pass; `in_flight` are at nodes now. No answer to them says nothing."""
+        elapsed = now - self._window_began
+        if elapsed < WINDOW_SECONDS:
+            return
+        self._window_began = now
+        weight = min(1.0, elapsed / RATE_SECONDS)
+        self._rate += (self._ended / elapsed - self._rate) * weight
+        if self._seconds > self._ended * LATE_SECONDS:
+            self.count = min(max(self._rate * LATE_SECONDS, COUNT_MIN), COUNT_MAX)
+        elif self._ended or not in_flight:
+            self.count = min(self.count * GROWTH, COUNT_MAX)
+        self._ended = 0
+        self._seconds = 0.0
