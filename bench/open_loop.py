@@ -1,8 +1,8 @@
 """An open loop of writes: so many requests a second, whether or not earlier ones were answered.
 
 The load comes from processes of its own, which do little but system calls: requests are made
-before the clock starts, answers are told by their first bytes. As in an SDK there is one request at a
-time on a connection, a request that finds none free opens another, and one that is lost is opened
+before the clock starts, answers are told by their first bytes. As in an SDK there is one request at
+a time on a connection, a request that finds none free opens another, and one that is lost is opened
 anew. What is due while all of them are busy is counted as `unsent`: the machine or the answers are
 too slow for the rate then. A latency begins when its request was due, not when it was sent.
 
@@ -33,9 +33,12 @@ CONNECTIONS_AT_ONCE_MAX = 8
 """Most connections opened in one step: what a client does at a sudden load."""
 
 BATCH_ITEMS = 25
+REQUESTS_MAX = 2_000
+"""Most requests made before the clock starts; then they are sent again."""
 CLOSED = -1.0
 """The rate of a closed loop: each connection sends again as soon as it is answered."""
 
+CLOSED_BY_ROUTER = "closed by the router"
 OK, UNAVAILABLE = b"HTTP/1.1 200", b"HTTP/1.1 503"
 THROTTLED = (b"ProvisionedThroughputExceeded", b"ThrottlingException")
 
@@ -71,6 +74,20 @@ class Seen:
         """Return percentiles of the refusals' latencies in seconds [low, high)."""
         return percentiles([us / 1e6 for second in self.seconds[low:high] for us in second.refused])
 
+    def by_second(self) -> list[dict[str, float]]:
+        """Return what a plot needs of each second."""
+        return [
+            {
+                "done": len(one.done),
+                "refused": len(one.refused),
+                "failed": one.failed,
+                "unsent": one.unsent,
+                "done_p50_ms": self.done_ms(at, at + 1)["p50_ms"],
+                "refused_p50_ms": self.refused_ms(at, at + 1)["p50_ms"],
+            }
+            for at, one in enumerate(self.seconds)
+        ]
+
     def describe(self, low: int = 0, high: int | None = None) -> dict[str, Any]:
         """Return the figures of seconds [low, high), as JSON has them."""
         chosen = self.seconds[low:high]
@@ -82,7 +99,6 @@ class Seen:
             "done_latency": self.done_ms(low, high),
             "refused_latency": self.refused_ms(low, high),
             "first_failure": self.first_failure,
-            "done_by_second": [len(second.done) for second in chosen],
         }
 
 
@@ -90,7 +106,8 @@ class Seen:
 class Plan:
     """A load on one table. `rates` are (requests a second, for so many seconds), one after another.
 
-    `batch` sends BatchWriteItem of 25 puts instead of PutItem. `connections_max` is for each port.
+    `request` is "put", "get" (strong) or "batch" (BatchWriteItem of 25 puts). A port that is there
+    several times gets as many shares. `connections` are opened at first, for each port.
     """
 
     ports: tuple[int, ...]
@@ -99,7 +116,7 @@ class Plan:
     connections: int = 64
     connections_max: int = 64
     keys: int = 10_000
-    batch: bool = False
+    request: str = "put"
     seed: int = 1
 
     @property
@@ -172,19 +189,29 @@ def batch_request(table: str, items: Sequence[dict[str, Any]], host: str) -> byt
 
 
 def requests_of(plan: Plan) -> list[bytes]:
-    """Return the requests to be sent in turn: all keys of the plan once, in a random order."""
+    """Return the requests to be sent in turn, with random keys of the plan's."""
     items = Items(plan.keys, plan.seed)
-    if not plan.batch:
-        count = min(plan.keys, 2_000)
-        return [put_request(plan.table, items.next_item(), HOST) for _ in range(count)]
-    requests = []
-    for _ in range(200):
-        by_key = {}
-        while len(by_key) < BATCH_ITEMS:
-            item = items.next_item()
-            by_key[item["id"]["S"]] = item
-        requests.append(batch_request(plan.table, list(by_key.values()), HOST))
-    return requests
+    if plan.request == "batch":
+        return [
+            batch_request(plan.table, distinct_items(items, BATCH_ITEMS), HOST) for _ in range(200)
+        ]
+    make = {"put": put_request, "get": get_request}[plan.request]
+    return [make(plan.table, items.next_item(), HOST) for _ in range(min(plan.keys, REQUESTS_MAX))]
+
+
+def distinct_items(items: Items, count: int) -> list[dict[str, Any]]:
+    """Return so many items with different keys."""
+    by_key: dict[str, dict[str, Any]] = {}
+    while len(by_key) < count:
+        item = items.next_item()
+        by_key[item["id"]["S"]] = item
+    return list(by_key.values())
+
+
+def get_request(table: str, item: dict[str, Any], host: str) -> bytes:
+    """Return a strong GetItem of an item's key."""
+    body = {"TableName": table, "Key": {"id": item["id"]}, "ConsistentRead": True}
+    return dynamodb_request("GetItem", orjson.dumps(body), host=host)
 
 
 class _Sender:
@@ -204,7 +231,7 @@ class _Sender:
         self._due: dict[int, float] = {}  # by connection: when its request was
         self._partial: dict[int, bytes] = {}
         self._started = 0.0
-        for port in plan.ports:
+        for port in self._free:
             for _ in range(plan.connections):
                 self._connect(port)
 
@@ -221,7 +248,7 @@ class _Sender:
             ends += seconds
             while now < ends:
                 if rate == CLOSED:
-                    for port in ports:
+                    for port in self._free:
                         for _ in range(len(self._free[port])):
                             self._send(port, clock() - self._started, 0)
                     self._receive(0.1)
@@ -255,7 +282,7 @@ class _Sender:
             connection.close()
             return False
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(False)
+        connection.settimeout(0)
         number = connection.fileno()
         self._sockets[number] = connection
         self._port_of[number] = port
@@ -291,11 +318,13 @@ class _Sender:
                 data = self._sockets[number].recv(65536)
             except BlockingIOError:
                 continue
+            except ConnectionResetError:
+                data = b""
             except OSError as error:
                 self._lose(number, repr(error))
                 continue
             if not data:
-                self._lose(number, "closed by the router")
+                self._lose(number, CLOSED_BY_ROUTER)
                 continue
             if number in self._partial:
                 data = self._partial.pop(number) + data
@@ -324,7 +353,11 @@ class _Sender:
         self._sockets.pop(number).close()
         self._partial.pop(number, None)
         self._open[port] -= 1
-        if self._due.pop(number, None) is not None:
+        due = self._due.pop(number, None)
+        if due is not None and why == CLOSED_BY_ROUTER:
+            # It was closed while idle, as HTTP allows at any time, and crossed our request.
+            self._send(port, due, 0)
+        elif due is not None:
             self._second(time.perf_counter() - self._started).failed += 1
             self._first_failure = self._first_failure or why
         elif number in self._free[port]:

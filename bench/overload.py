@@ -3,7 +3,7 @@
     python -m bench.overload [--request batch|put] [--times 1,2,10]
 
 First the cluster's capacity: the best rate of closed loops. Then an open loop of so many times as
-much, and, without a pause, one of half the capacity: from which second on is all of it served again?
+much and, without a pause, one of half the capacity: from which second on is all of it served again?
 The load shares the machine with the cluster; the share of the processors that it takes is printed.
 """
 
@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
-import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +26,7 @@ from quorate.client import Client
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-overload"
-LOOPS = (64, 256)
+LOOPS = {"put": (64, 256), "batch": (16, 64)}
 """Requests in flight when the capacity is looked for: the better one counts."""
 
 LEAD_SECONDS = 2
@@ -88,16 +85,16 @@ def load(cluster: BackgroundCluster, rates: tuple[tuple[float, float], ...], **m
     return Plan(ports=ports, table=TABLE, rates=rates, **more)
 
 
-def capacity(cluster: BackgroundCluster, *, batch: bool, seconds: float) -> float:
+def capacity(cluster: BackgroundCluster, request: str, *, seconds: float) -> float:
     """Return the best rate of closed loops, in requests a second."""
     best = 0.0
-    for connections in LOOPS:
+    for connections in LOOPS[request]:
         plan = load(
             cluster,
             ((CLOSED, LEAD_SECONDS + seconds),),
             connections=connections,
             connections_max=connections,
-            batch=batch,
+            request=request,
         )
         seen = OpenLoop(plan).wait()
         rate = seen.done_per_second(LEAD_SECONDS)
@@ -115,7 +112,7 @@ def overload(
         ((rate * 0.5, LEAD_SECONDS), (rate * times, options.seconds), (rate * 0.5, AFTER_SECONDS)),
         connections=CONNECTIONS,
         connections_max=CONNECTIONS_MAX,
-        batch=options.request == "batch",
+        request=options.request,
     )
     pids = pids_of(cluster)
     idle_mb = {name: memory_mb(pid) for name, pid in pids.items()}
@@ -133,13 +130,17 @@ def overload(
         "goodput_of_capacity": round(seen.done_per_second(low, high) / rate, 3),
         "recovered_after_seconds": recovery(seen, high, rate * 0.5),
         "elections": terms(cluster) - before,
-        "memory_mb": {name: [round(idle_mb[name]), round(mb)] for name, mb in watched.memory_mb.items()},
+        "memory_mb": {
+            name: [round(idle_mb[name]), round(mb)] for name, mb in watched.memory_mb.items()
+        },
         "processors": {
             **{name: round(used / plan.seconds, 2) for name, used in watched.cpu_seconds.items()},
             "load": round(seen.cpu_seconds / plan.seconds, 2),
         },
         "during": seen.describe(low, high),
         "after": seen.describe(high),
+        "rates": plan.rates,
+        "by_second": seen.by_second(),
     }
     return seen, figures
 
@@ -199,7 +200,7 @@ def main() -> None:
             folder / "data", partitions=options.partitions, routers=options.routers
         ) as cluster:
             asyncio.run(create_table(cluster))
-            rate = capacity(cluster, batch=options.request == "batch", seconds=4)
+            rate = capacity(cluster, options.request, seconds=4)
             for times in map(float, options.times.split(",")):
                 _, figures = overload(cluster, rate, times, options)
                 show(figures)

@@ -55,12 +55,15 @@ class Pool:
     def grant(self, router: str, *, wanted: float, returned: float, now: float) -> float:
         """Take tokens back, and return how many this router gets.
 
-        When all that is wanted is there, all of it; else a share by demand, so that no router
-        starves another.
+        When all that is wanted is there, all of it; else a share by demand, of what is there or, if
+        that is more, of what has come in since this router's last question: one that always asks
+        just after another would find nothing but the other's leavings.
         """
         bucket = self._bucket
         bucket.refill(now)
         bucket.settle(-returned)
+        last = self._demands.get(router)
+        elapsed = 0.0 if last is None else min(now - last.at, DEMAND_SECONDS)
         self._demands = {
             name: demand
             for name, demand in self._demands.items()
@@ -73,7 +76,8 @@ class Pool:
         if wanted + others <= available:
             tokens = wanted
         else:
-            tokens = min(wanted, available * wanted / (wanted + others)) if wanted else 0.0
+            share = wanted / (wanted + others) if wanted else 0.0
+            tokens = min(wanted, available, share * max(available, bucket.rate * elapsed))
         bucket.level -= tokens
         return tokens
 

@@ -155,11 +155,10 @@ class HttpFace:
         if exchange.method != b"POST":
             self._handle_other(exchange)
             return
-        now = self._clock()
-        if self._service.door_is_closed(behind=self._queue.is_behind(now)):
+        if self._service.door_is_closed(behind=self._queue.is_behind):
             self._refuse(exchange)
         else:
-            self._queue.put(exchange, now)
+            self._queue.put(exchange, self._clock())
 
     def _serve(self, exchange: Exchange, started: float) -> None:
         headers = exchange.headers

@@ -1,8 +1,8 @@
 """How many requests a router lets be at the nodes: no more than they answer in a moment.
 
-Where the nodes keep up, the bound is high and nobody meets it. When answers get late, it becomes what
-Little's law gives for the latency wanted: the rate of answers times that latency. More in flight
-would wait longer and not be answered sooner. Pure: time comes in.
+Where the nodes keep up, the bound is high and nobody meets it. When answers get late, it becomes
+what Little's law gives for the latency wanted: the rate of answers times that latency. More in
+flight would wait longer and not be answered sooner. Pure: time comes in.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RATE_SECONDS: Final = 0.5
 """Over how long the rate of answers is averaged: they come in batches. Ours."""
 
 GROWTH: Final = 1.1
-"""By which factor the bound rises in a window without lateness. Ours: from the lowest to the highest
-in less than four seconds."""
+"""By which factor the bound rises in a window without lateness. Ours: from the lowest to the
+highest in less than four seconds."""
 
 
 class InFlightLimit:

@@ -1,8 +1,8 @@
 """Calls that were read and wait for their turn on the loop.
 
 All that has arrived is read first, and what must be refused is refused, before the calls are run:
-in slices, so that what arrives meanwhile is read soon. How long the first in the queue has waited
-is the delay of this loop; a router that is behind by too much takes no more calls.
+in slices, so that what arrives meanwhile is read soon. The delay of this loop is how many wait
+times what each takes; a router that is behind by too much takes no more calls.
 """
 
 from __future__ import annotations
@@ -17,16 +17,22 @@ from quorate.http.protocol import Exchange
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS: Final = 0.004
-"""How long calls are run before the loop reads again. Ours: a refusal waits for so long."""
+"""How long calls are run at least before the loop reads again. Ours: refusals wait for so long."""
+
+SLICE_SECONDS_MAX: Final = 0.02
+"""How long at most, when reading takes long. Ours."""
 
 DELAY_SECONDS_MAX: Final = 0.1
-"""Behind by more, a router takes no more calls. Ours: half of what they may take at nodes."""
+"""A call that would wait for longer is not taken. Ours: half of what calls may take at nodes."""
+
+AVERAGED: Final = 64
+"""Over how many calls the time of each is averaged. Ours."""
 
 
 class RunQueue:
     """First in, first out. Bounded by the delay, and by one call for each connection."""
 
-    __slots__ = ("_call_soon", "_clock", "_serve", "_waiting")
+    __slots__ = ("_call_soon", "_clock", "_ran_until", "_seconds_each", "_serve", "_waiting")
 
     def __init__(
         self,
@@ -39,21 +45,29 @@ class RunQueue:
         self._clock = clock
         self._call_soon = call_soon
         self._waiting: deque[tuple[Exchange, float]] = deque()
+        self._ran_until = 0.0  # when the last slice ended
+        self._seconds_each = (
+            0.0  # that calls have taken of late, with all that the loop did besides
+        )
 
-    def is_behind(self, now: float) -> bool:
-        """Whether this loop is so far behind that nothing more should be put here."""
-        return bool(self._waiting) and now - self._waiting[0][1] > DELAY_SECONDS_MAX
+    @property
+    def is_behind(self) -> bool:
+        """Whether what is put here now would wait for too long."""
+        return len(self._waiting) * self._seconds_each > DELAY_SECONDS_MAX
 
     def put(self, exchange: Exchange, now: float) -> None:
         """Let an exchange wait for its turn."""
         self._waiting.append((exchange, now))
         if len(self._waiting) == 1:
+            self._ran_until = now  # before, the loop had nothing to run
             self._call_soon(self._run)
 
     def _run(self) -> None:
         waiting, clock = self._waiting, self._clock
-        until = clock() + SLICE_SECONDS
-        while waiting:
+        now = clock()
+        # As long as the loop has read and refused: what is taken must not starve beside it.
+        until, count = now + max(SLICE_SECONDS, min(now - self._ran_until, SLICE_SECONDS_MAX)), 0
+        while waiting and now < until:
             exchange, arrived = waiting.popleft()
             try:
                 self._serve(exchange, arrived)
@@ -61,7 +75,10 @@ class RunQueue:
                 log.exception("serving an exchange failed")
                 exchange.keep_alive = False
                 exchange.reply(500, b"Content-Type: text/plain\r\n", b"")
-            if clock() > until:
-                break
+            count += 1
+            now = clock()
+        each = (now - self._ran_until) / count
+        self._seconds_each += (each - self._seconds_each) * min(1.0, count / AVERAGED)
+        self._ran_until = now
         if waiting:
             self._call_soon(self._run)

@@ -11,9 +11,9 @@ BURST_SECONDS: Final = 300.0
 class TokenBucket:
     """Capacity units that come in at `rate` a second, up to `capacity`.
 
-    It admits while anything is left and then takes the whole price, so the level may go below
-    zero by one operation: prices are known only when the operation is done. Over any span of
-    time what is taken is at most rate x span + capacity + one operation.
+    Who asks is admitted while anything is left (`level` > 0) and then takes the whole price, so
+    the level may go below zero by one operation: prices are known only when the operation is done.
+    Over any span of time what is taken is at most rate x span + capacity + one operation.
     """
 
     __slots__ = ("_at", "capacity", "level", "rate")
@@ -34,16 +34,8 @@ class TokenBucket:
             self.level = level if level < self.capacity else self.capacity
             self._at = now
 
-    def admit(self, units: float, now: float) -> bool:
-        """Take units if anything is left."""
-        self.refill(now)
-        if self.level <= 0:
-            return False
-        self.level -= units
-        return True
-
     def settle(self, units: float) -> None:
-        """Take what an admitted operation cost beyond its estimate; negative gives back."""
+        """Take what an admitted operation has cost; negative gives back."""
         self.level = min(self.level - units, self.capacity)
 
     def change(self, rate: float, capacity: float, now: float) -> None:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from random import Random
 
 from node.capacity_pool import Pool
+from node.machine.throughput import DEFAULT_LIMITS
+from quorate.cluster.token_bucket import BURST_SECONDS, TokenBucket
 from router.admission.lease import Lease
 
 STEP_SECONDS = 0.01
 ASK_SECONDS = 0.1
 DELAY_SECONDS = 0.02
+CAP = DEFAULT_LIMITS.write_units
+"""Of one partition."""
 
 
 class Fleet:
     """Routers ask every ASK_SECONDS, each at its own moment; answers take DELAY_SECONDS."""
 
-    def __init__(self, routers: int, rate: float, *, seed: int = 1, level: float = 0.0) -> None:
+    def __init__(
+        self,
+        routers: int,
+        rate: float,
+        *,
+        seed: int = 1,
+        level: float = 0.0,
+        partitions: Sequence[float] = (),
+    ) -> None:
+        """`partitions` are the shares of the requests that each partition gets; none: no caps."""
         self.rng = Random(seed)
         self.now = 1000.0
         self.rate = rate
@@ -27,6 +41,10 @@ class Fleet:
         self.answers: list[tuple[float, Callable[[], None]]] = []
         self.admitted = dict.fromkeys(self.leases, 0.0)
         self.refused = dict.fromkeys(self.leases, 0.0)
+        self.throttled_at_partitions = 0.0
+        self.shares = list(accumulate(partitions))
+        self.buckets = [TokenBucket(CAP, CAP * BURST_SECONDS, 0.0, self.now) for _ in partitions]
+        self.admitted_at = [0.0] * len(partitions)
         self.owed = dict.fromkeys(self.leases, 0.0)
 
     def run(
@@ -48,14 +66,30 @@ class Fleet:
                 self.owed[name] += offered(name, self.now) * STEP_SECONDS
                 while self.owed[name] >= units:
                     self.owed[name] -= units
-                    if lease.admit(units):
+                    if not lease.admit(units):
+                        self.refused[name] += units
+                    elif self._is_served(units):
                         self.admitted[name] += units
                     else:
-                        self.refused[name] += units
+                        lease.settle(-units)
+                        self.throttled_at_partitions += units
                 if self.now >= self.ask_at[name]:
                     self.ask_at[name] += ASK_SECONDS
                     self._ask(name, lease)
         return sum(self.admitted.values()) - before
+
+    def _is_served(self, units: float) -> bool:
+        """Whether the partition that a request goes to serves it, too."""
+        if not self.buckets:
+            return True
+        (place,) = self.rng.choices(range(len(self.buckets)), cum_weights=self.shares)
+        bucket = self.buckets[place]
+        bucket.refill(self.now)
+        if bucket.level <= 0:
+            return False
+        bucket.settle(units)
+        self.admitted_at[place] += units
+        return True
 
     def lose_pool(self) -> None:
         """The catalog's leader dies: questions go unanswered."""

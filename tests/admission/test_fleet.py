@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from node.capacity_pool import START_SECONDS
 from router.admission.lease import CREDIT_SECONDS
-from tests.admission.fleet import Fleet
+from tests.admission.fleet import CAP, Fleet
 
 RATE = 200.0
 
@@ -113,6 +113,60 @@ def test_change_of_the_rate_holds_within_seconds() -> None:
     fleet.change_rate(400.0)
     fleet.run(2, lambda *_: 1000)
     assert fleet.run(30, lambda *_: 1000) / 30 == pytest.approx(400, rel=0.05)
+
+
+ZIPF = [1 / place for place in range(1, 1_001)]
+"""A thousand partitions: an eighth of the requests goes to the first."""
+
+
+def test_hundred_routers_and_a_thousand_partitions_converge_to_the_rate() -> None:
+    fleet = Fleet(100, 5_000.0, partitions=ZIPF)
+    fleet.run(5, lambda *_: 200, units=10)
+    fleet.throttled_at_partitions = 0
+
+    assert fleet.run(15, lambda *_: 200, units=10) / 15 == pytest.approx(5_000, rel=0.05)
+    assert fleet.throttled_at_partitions == 0
+    assert all(fleet.admitted.values()), "no router starves"
+    assert sum(map(bool, fleet.admitted_at)) > 900, "no partition does"
+
+
+def test_one_partition_may_use_all_that_its_table_has() -> None:
+    """Adaptive: the rate is not divided by the partitions."""
+    fleet = Fleet(100, 800.0, partitions=[1.0, *[0.0] * 999])
+    fleet.run(5, lambda *_: 40, units=5)
+
+    assert fleet.run(10, lambda *_: 40, units=5) / 10 == pytest.approx(800, rel=0.05)
+
+
+def test_hot_partition_is_capped_and_the_others_get_what_it_cannot_use() -> None:
+    fleet = Fleet(100, 5_000.0, partitions=[1.0, *[1 / 999] * 999])
+    fleet.run(5, lambda *_: 150, units=10)
+    before = fleet.admitted_at[0]
+    admitted = fleet.run(15, lambda *_: 150, units=10)
+
+    assert (fleet.admitted_at[0] - before) / 15 == pytest.approx(CAP, rel=0.05)
+    assert admitted / 15 == pytest.approx(5_000, rel=0.05)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    loads=st.lists(st.floats(0.05, 10), min_size=2, max_size=8),
+    rate=st.floats(50, 200),
+    seed=st.integers(0, 2**32),
+)
+@example(loads=[10, 0.05], rate=200.0, seed=1)
+@example(loads=[2, 1], rate=50.0, seed=2)
+def test_no_router_starves(loads: list[float], rate: float, seed: int) -> None:
+    """Each gets half of its fair share at least: of the rate by demand, or all that it wants."""
+    fleet = Fleet(len(loads), rate, seed=seed)
+    offered = {name: rate * load for name, load in zip(fleet.leases, loads, strict=True)}
+    fleet.run(3, lambda name, _: offered[name])
+    before = dict(fleet.admitted)
+    fleet.run(10, lambda name, _: offered[name])
+
+    for name, units in offered.items():
+        fair = min(units, rate * units / sum(offered.values()))
+        assert (fleet.admitted[name] - before[name]) / 10 >= fair / 2 - 0.1
 
 
 @settings(max_examples=40, deadline=None)

@@ -532,7 +532,7 @@ def test_door_closes_at_the_limit_and_opens_with_answers() -> None:
 
 
 def test_partition_that_answers_nothing_does_not_close_the_door() -> None:
-    """A frozen leader or a lost quorum: its requests wait for their deadlines, others are served."""
+    """A frozen leader or a lost quorum: its requests wait, others are served."""
     story = overloaded_story()
     while not story.dispatch.is_full:
         story.put(partition=2)

@@ -1,4 +1,4 @@
-"""The bound on what a router has at nodes: high while they keep up, Little's law when they do not."""
+"""What a router may have at nodes: much while they keep up, Little's law when they do not."""
 
 from __future__ import annotations
 

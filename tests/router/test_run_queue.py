@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from quorate.http.protocol import Exchange
-from router.run_queue import DELAY_SECONDS_MAX, SLICE_SECONDS, RunQueue
+from router.run_queue import AVERAGED, DELAY_SECONDS_MAX, SLICE_SECONDS, RunQueue
 
 
 class Loop:
@@ -61,14 +61,35 @@ def test_slice_ends_and_the_rest_waits_for_the_next_pass() -> None:
     assert [path for path, _ in loop.served] == [b"1", b"2", b"3", b"4"]
 
 
-def test_queue_is_behind_when_its_first_has_waited_too_long() -> None:
-    loop = Loop()
-    assert not loop.queue.is_behind(1e9), "an empty queue never is"
-    loop.put(b"1")
-    assert not loop.queue.is_behind(loop.now + DELAY_SECONDS_MAX)
-    assert loop.queue.is_behind(loop.now + DELAY_SECONDS_MAX + 0.001)
-    loop.run_pass()
-    assert not loop.queue.is_behind(1e9)
+def test_queue_is_behind_when_as_many_wait_as_take_too_long() -> None:
+    loop = Loop(seconds_each=SLICE_SECONDS)
+    assert not loop.queue.is_behind
+    for _ in range(AVERAGED * 4):
+        loop.put(b"x")
+        loop.run_pass()
+    assert not loop.queue.is_behind, "nothing waits"
+
+    fitting = int(DELAY_SECONDS_MAX / SLICE_SECONDS)
+    loop.put(*[b"x"] * (fitting - 2))
+    assert not loop.queue.is_behind
+    loop.put(*[b"x"] * 4)
+    assert loop.queue.is_behind
+    while loop.soon:
+        loop.run_pass()
+    assert not loop.queue.is_behind
+
+
+def test_time_that_the_loop_spends_on_refusals_counts() -> None:
+    """What is read between two slices delays the calls as well."""
+    loop = Loop(seconds_each=SLICE_SECONDS)
+    loop.put(*[b"x"] * 200)
+    for _ in range(100):
+        loop.now += SLICE_SECONDS * 4
+        loop.run_pass()
+    while len(loop.served) < 195:
+        assert loop.queue.is_behind == ((200 - len(loop.served)) * SLICE_SECONDS * 5 > 0.1)
+        loop.now += SLICE_SECONDS * 4
+        loop.run_pass()
 
 
 def test_bug_ends_its_own_exchange_only(caplog: pytest.LogCaptureFixture) -> None:
