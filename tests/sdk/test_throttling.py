@@ -1,0 +1,188 @@
+"""boto3 and gRPC stubs, unchanged, on tables that are out of capacity: DynamoDB's refusals.
+
+Every table here is its own: nobody else spends of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from botocore.exceptions import ClientError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from quorate.local.background import BackgroundCluster
+from quorate.v1 import api_pb2, api_pb2_grpc
+
+UNITS = 10
+
+MakeTable = Callable[..., str]
+
+
+@pytest.fixture
+def make_table(dynamodb: Any) -> Iterator[MakeTable]:
+    """Makes tables with a partition key `id`, with so many units, or on demand up to as many."""
+    names: list[str] = []
+
+    def make(units: int = UNITS, *, on_demand: bool = False) -> str:
+        name = f"throttled-{uuid4().hex[:12]}"
+        most = {"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units}
+        each = {"ReadCapacityUnits": units, "WriteCapacityUnits": units}
+        capacity: dict[str, Any] = (
+            {"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": most}
+            if on_demand
+            else {"ProvisionedThroughput": each}
+        )
+        dynamodb.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            **capacity,
+        )
+        names.append(name)
+        dynamodb.get_waiter("table_exists").wait(
+            TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10}
+        )
+        return name
+
+    yield make
+    for name in names:
+        dynamodb.delete_table(TableName=name)
+
+
+def refusal_of(call: Callable[[int], object]) -> Any:
+    """Call with one number after the other until that is refused; return the error."""
+    for number in range(1_000):
+        try:
+            call(number)
+        except (ClientError, grpc.RpcError) as error:
+            return error
+    raise AssertionError("nothing was refused")
+
+
+def put_until_refused(dynamodb: Any, table: str) -> tuple[ClientError, str]:
+    """Put items until one is refused; return the error and that item's key."""
+    key = ""
+
+    def put(number: int) -> None:
+        nonlocal key
+        key = f"item-{number}"
+        dynamodb.put_item(TableName=table, Item={"id": {"S": key}})
+
+    return refusal_of(put), key
+
+
+def puts(count: int) -> list[dict[str, Any]]:
+    return [{"PutRequest": {"Item": {"id": {"S": f"item-{number}"}}}} for number in range(count)]
+
+
+def test_provisioned_table_refuses_with_its_reason_and_without_effect(
+    dynamodb: Any, make_table: MakeTable
+) -> None:
+    table = make_table()
+    error, key = put_until_refused(dynamodb, table)
+
+    assert error.response["Error"]["Code"] == "ProvisionedThroughputExceededException"
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    (reason,) = error.response["ThrottlingReasons"]
+    assert reason["reason"] == "TableWriteProvisionedThroughputExceeded"
+    assert reason["resource"].endswith(f":table/{table}")
+    found = dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True)
+    assert "Item" not in found
+
+
+def test_table_on_demand_refuses_above_its_maximum(dynamodb: Any, make_table: MakeTable) -> None:
+    error, _ = put_until_refused(dynamodb, make_table(on_demand=True))
+
+    assert error.response["Error"]["Code"] == "ThrottlingException"
+    (reason,) = error.response["throttlingReasons"]
+    assert reason["reason"] == "TableWriteMaxOnDemandThroughputExceeded"
+
+
+def test_reads_are_refused_by_their_own_units(dynamodb: Any, make_table: MakeTable) -> None:
+    table = make_table()
+    key = {"id": {"S": "a"}}
+    error = refusal_of(lambda _: dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True))
+
+    (reason,) = error.response["ThrottlingReasons"]
+    assert reason["reason"] == "TableReadProvisionedThroughputExceeded"
+    assert dynamodb.put_item(TableName=table, Item={"id": {"S": "a"}})
+
+
+def test_batch_gives_back_what_it_had_no_capacity_for(dynamodb: Any, make_table: MakeTable) -> None:
+    """What comes back was not written; sent again and again, as an SDK does, all of it is."""
+    table = make_table()
+    left: dict[str, Any] = {table: puts(25)}
+    answers = 0
+    units = 0.0
+    deadline = time.monotonic() + 20
+    while left and time.monotonic() < deadline:
+        time.sleep(0.3)  # three units come in
+        answer = dynamodb.batch_write_item(RequestItems=left, ReturnConsumedCapacity="TOTAL")
+        answers += 1
+        (consumed,) = answer["ConsumedCapacity"]
+        units += consumed["CapacityUnits"]
+        left = answer["UnprocessedItems"]
+
+    assert not left
+    assert answers > 1, "it took several rounds"
+    assert units == 25, "each item was written once"
+
+
+def test_batch_without_any_capacity_is_refused_as_a_whole(
+    dynamodb: Any, make_table: MakeTable
+) -> None:
+    table = make_table(1)
+    put_until_refused(dynamodb, table)
+    error = refusal_of(lambda _: dynamodb.batch_write_item(RequestItems={table: puts(25)}))
+
+    assert error.response["Error"]["Code"] == "ProvisionedThroughputExceededException"
+    assert error.response["ThrottlingReasons"]
+
+
+def test_batch_of_gets_gives_back_keys(dynamodb: Any, make_table: MakeTable) -> None:
+    table = make_table()
+    keys = [{"id": {"S": f"item-{number}"}} for number in range(100)]
+
+    answer = dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+
+    unprocessed = answer["UnprocessedKeys"][table]
+    assert unprocessed["ConsistentRead"] is True
+    assert 0 < len(unprocessed["Keys"]) < 100
+    assert all(key in keys for key in unprocessed["Keys"])
+
+
+def test_batch_writer_of_the_resource_gets_everything_written(
+    resource: Any, make_table: MakeTable
+) -> None:
+    table = resource.Table(make_table())
+    with table.batch_writer() as batch:
+        for number in range(40):
+            batch.put_item(Item={"id": f"item-{number}"})
+
+    assert table.scan(ConsistentRead=True)["Count"] == 40
+
+
+def test_grpc_client_is_told_why_and_when_to_try_again(
+    cluster: BackgroundCluster, make_table: MakeTable
+) -> None:
+    table = make_table()
+    with grpc.insecure_channel(cluster.grpc_address) as channel:
+        stub = api_pb2_grpc.QuorateServiceStub(channel)
+        item = {"id": api_pb2.AttributeValue(s="a")}
+        request = api_pb2.PutItemRequest(table_name=table, item=item)
+        error = refusal_of(lambda _: stub.PutItem(request, timeout=10))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    status: Any = rpc_status.from_call(error)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    assert info.reason == "ProvisionedThroughputExceededException"
+    assert info.metadata["TableWriteProvisionedThroughputExceeded"].endswith(f":table/{table}")
+    assert 0 < retry.retry_delay.ToMilliseconds() <= 1_000
