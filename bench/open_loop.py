@@ -258,7 +258,7 @@ class _Sender:
                     for number in range(owed):
                         port = ports[turn % len(ports)]
                         turn += 1
-                        opened += self._send(port, began + (sent + number) / rate, opened)
+                        opened += self._send(port, began + (sent + number + 1) / rate, opened)
                     sent += owed
                     self._receive(STEP_SECONDS)
                 now = clock() - self._started

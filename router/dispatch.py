@@ -147,7 +147,8 @@ class Dispatch:
         self._pending_by_partition: dict[int, int] = {}
         self._last_slot = 0
         self._stuck_count = 0  # of the pending requests: those that no live node works on
-        self._in_flight_limit = InFlightLimit(clock())
+        self._ticked_at = clock()
+        self._in_flight_limit = InFlightLimit(self._ticked_at)
         self._waiters: dict[int, _Waiters] = {}
         self._streams: Mapping[int, NodeStream] = {}
         self._ring: Ring | None = None
@@ -345,7 +346,9 @@ class Dispatch:
             elif routed.retry_at <= now:
                 due.append(routed)
         self._stuck_count = stuck_count
-        self._in_flight_limit.tick(now, len(self._pending) - stuck_count)
+        loop_delay = max(0.0, now - self._ticked_at - TICK_SECONDS)
+        self._ticked_at = now
+        self._in_flight_limit.tick(now, len(self._pending) - stuck_count, loop_delay)
         for routed in late:
             if routed.stage is not Stage.DONE:
                 self._expire(routed)

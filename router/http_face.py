@@ -197,7 +197,7 @@ class HttpFace:
         cors = self._cors_headers(exchange.headers) if self._cors_origins else b""
         request_id = new_request_id().hex().upper().encode()
         headers = ANSWER_HEADERS % (request_id, REFUSED_CHECKSUM, b"", cors)
-        exchange.reply(Throttled.http_status, headers, REFUSED_BODY)
+        exchange.refuse(Throttled.http_status, headers, REFUSED_BODY)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""

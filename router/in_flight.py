@@ -30,10 +30,18 @@ GROWTH: Final = 1.1
 highest in less than four seconds."""
 
 
+LOOP_PASSES: Final = 4
+"""How many passes of the router's own loop a request takes: into the outbox, out of it, the reply
+read, the answer told. Ours."""
+
+DELAY_WEIGHT: Final = 0.2
+"""Of a tick's delay in the average. Ours."""
+
+
 class InFlightLimit:
     """The bound on requests in flight, `count`, from how long they have taken of late."""
 
-    __slots__ = ("_ended", "_rate", "_seconds", "_window_began", "count")
+    __slots__ = ("_ended", "_loop_delay", "_rate", "_seconds", "_window_began", "count")
 
     def __init__(self, now: float) -> None:
         """Begin with the highest bound."""
@@ -41,6 +49,7 @@ class InFlightLimit:
         self._ended = 0
         self._seconds = 0.0
         self._rate = 0.0
+        self._loop_delay = 0.0
         self._window_began = now
 
     def ended(self, count: int, seconds: float) -> None:
@@ -48,16 +57,22 @@ class InFlightLimit:
         self._ended += count
         self._seconds += seconds
 
-    def tick(self, now: float, in_flight: int) -> None:
-        """Let time pass; `in_flight` are at nodes now. No answer to them says nothing."""
+    def tick(self, now: float, in_flight: int, loop_delay: float) -> None:
+        """Let time pass; `in_flight` are at nodes now. No answer to them says nothing.
+
+        `loop_delay` is how late this tick has come: so late the router was itself to send what it
+        had and to take answers, and the nodes are not to be blamed for that.
+        """
+        self._loop_delay += (loop_delay - self._loop_delay) * DELAY_WEIGHT
         elapsed = now - self._window_began
         if elapsed < WINDOW_SECONDS:
             return
         self._window_began = now
         weight = min(1.0, elapsed / RATE_SECONDS)
         self._rate += (self._ended / elapsed - self._rate) * weight
-        if self._seconds > self._ended * LATE_SECONDS:
-            self.count = min(max(self._rate * LATE_SECONDS, COUNT_MIN), COUNT_MAX)
+        late_seconds = LATE_SECONDS + self._loop_delay * LOOP_PASSES
+        if self._seconds > self._ended * late_seconds:
+            self.count = min(max(self._rate * late_seconds, COUNT_MIN), COUNT_MAX)
         elif self._ended or not in_flight:
             self.count = min(self.count * GROWTH, COUNT_MAX)
         self._ended = 0

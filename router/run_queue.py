@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 SLICE_SECONDS: Final = 0.004
 """How long calls are run at least before the loop reads again. Ours: refusals wait for so long."""
 
-SLICE_SECONDS_MAX: Final = 0.02
+SLICE_SECONDS_MAX: Final = 0.01
 """How long at most, when reading takes long. Ours."""
 
 DELAY_SECONDS_MAX: Final = 0.1

@@ -87,6 +87,15 @@ class Exchange:
         """Answer; `headers` are complete lines, without Content-Length and Connection."""
         self.connection.reply(self, status, headers, body)
 
+    def refuse(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer at once that this is not served now; the connection rests for a pass of the loop.
+
+        A client may send again as soon as it has read this. The loop would take that in the same
+        pass, and so on: refusing thousands of clients, it would come to nothing else for seconds.
+        """
+        self.connection.reply(self, status, headers, body)
+        self.connection.rest()
+
 
 class HttpConnection(asyncio.Protocol):
     """One connection: bytes in, exchanges out, replies back.
@@ -363,7 +372,7 @@ class HttpConnection(asyncio.Protocol):
         if self._headers:
             raise _Refused(400)  # nobody needs trailers, and the header has been judged
         self._exchange = None
-        if self._current is None and not self._queue and not self._write_paused:
+        if self._current is None and not self._queue and not self._reading_paused:
             self._start(exchange)
             return
         self._queue.append(exchange)
@@ -402,6 +411,16 @@ class HttpConnection(asyncio.Protocol):
         elif self._queue:
             # Not from here: a handler that answers at once would nest as deep as the queue is long.
             asyncio.get_running_loop().call_soon(self._pump)
+
+    def rest(self) -> None:
+        """Read nothing more before the loop's next pass."""
+        if self._transport is not None and not self._draining:
+            self._pause_reading()
+            self._server.rest(self)
+
+    def wake(self) -> None:
+        """Go on after a rest."""
+        self._pump()
 
     def _pump(self) -> None:
         """Start the next exchange that waits, if nothing is in the way."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
 from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
 from quorate.http.tls import TlsConnection
+
+WAKE_MAX: Final = 256
+"""Most refused connections that are read again in one pass of the loop: to refuse them once more
+takes ten milliseconds, and the rest of the loop's work must not wait for longer. Ours."""
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -40,6 +44,7 @@ class HttpServer:
         self.handshakes_failed = 0  # refused, broken off or too slow
         self._connections: set[HttpConnection | TlsConnection] = set()
         self._address_counts: Counter[str] = Counter()  # of connections
+        self._resting: deque[HttpConnection] = deque()
         self._body_bytes = 0
         self._unsent_bytes = 0
         self._server: asyncio.Server | None = None
@@ -103,6 +108,18 @@ class HttpServer:
             connection.time_out()
 
     # For connections
+
+    def rest(self, connection: HttpConnection) -> None:
+        """Wake a connection in the loop's next pass, or after as many as must wake before it."""
+        self._resting.append(connection)
+        if len(self._resting) == 1:
+            asyncio.get_running_loop().call_soon(self._wake_resting)
+
+    def _wake_resting(self) -> None:
+        for _ in range(min(len(self._resting), WAKE_MAX)):
+            self._resting.popleft().wake()
+        if self._resting:
+            asyncio.get_running_loop().call_soon(self._wake_resting)
 
     def admit(self, connection: HttpConnection | TlsConnection) -> bool:
         """Take a connection into the books if there is room; return whether there was."""

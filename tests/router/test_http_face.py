@@ -26,6 +26,9 @@ class Connection:
     def reply(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
         self.replies.append((status, headers, body))
 
+    def rest(self) -> None:
+        pass
+
 
 class Calls:
     """Takes the place of the service: answers each call as told."""

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from quorate.http import server
+from quorate.http.protocol import Exchange
 from tests.router.talk import Talk, read_answer, status_of, tell
 
 
@@ -277,5 +279,62 @@ def test_stopping_server_answers_what_it_has_and_closes() -> None:
         talk.seen[0].reply(200, b"", b"last")
 
         assert b"last" in await reader.read()
+
+    tell(story)
+
+
+def test_refused_connection_rests_for_a_pass_of_the_loop() -> None:
+    """However fast clients send again, the loop gets to its other work in between."""
+
+    async def story(talk: Talk) -> None:
+        passes = 0
+        refused_in: dict[bytes, list[int]] = {}
+
+        def refuse(exchange: Exchange) -> None:
+            refused_in.setdefault(exchange.path, []).append(passes)
+            exchange.refuse(503, b"", b"")
+
+        async def count() -> None:
+            nonlocal passes
+            while True:
+                passes += 1
+                await asyncio.sleep(0)
+
+        talk.server.handler = refuse
+        async with asyncio.TaskGroup() as tasks:
+            counting = tasks.create_task(count())
+            connections = [await talk.connect() for _ in range(3)]
+            for number, (_, writer) in enumerate(connections):
+                writer.write(b"GET /%d HTTP/1.1\r\n\r\n" % number * 3)
+            for reader, _ in connections:
+                assert [await read_answer(reader) for _ in range(3)] == [(503, b"")] * 3
+            counting.cancel()
+        assert len(refused_in) == 3
+        for path, at in refused_in.items():
+            assert len(set(at)) == 3, (path, at)
+
+    tell(story)
+
+
+def test_few_refused_connections_are_read_again_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "WAKE_MAX", 2)
+
+    async def story(talk: Talk) -> None:
+        woken: list[int] = []
+
+        class Resting:
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def wake(self) -> None:
+                woken.append(self.number)
+
+        for number in range(5):
+            talk.server.rest(Resting(number))  # type: ignore[arg-type]
+        for expected in ([0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]):
+            await asyncio.sleep(0)
+            assert woken == expected
 
     tell(story)

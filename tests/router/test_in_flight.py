@@ -35,7 +35,7 @@ class Nodes:
             if done:
                 self.limit.ended(round(done), done * self.in_flight / self.rate)
             self.in_flight -= done
-            self.limit.tick(self.now, round(self.in_flight))
+            self.limit.tick(self.now, round(self.in_flight), 0.0)
 
 
 @pytest.mark.parametrize("rate", [2_000, 5_000, 10_000])
@@ -83,7 +83,7 @@ def test_bound_stays_within_its_limits(windows: list[tuple[int, float, int]]) ->
     for count, seconds, in_flight in windows:
         now += WINDOW_SECONDS * 1.01
         limit.ended(count, count * seconds)
-        limit.tick(now, in_flight)
+        limit.tick(now, in_flight, 0.0)
         assert COUNT_MIN <= limit.count <= COUNT_MAX
 
 
@@ -91,5 +91,14 @@ def test_slow_disk_with_few_requests_is_no_overload() -> None:
     limit = InFlightLimit(0.0)
     for window in range(1, round(10 * RATE_SECONDS / WINDOW_SECONDS)):
         limit.ended(10, 10 * LATE_SECONDS * 2)
-        limit.tick(window * WINDOW_SECONDS * 1.01, 50)
+        limit.tick(window * WINDOW_SECONDS * 1.01, 50, 0.0)
     assert limit.count == COUNT_MIN
+
+
+def test_delay_of_the_routers_own_loop_is_not_the_nodes() -> None:
+    """Else a router that is short of processor time would starve nodes that are not."""
+    limit = InFlightLimit(0.0)
+    for window in range(1, 100):
+        limit.ended(200, 200 * LATE_SECONDS * 2)
+        limit.tick(window * WINDOW_SECONDS * 1.01, 50, LATE_SECONDS)
+    assert limit.count == COUNT_MAX
