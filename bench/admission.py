@@ -12,17 +12,17 @@ a while, to see that what it saves is what it can spend.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.open_loop import OpenLoop, Plan, Seen
-from quorate.client import Client
+from bench.tables import create_table, on_demand, provisioned, update_table
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-admission"
@@ -32,25 +32,13 @@ SETTLE_SECONDS = 6
 """The first second's start level, the credit and the learning of rates are over by then."""
 
 SAVING_SECONDS = 45
-LEVELS: tuple[tuple[str, dict[str, Any], float], ...] = (
-    ("provisioned 400", {"read_capacity_units": 400, "write_capacity_units": 400}, 400),
-    ("provisioned 50", {"read_capacity_units": 50, "write_capacity_units": 50}, 50),
-    (
-        "on demand, at most 300",
-        {"billing_mode": "PAY_PER_REQUEST", "max_write_request_units": 300},
-        300,
-    ),
-    (
-        "provisioned 200",
-        {
-            "billing_mode": "PROVISIONED",
-            "read_capacity_units": 200,
-            "write_capacity_units": 200,
-        },
-        200,
-    ),
+LEVELS = (
+    ("provisioned 400", provisioned(400), 400),
+    ("provisioned 50", provisioned(50), 50),
+    ("on demand, at most 300", on_demand(300), 300),
+    ("provisioned 200", provisioned(200), 200),
 )
-"""What the table is changed to under load: (name, arguments of update_table, units a second)."""
+"""What the table is changed to under load: (name, capacity, units a second)."""
 
 Event = tuple[float, str, Callable[[], object]]
 """(seconds after the settling, name, what to do)."""
@@ -59,27 +47,6 @@ Event = tuple[float, str, Callable[[], object]]
 def http_ports(cluster: BackgroundCluster) -> list[int]:
     """Return the ports of all routers."""
     return [one.ports["http"] for one in cluster.processes().values() if one.kind == "router"]
-
-
-async def create_table(cluster: BackgroundCluster, name: str, units: int) -> None:
-    """Create a table with so many write units a second."""
-    async with Client(cluster.grpc_address) as client:
-        await client.create_table(
-            name,
-            partition_key=("id", "S"),
-            read_capacity_units=units,
-            write_capacity_units=units,
-        )
-
-
-def change_table(cluster: BackgroundCluster, arguments: dict[str, Any]) -> None:
-    """Change the table's capacity."""
-
-    async def change() -> None:
-        async with Client(cluster.grpc_address) as client:
-            await client.update_table(TABLE, **arguments)
-
-    asyncio.run(change())
 
 
 def catalog_leader(cluster: BackgroundCluster) -> str:
@@ -174,12 +141,8 @@ class Runs:
     def _capacity_changed(self) -> dict[str, Any]:
         each = self._seconds / len(LEVELS)
         events: list[Event] = [
-            (
-                each * place,
-                name,
-                lambda arguments=arguments: change_table(self._cluster, arguments),  # type: ignore[misc]
-            )
-            for place, (name, arguments, _) in enumerate(LEVELS)
+            (each * place, name, partial(update_table, self._cluster, TABLE, capacity))
+            for place, (name, capacity, _) in enumerate(LEVELS)
         ]
         seen = saturate(self._plan(), events)
         row = row_of("capacity changed", seen, events)
@@ -217,7 +180,7 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
         try:
             with BackgroundCluster(folder / "data", routers=routers) as cluster:
-                asyncio.run(create_table(cluster, TABLE, UNITS))
+                create_table(cluster, TABLE, provisioned(UNITS))
                 runs = Runs(cluster, routers, options.seconds)
                 rows += [run() for name, run in runs.all() if options.only in name]
         finally:

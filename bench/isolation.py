@@ -11,7 +11,6 @@ table has paid for takes its share of the processors, and so does the load itsel
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 import statistics
 import tempfile
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import results
-from bench.admission import create_table, http_ports
+from bench.admission import http_ports
 from bench.open_loop import OpenLoop, Plan, Seen
+from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
 QUIET, NOISY = "bench-quiet", "bench-noisy"
@@ -51,8 +51,8 @@ def once(
 
 def measure(cluster: BackgroundCluster, seconds: float, runs: int) -> list[dict[str, Any]]:
     """Return a row for each kind of noise, runs interleaved."""
-    asyncio.run(create_table(cluster, QUIET, QUIET_RATE * 2))
-    asyncio.run(create_table(cluster, NOISY, NOISY_UNITS))
+    create_table(cluster, QUIET, provisioned(QUIET_RATE * 2))
+    create_table(cluster, NOISY, provisioned(NOISY_UNITS))
     found: dict[str, list[dict[str, Any]]] = {noise: [] for noise in NOISES}
     once(cluster, NOISY_UNITS, 1, SETTLE_SECONDS)  # what is done for the first time is slower
     for _ in range(runs):

@@ -10,7 +10,6 @@ The load shares the machine with the cluster; the share of the processors that i
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 from bench import results
 from bench.open_loop import CLOSED, OpenLoop, Plan, Seen
 from bench.processes import cpu_of, memory_mb
-from quorate.client import Client
+from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-overload"
@@ -176,12 +175,6 @@ def show(figures: Mapping[str, Any]) -> None:
     )
 
 
-async def create_table(cluster: BackgroundCluster) -> None:
-    """Create a table on demand: nothing but the cluster is its limit."""
-    async with Client(cluster.grpc_address) as client:
-        await client.create_table(TABLE, partition_key=("id", "S"))
-
-
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -199,7 +192,7 @@ def main() -> None:
         with BackgroundCluster(
             folder / "data", partitions=options.partitions, routers=options.routers
         ) as cluster:
-            asyncio.run(create_table(cluster))
+            create_table(cluster, TABLE, on_demand())  # nothing but the cluster is its limit
             rate = capacity(cluster, options.request, seconds=4)
             for times in map(float, options.times.split(",")):
                 _, figures = overload(cluster, rate, times, options)

@@ -1,0 +1,54 @@
+"""Tables of a cluster under measurement, made and changed by plain calls."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from quorate.local.background import BackgroundCluster
+
+SECONDS_MAX = 10.0
+
+
+def call(cluster: BackgroundCluster, operation: str, body: Mapping[str, Any]) -> None:
+    """Call an operation of the control plane. Raises HTTPError if it is refused."""
+    request = urllib.request.Request(
+        cluster.http_url,
+        data=json.dumps(body).encode(),
+        headers={
+            "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+            "Content-Type": "application/x-amz-json-1.0",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=SECONDS_MAX) as answer:
+        answer.read()
+
+
+def provisioned(units: int) -> dict[str, Any]:
+    """Return what CreateTable and UpdateTable are told for so many units of each kind."""
+    each = {"ReadCapacityUnits": units, "WriteCapacityUnits": units}
+    return {"BillingMode": "PROVISIONED", "ProvisionedThroughput": each}
+
+
+def on_demand(units_max: int | None = None) -> dict[str, Any]:
+    """Return the same for a table on demand, with a maximum of write units or without."""
+    if units_max is None:
+        return {"BillingMode": "PAY_PER_REQUEST"}
+    most = {"MaxWriteRequestUnits": units_max}
+    return {"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": most}
+
+
+def create_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, Any]) -> None:
+    """Create a table with a partition key `id`."""
+    keys = {
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    }
+    call(cluster, "CreateTable", {"TableName": name, **keys, **capacity})
+
+
+def update_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, Any]) -> None:
+    """Change a table's capacity."""
+    call(cluster, "UpdateTable", {"TableName": name, **capacity})
