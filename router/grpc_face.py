@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from model.errors import ModelError
+from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
 from quorate.v1 import api_pb2
@@ -141,7 +141,7 @@ class GrpcFace:
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be had."""
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        _check_free(host, port)
+        check_free(host, port)  # grpc's own reason is long
         try:
             if self._certificates is None:
                 self.port = self._server.add_insecure_port(name)
@@ -253,13 +253,3 @@ def _credentials(certificates: CertificateFiles) -> grpc.ServerCredentials:
         lambda shown: grpc.ssl_server_certificate_configuration([(shown.key, shown.chain)]),
         clients_show_certificates=False,
     )
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raise OSError with the system's reason if the address cannot be had; grpc's is long."""
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)

@@ -21,7 +21,7 @@ from prometheus_client import disable_created_metrics, generate_latest
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import Dialer
-from quorate.http.addresses import BadAddress, is_loopback, split_address
+from quorate.http.addresses import BadAddress, check_free, is_loopback, split_address
 from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
 from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
@@ -65,7 +65,19 @@ OPEN_FILES_SPARE: Final = 256
 STOP_MARGIN_SECONDS: Final = 0.5
 """At a stop, calls in flight get their time-out and this. Ours."""
 
-STOP_POLL_SECONDS: Final = 0.02
+HURRIED_EXIT: Final = 1
+"""Exit code after a second signal: some clients may not have been answered."""
+
+IDLE_SECONDS: Final = 0.3
+"""At a stop, idle connections stay open so long: a client that is about to use one gets its answer,
+and is told to go, instead of finding it closed. Ours."""
+
+START_SECONDS_MAX: Final = 3.0
+"""Longest wait for a way to every partition before clients are let in. Ours: after that they had
+better hear what is wrong."""
+
+LOOK_SECONDS: Final = 0.02
+"""Between two looks whether a start or a stop can go on. Ours."""
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between two collections. Ours: requests make no cycles, so few are needed."""
@@ -150,7 +162,7 @@ class RouterProcess:
         """Serve until told to stop. Raises Refused (in a group) if an address is taken."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop_wanted.set)
+            loop.add_signal_handler(number, self._told_to_stop)
         async with self.control, asyncio.TaskGroup() as tasks:
             service = Service(
                 authorized(OPERATIONS, self.authentication),
@@ -176,7 +188,9 @@ class RouterProcess:
             grpc_face = self._make_grpc(service)
             self._show_readings(http)
             self.metrics.registry.register(CapacityCollector(self.admission))
-            await self._listen(http, grpc_face, admin)
+            self._check_addresses()
+            await self._start("admin", admin.start(*self._addresses["admin"]))
+            self.admin_port = admin.port
             running = [
                 tasks.create_task(work)
                 for work in (
@@ -193,11 +207,21 @@ class RouterProcess:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
+            await self._wait_until_able()
+            if not self.stop_wanted.is_set():
+                await self._listen(http, grpc_face)
             await self.stop_wanted.wait()
             await self._drain(http, grpc_face, admin)
             streams.stop()
             for task in running:
                 task.cancel()
+
+    def _told_to_stop(self) -> None:
+        """Begin to drain; told twice, somebody is in a hurry."""
+        if self.stop_wanted.is_set():
+            log.warning("told twice to stop: %d requests in flight", self.dispatch.pending_count)
+            os._exit(HURRIED_EXIT)
+        self.stop_wanted.set()
 
     def _address(self, text: str, *, is_public: bool) -> tuple[str, int]:
         try:
@@ -307,26 +331,31 @@ class RouterProcess:
             certificates=self.certificates,
         )
 
-    async def _listen(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
-        listeners: dict[str, Coroutine[object, object, object]] = {
-            "HTTP": http.start(*self._addresses["HTTP"]),
-            "gRPC": grpc_face.start(*self._addresses["gRPC"]),
-            "admin": admin.start(*self._addresses["admin"]),
-        }
-        refusal = ""
-        for name, start in listeners.items():
-            if refusal:
-                start.close()
-                continue
-            host, port = self._addresses[name]
+    def _check_addresses(self) -> None:
+        """Find out at once what `_listen` would find out later. Raises Refused."""
+        for name, (host, port) in self._addresses.items():
             try:
-                await start
+                check_free(host, port)
             except OSError as error:
-                refusal = f"cannot listen on {host}:{port} for {name}: {_reason(error)}"
-        if refusal:
+                raise self._cannot_listen(name, error) from None
+
+    async def _wait_until_able(self) -> None:
+        """Wait until requests have somewhere to go, so that no balancer sends them too early."""
+        until = self.clock() + START_SECONDS_MAX
+        while self._unable_reason() and self.clock() < until:
+            if self.stop_wanted.is_set():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _listen(self, http: HttpServer, grpc_face: GrpcFace) -> None:
+        """Let clients in."""
+        try:
+            await self._start("HTTP", http.start(*self._addresses["HTTP"]))
+            await self._start("gRPC", grpc_face.start(*self._addresses["gRPC"]))
+        except Refused:
             await grpc_face.stop(0)
-            raise Refused(refusal)
-        self.http_port, self.grpc_port, self.admin_port = http.port, grpc_face.port, admin.port
+            raise
+        self.http_port, self.grpc_port = http.port, grpc_face.port
         self.listening.set()
         log.info(
             "router %s in %s serves HTTP on %s, gRPC on %s, %s TLS; admin on %s",
@@ -345,6 +374,17 @@ class RouterProcess:
                 " can repeat or, on gRPC, change requests",
                 " and ".join(beyond),
             )
+
+    async def _start(self, name: str, start: Coroutine[object, object, None]) -> None:
+        """Start to listen. Raises Refused."""
+        try:
+            await start
+        except OSError as error:
+            raise self._cannot_listen(name, error) from None
+
+    def _cannot_listen(self, name: str, error: OSError) -> Refused:
+        host, port = self._addresses[name]
+        return Refused(f"cannot listen on {host}:{port} for {name}: {_reason(error)}")
 
     def _make_upstream(self, node: NodeRecord) -> Upstream:
         return Upstream(
@@ -368,12 +408,18 @@ class RouterProcess:
 
     async def _report_health(self, grpc_face: GrpcFace) -> None:
         """Serving begins with the first catalog and ends with the process."""
+        await self.listening.wait()
         await self.view.wait_for(1, float("inf"))
         await grpc_face.set_serving(serving=True)
 
     def _unready_reason(self) -> str:
         if self.stop_wanted.is_set():
             return "stopping"
+        reason = self._unable_reason()
+        return reason or ("" if self.listening.is_set() else "not listening yet")
+
+    def _unable_reason(self) -> str:
+        """Return why some requests would have nowhere to go, "" if all have."""
         if not self.view.epoch:
             return "no catalog yet"
         without = [
@@ -402,14 +448,18 @@ class RouterProcess:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
         log.info("stopping: %d requests in flight", self.dispatch.pending_count)
         grace = self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS
-        http.stop_accepting()
-        deadline = self.clock() + grace
-        await grpc_face.stop(grace)
-        while http.busy_count and self.clock() < deadline:  # noqa: ASYNC110 (once, at the end)
-            await asyncio.sleep(STOP_POLL_SECONDS)
-        http.abort_all()
+        await asyncio.gather(grpc_face.stop(grace), self._drain_http(http, self.clock() + grace))
         admin.stop_accepting()
         admin.abort_all()
+
+    async def _drain_http(self, http: HttpServer, deadline: float) -> None:
+        http.stop_accepting()
+        if http.connection_count:
+            await asyncio.sleep(IDLE_SECONDS)
+            http.close_idle()
+        while http.busy_count and self.clock() < deadline:  # noqa: ASYNC110 (once, at the end)
+            await asyncio.sleep(LOOK_SECONDS)
+        http.abort_all()
 
     def _show_readings(self, http: HttpServer) -> None:
         show, count = self.metrics.gauge, self.metrics.counter

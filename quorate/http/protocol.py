@@ -494,21 +494,24 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if (self._in_headers or self._exchange is not None) and not self._draining:
+        if self._is_receiving:
             self._refuse(408)
             return
         transport.abort()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or its answer is not yet sent."""
+        """Whether a request is being received or answered, or its answer is not yet sent."""
         transport = self._transport
-        return self._current is not None or (
-            transport is not None and transport.get_write_buffer_size() > 0
+        return transport is not None and (
+            self._current is not None or self._is_receiving or transport.get_write_buffer_size() > 0
         )
+
+    @property
+    def _is_receiving(self) -> bool:
+        return (self._in_headers or self._exchange is not None) and not self._draining
 
     def close_if_idle(self) -> None:
         """Close unless a request is being received or answered."""
-        receiving = self._in_headers or self._exchange is not None
-        if self._transport is not None and self._current is None and not receiving:
+        if self._transport is not None and self._current is None and not self._is_receiving:
             self._transport.close()

@@ -57,7 +57,7 @@ class HttpServer:
 
     @property
     def busy_count(self) -> int:
-        """How many connections have a request to be answered, or an answer to be sent."""
+        """How many connections have a request that comes or is answered, or an answer to send."""
         return sum(connection.is_busy for connection in self._connections)
 
     @property
@@ -94,10 +94,13 @@ class HttpServer:
             connection.time_out()
 
     def stop_accepting(self) -> None:
-        """Close the listener and idle connections; the others end with their next answer."""
+        """Close the listener; connections end with their next answer."""
         self.stopping = True
         if self._server is not None:
             self._server.close()
+
+    def close_idle(self) -> None:
+        """Close the connections on which no request is received or answered."""
         for connection in list(self._connections):
             connection.close_if_idle()
 

@@ -264,6 +264,33 @@ def test_large_body_is_announced_with_100_continue() -> None:
     tell(story)
 
 
+def test_stopping_server_serves_a_request_that_is_still_coming_and_one_on_an_idle_connection() -> (
+    None
+):
+    """A client that finds its connection closed has to guess what became of its request."""
+
+    async def story(talk: Talk) -> None:
+        reader, writer = await talk.connect()
+        idle_reader, idle_writer = await talk.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nha")
+        idle_writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await read_answer(idle_reader) == (200, b"nothing")
+
+        talk.server.stop_accepting()
+        idle_writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert b"Connection: close" in await idle_reader.read()
+        talk.server.close_idle()
+        assert talk.server.busy_count == 1
+        writer.write(b"lf")
+
+        answer = await reader.read()
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"half")
+        assert talk.server.busy_count == 0
+
+    tell(story)
+
+
 def test_stopping_server_answers_what_it_has_and_closes() -> None:
     async def story(talk: Talk) -> None:
         talk.hold = True
@@ -274,6 +301,7 @@ def test_stopping_server_answers_what_it_has_and_closes() -> None:
             await asyncio.sleep(0.001)
 
         talk.server.stop_accepting()
+        talk.server.close_idle()
         assert await idle_reader.read() == b""
         assert talk.server.busy_count == 1
         talk.seen[0].reply(200, b"", b"last")
