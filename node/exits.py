@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+HURRIED_EXIT: Final = 1
+"""Told twice to stop, or stopping took too long: leaderships may not have been handed over. Nothing
+that was acknowledged is lost by that."""
+
 REFUSED_EXIT: Final = 2
 """Wrong options, or an address that is taken."""
 

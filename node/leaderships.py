@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from node.replica import PartitionReplica, Replica
 from quorate.cluster.catalog import Catalog
-from raft.types import ProposalRefused, Role
+from raft.progress import Flow
+from raft.types import NO_NODE, ProposalRefused, Role
 
 BALANCE_SECONDS: Final = 1.0
 """How often a leader looks whether the preferred replica could take over. Ours."""
@@ -41,7 +42,7 @@ class Leaderships:
         self._log = log
         self._campaigns: dict[int, int] = {}
         self._changed_at: dict[int, float] = {}
-        self._drained: set[int] = set()
+        self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
         self._balance_at = 0.0
 
     def campaign_soon(self, group: int) -> None:
@@ -70,24 +71,40 @@ class Leaderships:
     def drain(self) -> bool:
         """Hand every leadership to the replica that is furthest; return whether that is done.
 
-        Each group once: when all nodes stop together, leaderships must not go in circles.
+        Done means that the new leader serves: until then this replica's vote and acknowledgements
+        may be what it waits for. Each group goes once, or to each replica once if a transfer is
+        aborted: when all nodes stop together, leaderships must not go in circles.
         """
-        handing_over = False
+        done = True
         for replica in self._replicas.values():
-            if replica.core.role is not Role.LEADER:
+            core = replica.core
+            if core.role is not Role.LEADER:
+                if replica.group in self._drained:
+                    done = done and core.leader != NO_NODE and replica.applied_term == core.term
                 continue
-            if replica.group not in self._drained:
-                self._drained.add(replica.group)
-                others = [
-                    progress
-                    for progress in replica.core.status().progress
-                    if progress.active and progress.node_id != self._node_id
-                ]
-                if others:
-                    best = max(others, key=lambda progress: progress.match)
-                    self.transfer(replica.group, best.node_id)
-            handing_over = handing_over or replica.transferring
-        return not handing_over
+            term, tried = self._drained.setdefault(replica.group, (core.term, set()))
+            if term == core.term and not replica.transferring:
+                heir = self._heir(replica, tried)
+                if heir is not None:
+                    tried.add(heir)
+                    self.transfer(replica.group, heir)
+            done = done and not replica.transferring
+        return done
+
+    def _heir(self, replica: Replica, tried: Set[int]) -> int | None:
+        """Return the voter that is furthest of those heard lately, None if there is none."""
+        others = [
+            progress
+            for progress in replica.core.status().progress
+            if progress.active and not progress.learner and progress.node_id not in tried
+        ]
+        # One whose stream broke is probed until it answers on a new one.
+        best = max(
+            others,
+            key=lambda progress: (progress.flow == Flow.REPLICATE.value, progress.match),
+            default=None,
+        )
+        return None if best is None else best.node_id
 
     def transfer(self, group: int, to: int) -> bool:
         """Hand a group's leadership over; False if this node does not lead it or may not."""
@@ -99,6 +116,7 @@ class Leaderships:
         except ProposalRefused as refusal:
             self._log("transfer_refused", group=group, to=to, reason=refusal)
             return False
+        self._log("handing_over", group=group, to=to, term=replica.core.term)
         self._mark(replica)
         return True
 

@@ -7,6 +7,7 @@ import gc
 import secrets
 import signal
 import sys
+import threading
 import time
 from functools import partial
 from math import inf
@@ -21,6 +22,7 @@ from node.acquaintances import Acquaintances
 from node.admin import serve_admin
 from node.exits import (
     BUG_EXIT,
+    HURRIED_EXIT,
     IDENTITY_EXIT,
     IN_USE_EXIT,
     REFUSED_EXIT,
@@ -73,11 +75,16 @@ default of 700 a sixth of what a thousand idle groups cost was looking for some 
 STOP_SECONDS: Final = 0.3
 """How long open calls may go on after the service has been told to stop. Ours."""
 
+STOP_SECONDS_MAX: Final = 25.0
+"""Longest time from the signal to the end, whatever the disk does. Ours: less than the 30 s that
+container engines are told to wait."""
+
 
 def run_process(options: NodeOptions) -> int:
     """Run a node until SIGTERM or SIGINT; return the process's exit code.
 
-    0 stopped; 2 bad options; 3 storage error; 4 wrong or lost identity; 5 directory in use.
+    0 stopped; 1 stopped in a hurry; 2 bad options; 3 storage error; 4 wrong or lost identity;
+    5 directory in use.
     """
     if not __debug__:
         return _refuse("assertions are off (-O or PYTHONOPTIMIZE): they are safety checks here")
@@ -123,10 +130,7 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_die_of_bug)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
+    stop = _stop_when_told(loop)
     acquaintances = Acquaintances(identity, partial(_remember, options.data_dir))
     guard = Guard(options.cluster_id if files is not None else "")
     servicer = NodeServicer(acquaintances, options.data_dir, guard)
@@ -221,6 +225,26 @@ async def _refresh_for_ever(files: ClusterFiles | None) -> None:
     while files is not None:
         await asyncio.sleep(POLL_SECONDS)
         files.refresh()
+
+
+def _stop_when_told(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """Return what the first signal sets; the second one, or too long a stop, ends the process."""
+    stop = asyncio.Event()
+    watchdog = threading.Timer(
+        STOP_SECONDS_MAX,
+        lambda: die(HURRIED_EXIT, "stopped_in_a_hurry", after_seconds=STOP_SECONDS_MAX),
+    )
+    watchdog.daemon = True
+
+    def told() -> None:
+        if watchdog.is_alive():
+            die(HURRIED_EXIT, "stopped_in_a_hurry", because="it was told twice")
+        watchdog.start()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    return stop
 
 
 def _identity(options: NodeOptions) -> Identity:

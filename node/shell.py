@@ -263,6 +263,7 @@ class ProcessShell:
                 tasks.create_task(self._tidy_snapshots()),
             ]
             await stop.wait()
+            log("stopping")
             if self.refusal is None:
                 await self._drain()
             self._tasks = None

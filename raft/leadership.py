@@ -340,10 +340,16 @@ class Leadership:
         self._core.note("snapshot_sent" if ok else "snapshot_lost", node_id)
 
     def peer_unreachable(self, node_id: int) -> None:
-        """Begin again with one append at a time: what was in flight may be lost."""
+        """Begin again with one append at a time: what was in flight may be lost.
+
+        A transfer to it is off: if it has been told to campaign and still does, it wins all the
+        same; if it is gone, nobody should wait for it.
+        """
         progress = self.progress.get(node_id)
         if progress is not None and node_id != self._core.node_id:
             progress.become_probe(progress.match + 1)
+            if node_id == self.transferee:
+                self._abort_transfer()
             self._wake()
 
     # Answers
@@ -441,9 +447,7 @@ class Leadership:
             core.become_follower(core.term, NO_NODE)
             return
         if self.transferee and self._clock - self._transfer_clock >= timeout:
-            core.note("transfer_aborted", self.transferee)
-            self.transferee = NO_NODE
-            core.dirty = True  # what waited for the end of the transfer can be proposed again
+            self._abort_transfer()
         for progress in self._others:
             self._send_heartbeat(progress, sequence=core.read_sequence)
 
@@ -516,6 +520,11 @@ class Leadership:
         elif progress.flow is Flow.PROBE:
             progress.probe_sent = False
             self._wake()
+
+    def _abort_transfer(self) -> None:
+        self._core.note("transfer_aborted", self.transferee)
+        self.transferee = NO_NODE
+        self._core.dirty = True  # what waited for the end of the transfer can be proposed again
 
     def hand_over(self) -> None:
         """Ask the voter with the longest log to campaign at once: this replica gives up."""

@@ -94,6 +94,39 @@ def test_draining_node_hands_all_leaderships_over(three: Cluster) -> None:
     assert three.leader(PARTITION).id in (2, 3)
 
 
+def test_drain_lasts_until_the_new_leader_serves(cluster: Cluster) -> None:
+    """Here it needs the old one's vote, which is not on disk yet: the third node is down."""
+    cluster.crash(3)
+    cluster.tick(25)
+    old, new = cluster.nodes[1], cluster.nodes[2]
+    old.host.drain()
+    old.log_held = True
+    cluster.run()
+    assert old.replica().core.role is Role.FOLLOWER
+    assert not old.host.drain()
+
+    old.log_held = False
+    cluster.tick()
+
+    assert old.host.drain()
+    assert new.replica().core.may_evaluate
+
+
+def test_leadership_goes_to_the_other_replica_if_the_first_one_dies_meanwhile(
+    cluster: Cluster,
+) -> None:
+    cluster.hold((1, 2), (1, 3))
+    cluster.nodes[1].host.drain()
+    heir = cluster.nodes[1].replica().core.status().transferee
+    cluster.crash(heir)
+    cluster.release()
+    for _ in range(3):
+        cluster.nodes[1].host.drain()
+        cluster.tick()
+
+    assert cluster.leader().id == ({2, 3} - {heir}).pop()
+
+
 def test_drained_node_gets_no_leadership_back_by_itself(three: Cluster) -> None:
     """It is about to stop, and does not hand its groups out twice."""
     three.nodes[1].host.drain()

@@ -77,6 +77,34 @@ def test_transfer_is_aborted_after_an_election_timeout() -> None:
     assert cluster.commands(1) == [b"x"]
 
 
+def test_transfer_is_aborted_at_once_when_the_connection_to_the_target_breaks() -> None:
+    """S89: a target that dies costs no election timeout."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    cluster.cut_off = [3]
+    leader.transfer_leader(3)
+
+    leader.peer_unreachable(2)
+    transferring = leader.status().transferee
+    leader.peer_unreachable(3)
+    cluster.propose(1, b"x")
+
+    assert transferring == 3, "only its own connection counts"
+    assert leader.status().transferee == 0
+    assert cluster.commands(1) == [b"x"]
+
+
+def test_target_that_campaigns_after_all_wins_an_aborted_transfer() -> None:
+    """S89: the request to take over cannot be called back."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    leader.transfer_leader(3)
+    leader.peer_unreachable(3)
+    cluster.settle()
+
+    assert cluster.leaders() == [3]
+
+
 def test_lost_request_to_take_over_is_repeated() -> None:
     """With the target's next sign of life."""
     cluster = Cluster()
