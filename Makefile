@@ -22,7 +22,7 @@ JOBS ?= $(shell nproc)
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench fuzz sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench rolling fuzz sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -36,6 +36,9 @@ demo: $(VENV)/.stamp-run ## load a real data set, kill a leader on the way, veri
 
 bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap after a kill
 	@$(PYTHON_RUN) -m bench.put $(ARGS) && $(PYTHON_RUN) -m bench.failover
+
+rolling: $(VENV)/.stamp-dev ## restart every process in turn under load; fails on a failed request or a gap over 150 ms
+	@$(PYTHON_RUN) -m bench.rolling $(ARGS)
 
 test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then the tests with real processes
 	@$(MAKE) --no-print-directory check

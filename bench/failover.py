@@ -76,7 +76,7 @@ async def kill_once(cluster: BackgroundCluster, client: Client, rng: random.Rand
     stop = asyncio.Event()
     latencies: list[float] = []
     errors: list[str] = []
-    probe = ProbeProcess(HOST, cluster.public.http, table_name=TABLE, key=KEY)
+    probe = ProbeProcess(HOST, [cluster.public.http], table_name=TABLE, keys=[KEY])
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(write_with_retries(client, stop, latencies, errors))

@@ -190,7 +190,10 @@ class Demo:
             f" partition is {summary.partition}, with {share:.0%} of the records"
         )
         probe = ProbeProcess(
-            HOST, cluster.public.http, table_name=self._probe_table_name, key=probe_key
+            HOST,
+            [cluster.public.http],
+            table_name=self._probe_table_name,
+            keys=[probe_key],
         )
         try:
             await asyncio.sleep(PROBE_WARM_UP_SECONDS)

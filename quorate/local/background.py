@@ -296,6 +296,13 @@ class BackgroundCluster:
         except ClusterFailed as failure:
             raise ClusterFailed(f"{failure} ({reason})") from None
 
+    def wait_all_ready(self, *, timeout_seconds: float = 30.0) -> None:
+        """Return when every process says that it is ready: the next one may be stopped."""
+        for process in self.processes().values():
+            self.wait_ready(
+                admin_address=f"{HOST}:{process.ports['admin']}", timeout_seconds=timeout_seconds
+            )
+
     def wait_healthy(self, *, timeout_seconds: float = 30.0) -> None:
         """Return when every node answers, every partition has a leader and no replica lags."""
 

@@ -8,7 +8,7 @@ from quorate.demo.probe import LATE, OK, Attempt, gap_ms, longest_gap
 
 
 def attempts(*ends: float, kind: str = "put", outcome: str = OK) -> list[Attempt]:
-    return [Attempt(kind, end - 0.001, end, outcome) for end in ends]
+    return [Attempt(kind, "k", end - 0.001, end, outcome) for end in ends]
 
 
 def test_gap_is_between_successes_around_the_fault_minus_the_spacing() -> None:
