@@ -26,6 +26,7 @@ from node.storage.errors import (
     ForeignDirectory,
     IdentityLost,
 )
+from node.storage.layout import other_version
 
 IDENTITY_VERSION: Final = 2
 """Version of identity.json. A reader refuses what it does not know; version 1 has no starts, and
@@ -208,7 +209,7 @@ def _decode(raw: bytes) -> Identity:
     if version == 1:
         return Identity(**_with_ids(document), initial=document["joined"])
     if version != IDENTITY_VERSION:
-        raise ValueError(f"version {version}; this release reads {IDENTITY_VERSION}")
+        raise ValueError(other_version(version, IDENTITY_VERSION))
     document["start"] = Start(**document["start"])
     starts_seen = document["starts_seen"].items()
     document["starts_seen"] = {node_id: Start(**start) for node_id, start in starts_seen}

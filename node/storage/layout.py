@@ -118,6 +118,11 @@ class Malformed(Exception):
 Buffer = bytes | memoryview
 
 
+def other_version(found: int, known: int) -> str:
+    """Say why bytes of another version are not read, and what is not to be done about it."""
+    return f"version {found}; this release reads {known}. If a newer one wrote it, start that one"
+
+
 # --- The log ---------------------------------------------------------------------------------
 
 
@@ -168,7 +173,7 @@ def decode_record(raw: Buffer, sequence: int) -> list[Section]:
     if crc32(raw[CRC_BYTES:payloads_at]) != checksum:
         raise Malformed("its checksum does not match")
     if version != LOG_VERSION or kind != KIND_RECORD:
-        raise Malformed(f"version {version} kind {kind}; this release reads {LOG_VERSION}")
+        raise Malformed(f"kind {kind}, {other_version(version, LOG_VERSION)}")
     if found != sequence:
         raise Malformed(f"it says it is record {found}")
     sections: list[Section] = []
@@ -274,7 +279,7 @@ def decode_head(raw: Buffer) -> Head:
     _check_seal(raw, HEAD_HEADER.size)
     _, version, kind, _, count, as_of, first_sequence = HEAD_HEADER.unpack_from(raw)
     if version != LOG_VERSION or kind != KIND_HEAD:
-        raise Malformed(f"version {version} kind {kind}; this release reads {LOG_VERSION}")
+        raise Malformed(f"kind {kind}, {other_version(version, LOG_VERSION)}")
     if len(raw) != HEAD_HEADER.size + count * HEAD_GROUP.size:
         raise Malformed(f"{len(raw)} bytes for {count} groups")
     if not 1 <= first_sequence <= as_of + 1:
@@ -561,4 +566,4 @@ def _check_seal(raw: Buffer, length_min: int) -> None:
 def _check_items_version(raw: Buffer) -> None:
     version = raw[CRC_BYTES]
     if version != ITEMS_VERSION:
-        raise Malformed(f"version {version}; this release reads {ITEMS_VERSION}")
+        raise Malformed(other_version(version, ITEMS_VERSION))

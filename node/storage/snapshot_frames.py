@@ -95,7 +95,7 @@ def decode_frame(raw: bytes, before: int) -> tuple[int, memoryview]:
         raise BrokenSnapshot(f"a frame of {len(raw)} bytes")
     checksum, version, kind, _, length = HEADER.unpack_from(raw)
     if version != FRAME_VERSION:
-        raise BrokenSnapshot(f"frame version {version}; this release reads {FRAME_VERSION}")
+        raise BrokenSnapshot(f"frame {layout.other_version(version, FRAME_VERSION)}")
     if length != len(raw) - HEADER.size:
         raise BrokenSnapshot(f"a frame of {len(raw)} bytes with a body of {length}")
     if crc32(memoryview(raw)[layout.CRC_BYTES :], before) != checksum:
