@@ -173,7 +173,7 @@ def restart_all(cluster: BackgroundCluster, rng: random.Random, away_seconds_max
     cluster.wait_all_ready()
 
 
-LINE = re.compile(r"(?P<at>\S+T\S+) (?P<node>\S+) (?P<name>\w+)(?P<facts>( \w+=\S*)*)")
+LINE = re.compile(r"(?P<at>\S+Z) (?P<node>\S+) info (?P<name>\w+)(?P<facts>( \w+=\S*)*)")
 
 
 def read_events(cluster: BackgroundCluster, since: float) -> list[Event]:

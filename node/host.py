@@ -145,7 +145,6 @@ class Host:
         self._offers: dict[int, SnapshotSource] = {}
         self._installs = Installs(items, shell)
         self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
-        self._elected: set[int] = set()  # groups led here whose first entry is not applied yet
         self._live_tables = LiveTables()
         self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
         self.memberships = Memberships(
@@ -436,9 +435,7 @@ class Host:
             replica.apply(ready.committed)
             self.watch.apply.observe(self._shell.monotonic() - began_at, len(ready.committed))
             replica.serve_confirmed()
-            if replica.group in self._elected and replica.core.may_evaluate:
-                self._elected.discard(replica.group)
-                self._shell.log("leader_serves", group=replica.group, term=replica.core.term)
+            self._leaderships.applied(replica)
             if replica.has_waiting or replica.core.has_ready():
                 self._mark(replica)
         if ready.reads or ready.dropped_reads:
@@ -537,13 +534,10 @@ class Host:
     def _follow_role(self, replica: Replica, now: float) -> None:
         replica.follow_role()
         core = replica.core
-        self._leaderships.changed(replica.group, now)
-        self._elected.discard(replica.group)
+        self._leaderships.changed(replica, now)
         if core.role is Role.LEADER:
             self.elections_won += 1
             replica.milestones.begin(core.last_index, now)
-            self._elected.add(replica.group)
-            self._shell.log("leader_elected", group=replica.group, term=core.term)
         if isinstance(replica, PartitionReplica):
             hint = self._hint(replica)
             for stream in self._streams:

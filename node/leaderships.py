@@ -43,15 +43,27 @@ class Leaderships:
         self._campaigns: dict[int, int] = {}
         self._changed_at: dict[int, float] = {}
         self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
+        self._elected: set[int] = set()  # groups led here that cannot evaluate yet
         self._balance_at = 0.0
 
     def campaign_soon(self, group: int) -> None:
         """Let this node's replica campaign in some ticks, unless a leader is known by then."""
         self._campaigns[group] = FIRST_CAMPAIGN_TICKS
 
-    def changed(self, group: int, now: float) -> None:
+    def changed(self, replica: Replica, now: float) -> None:
         """Take note that a group's leader or term has changed."""
+        group, core = replica.group, replica.core
         self._changed_at[group] = now
+        self._elected.discard(group)
+        if core.role is Role.LEADER:
+            self._elected.add(group)
+            self._log("leader_elected", group=group, term=core.term)
+
+    def applied(self, replica: Replica) -> None:
+        """Take note that entries of a group were applied."""
+        if replica.group in self._elected and replica.core.may_evaluate:
+            self._elected.discard(replica.group)
+            self._log("leader_serves", group=replica.group, term=replica.core.term)
 
     def tick(self, count: int, now: float, catalog: Catalog) -> None:
         """Let `count` ticks pass."""

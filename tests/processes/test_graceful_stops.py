@@ -216,5 +216,5 @@ def test_second_signal_ends_a_node_at_once(own_cluster: Callable[..., Background
     cluster.signal("a1", signal.SIGTERM)
 
     assert cluster.wait_ended("a1", timeout_seconds=2) == "ended with exit code 1"
-    assert "stopped_in_a_hurry because=it was told twice" in log_lines(cluster, "a1")[-1]
+    assert 'stopped_in_a_hurry because="it was told twice"' in log_lines(cluster, "a1")[-1]
     cluster.stop(signal.SIGKILL)
