@@ -27,6 +27,7 @@ class Gateway:
         self.port = 0
         self._ports = tuple(ports)
         self._turn = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._started = threading.Event()
@@ -55,22 +56,30 @@ class Gateway:
         self._started.set()
         await self._stop.wait()
         server.close()
-        passing = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in passing:
-            task.cancel()
-        await asyncio.gather(*passing, return_exceptions=True)
+        while passing := asyncio.all_tasks() - {asyncio.current_task()}:
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.wait(passing, timeout=1.0)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected = await self._connected()
+        if connected is None:
+            writer.close()
+            return
+        router_reader, router_writer = connected
+        pair = {writer, router_writer}
+        self._writers |= pair
+        await asyncio.gather(_copy(reader, router_writer), _copy(router_reader, writer))
+        self._writers -= pair
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Return a connection to a router, None if none takes it."""
         self._turn += 1
         for number in range(len(self._ports)):
             port = self._ports[(self._turn + number) % len(self._ports)]
             with contextlib.suppress(ConnectionError):
-                router_reader, router_writer = await asyncio.open_connection(HOST, port)
-                break
-        else:
-            writer.close()
-            return
-        await asyncio.gather(_copy(reader, router_writer), _copy(router_reader, writer))
+                return await asyncio.open_connection(HOST, port)
+        return None
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
