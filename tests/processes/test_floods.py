@@ -53,6 +53,8 @@ ROUTER_CALL = b"/quorate.v1.Quorate/PutItem"
 PROPOSALS = 10_000
 PROPOSALS_TOGETHER = 50  # 20 MB: not more than one message may have
 GROWTH_BYTES_MAX = 400 << 20
+SLEEP_SECONDS = 0.02
+STARVED_SECONDS = 0.3
 WRITE_SECONDS_MAX = 0.25  # at the median; quiet ones take some milliseconds
 STREAMS = 10_000
 RESETS = 5_000
@@ -77,6 +79,11 @@ def terms(cluster: BackgroundCluster) -> dict[int, int]:
     return {partition["id"]: partition["term"] for partition in cluster.status()["partitions"]}
 
 
+def broken_streams(cluster: BackgroundCluster) -> int:
+    logs = (cluster.data_dir / "run").glob("[abc]1.log")
+    return sum(path.read_text().count("peer_stream_broken") for path in logs)
+
+
 @contextlib.contextmanager
 def writing(cluster: BackgroundCluster) -> Iterator[None]:
     """Write all the while, one after the other; afterwards each must have been quick enough."""
@@ -99,18 +106,31 @@ def writing(cluster: BackgroundCluster) -> Iterator[None]:
                 failures.append(error)
             seconds.append(time.monotonic() - began_at)
 
-    before = terms(cluster)
-    writer = threading.Thread(target=write)
-    writer.start()
+    starved = 0.0
+
+    def sleep() -> None:
+        nonlocal starved
+        while not stop.is_set():
+            began_at = time.monotonic()
+            time.sleep(SLEEP_SECONDS)
+            starved = max(starved, time.monotonic() - began_at - SLEEP_SECONDS)
+
+    before, broken = terms(cluster), broken_streams(cluster)
+    threads = [threading.Thread(target=write), threading.Thread(target=sleep)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        writer.join()
+        for thread in threads:
+            thread.join()
         client.close()
     assert failures == []
     assert statistics.median(seconds) < WRITE_SECONDS_MAX
-    assert terms(cluster) == before, "no election"
+    assert broken_streams(cluster) == broken, "nodes stay connected"
+    # A machine that lets a sleeper oversleep so long holds elections without any flood.
+    assert terms(cluster) == before or starved > STARVED_SECONDS, "no election"
 
 
 def node_context(cluster: BackgroundCluster, role: Role, name: str = "") -> ssl.SSLContext:
@@ -144,7 +164,8 @@ def test_row_15_flood_of_a_node_with_a_certificate_harms_nobody(
     with writing(cluster):
         flood = flooded(Flood(node_address(cluster), context), FLOODS[kind](NODE_CALL))
 
-    assert flood.closed == (kind == "pings"), "the others cost less than they take to send"
+    # The others may be ended, too: they never answer the server's own pings.
+    assert flood.closed or kind != "pings"
 
 
 @pytest.mark.parametrize("kind", FLOODS)
@@ -153,7 +174,8 @@ def test_row_31_flood_of_a_router_harms_nobody(cluster: BackgroundCluster, kind:
     with writing(cluster):
         flood = flooded(Flood((host, int(port))), FLOODS[kind](ROUTER_CALL))
 
-    assert flood.closed == (kind == "pings"), "the others cost less than they take to send"
+    # The others may be ended, too: they never answer the server's own pings.
+    assert flood.closed or kind != "pings"
 
 
 def test_row_31_windows_of_one_byte_harm_nobody(cluster: BackgroundCluster) -> None:
