@@ -167,7 +167,8 @@ class WriteColumns:
     `answers` holds, by request id, what a write returned besides its capacity. A refused write, by
     its condition for one, has units of REFUSED and more, no key and no image, and its outcome and
     payload as answer.
-    `sizes` holds, by table id, the change of (number of items, bytes).
+    `sizes` holds, by table id, the change of (number of items, bytes). `traces` are the contexts of
+    sampled writes; they mean nothing to the state.
     """
 
     keys: Sequence[bytes]
@@ -176,6 +177,7 @@ class WriteColumns:
     units: Sequence[int]
     answers: dict[bytes, bytes] = field(default_factory=dict)
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    traces: Sequence[bytes] = ()
 
 
 def encode_write_entry(columns: WriteColumns) -> bytes:
@@ -192,11 +194,18 @@ def encode_write_entry(columns: WriteColumns) -> bytes:
             if answer is not None:
                 entry.answer_of.append(position)
                 entry.answers.append(answer)
+    if columns.traces:
+        entry.trace_contexts.extend(columns.traces)
     for table, (item_count, size_bytes) in columns.sizes.items():
         entry.tables.append(table)
         entry.item_count_changes.append(item_count)
         entry.size_bytes_changes.append(size_bytes)
     return entry.SerializeToString()
+
+
+def trace_contexts(payload: bytes) -> Sequence[bytes]:
+    """Return the contexts of an entry's sampled writes."""
+    return log_pb2.WriteEntry.FromString(payload).trace_contexts
 
 
 def decode_write_entry(payload: bytes) -> WriteColumns:
@@ -235,6 +244,8 @@ class RoutedWrites:
     keys: Sequence[bytes]
     images: Sequence[bytes]
     programs: Sequence[bytes]
+    traced: Sequence[int] = ()  # sparse: positions of the writes that these are of
+    trace_contexts: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +330,8 @@ def decode_route_batch(wire: node_pb2.RouteBatch) -> RoutedBatch:
             writes.keys,
             writes.images,
             writes.programs,
+            writes.traced,
+            writes.trace_contexts,
         ),
         RoutedGets(gets.slots, gets.partitions, gets.keys, gets.consistent),
         [

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
@@ -43,6 +43,9 @@ from raft.types import (
     Role,
     SnapshotMeta,
 )
+
+if TYPE_CHECKING:
+    from node.tracing import TracedEntry
 
 TICK_SECONDS: Final = 0.05
 """Length of a Raft tick. With RaftConfig: heartbeats every 200 ms, elections after 1 to 2 s."""
@@ -103,6 +106,7 @@ class _LogWrite:
     started: float
     tickets: list[tuple[Replica, int, list[Message]]] = field(default_factory=list)
     installed: list[tuple[Replica, int]] = field(default_factory=list)
+    traced: list[TracedEntry] = field(default_factory=list)
 
 
 class Host:
@@ -297,11 +301,14 @@ class Host:
         if not self.door.is_open(self._waiting_bytes()):
             self.door.refused += refuse_all(batch, stream)
             return
+        now = self._shell.monotonic()
+        if self.watch.tracing is not None and batch.writes.traced:
+            self.watch.tracing.arrived(batch.writes, now)
         touched = take_in(
             batch,
             stream,
             self._partitions,
-            now=self._shell.monotonic(),
+            now=now,
             stale=batch.catalog_epoch > self.catalog.epoch,
             full=self.storage_full,
         )
@@ -433,7 +440,7 @@ class Host:
         if ready.committed:
             began_at = self._shell.monotonic()
             replica.apply(ready.committed)
-            self.watch.apply.observe(self._shell.monotonic() - began_at, len(ready.committed))
+            self.watch.applied(replica.group, ready.committed, began_at, self._shell.monotonic())
             replica.serve_confirmed()
             self._leaderships.applied(replica)
             if replica.has_waiting or replica.core.has_ready():
@@ -469,6 +476,8 @@ class Host:
         self._resets = []
         record = self._log.prepare(writes)
         self._writing = _LogWrite(record, now, tickets, installed)
+        if self.watch.tracing is not None:
+            self._writing.traced = self.watch.tracing.writing(writes)
         self._shell.write_log(record)
 
     def log_written(self) -> None:
@@ -476,7 +485,7 @@ class Host:
         writing = self._writing
         assert writing is not None
         self._writing = None
-        self.watch.log_commit.observe(self._shell.monotonic() - writing.started)
+        self.watch.log_written(writing.started, self._shell.monotonic(), writing.traced)
         self.disk_stalled = False
         if self.storage_full:
             self.storage_full = False

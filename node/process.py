@@ -56,6 +56,7 @@ from node.storage.identity import (
 )
 from node.storage.items import ItemStore
 from node.storage.log import LogStore
+from node.tracing import NodeTracing
 from quorate.cluster.channels import SERVER_OPTIONS, Dialer, server_credentials
 from quorate.http.addresses import is_loopback, split_address
 from quorate.security.certificate_pair import CertificateRefused
@@ -63,6 +64,7 @@ from quorate.security.cluster_certificate import ClusterFiles
 from quorate.security.cluster_roles import Caller, Role
 from quorate.security.memory import hide_memory
 from quorate.security.watched_files import POLL_SECONDS
+from quorate.tracing.tracer import tracer_from_environment
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """With Python's default of 5 ms the log's thread waits as long for the interpreter beside a busy
@@ -143,7 +145,11 @@ async def _serve(
     refreshing = loop.create_task(_refresh_for_ever(files))
 
     seeds = _seeds(options)
-    observed = Observed(slow_seconds=options.slow_request_ms / 1000 or inf)
+    tracer = tracer_from_environment("node", options.name, options.az)
+    observed = Observed(
+        slow_seconds=options.slow_request_ms / 1000 or inf,
+        tracing=None if tracer is None else NodeTracing(tracer, options.name),
+    )
     metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
     refusal: JoinRefused | None = None
     async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:
@@ -178,6 +184,8 @@ async def _serve(
         if servicer.shell is not None:
             await servicer.shell.close()
     refreshing.cancel()
+    if tracer is not None:
+        tracer.close()
     log_store.close()
     items.close()
     lock.release()

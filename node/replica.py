@@ -308,6 +308,7 @@ class PartitionReplica(Replica):
         proposal = evaluation.proposal
         if proposal is None:
             return
+        self._watch.evaluated(self.group, proposal)
         payload = encode_write_entry(proposal.columns)
         try:
             (index,) = self.core.propose([payload])

@@ -12,11 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 from operator import itemgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from node.machine.leadership import Proposal, WaitingWrite
 from quorate.buckets import STAGE_SECONDS, Buckets
 from quorate.logs import LineLimit
+
+if TYPE_CHECKING:
+    from node.tracing import NodeTracing, TracedEntry
+    from raft.types import Entry
 
 BATCH_WRITES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 """Writes in one entry. Ours."""
@@ -35,6 +39,7 @@ class WriteWatch:
 
     __slots__ = (
         "_limit", "_log", "_slow_seconds", "apply", "batch", "log_commit", "now", "queue", "quorum",
+        "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -43,9 +48,11 @@ class WriteWatch:
         wall_clock: Callable[[], float] = lambda: 0.0,
         *,
         slow_seconds: float = inf,
+        tracing: NodeTracing | None = None,
     ) -> None:
         """`log` is told of entries whose first write has waited for longer than `slow_seconds`."""
         self._log = log
+        self.tracing = tracing
         self._limit = LineLimit(SLOW_LINES_PER_SECOND_MAX, wall_clock)
         self._slow_seconds = slow_seconds
         self.now = 0.0  # when the host's turn has begun, on its clock
@@ -63,6 +70,11 @@ class WriteWatch:
         for arrived_at, count in Counter(map(_arrived_at, writes)).items():
             self.queue.observe(now - arrived_at, count)
 
+    def evaluated(self, group: int, proposal: Proposal) -> None:
+        """An entry is about to be made of these writes."""
+        if self.tracing is not None:
+            self.tracing.evaluated(group, proposal, self.now)
+
     def proposed(self, proposal: Proposal, arrived_at: float) -> None:
         """An entry is in the leader's log; the first of its writes has come at `arrived_at`."""
         proposal.arrived_at = arrived_at
@@ -74,6 +86,22 @@ class WriteWatch:
         self.quorum.observe(self.now - proposal.proposed_at, len(proposal.slots))
         if self.now - proposal.arrived_at > self._slow_seconds:
             self._tell_slow(group, proposal)
+        if proposal.spans and self.tracing is not None:
+            self.tracing.committed(proposal, self.now)
+
+    def log_written(self, began_at: float, ended_at: float, traced: list[TracedEntry]) -> None:
+        """A log commit is durable here."""
+        self.log_commit.observe(ended_at - began_at)
+        if traced and self.tracing is not None:
+            self.tracing.durable(traced, began_at, ended_at)
+
+    def applied(
+        self, group: int, entries: Sequence[Entry], began_at: float, ended_at: float
+    ) -> None:
+        """Entries were applied here, and those that were proposed here answered."""
+        self.apply.observe(ended_at - began_at, len(entries))
+        if self.tracing is not None:
+            self.tracing.applied(group, entries, began_at, ended_at)
 
     def _tell_slow(self, group: int, proposal: Proposal) -> None:
         admitted, left_out = self._limit.admit()

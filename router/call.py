@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from model.errors import ModelError
 from quorate.cluster.catalog import UserRecord
 from router.routed import Routed
+
+if TYPE_CHECKING:
+    from router.call_trace import CallTrace
 
 
 class CallObserver(Protocol):
@@ -36,6 +39,7 @@ class Call(ABC):
         "request_id",
         "routed",
         "started",
+        "trace",
         "user",
     )
 
@@ -51,12 +55,18 @@ class Call(ABC):
         self.decoded_at = 0.0
         self.admitted_at = 0.0
         self.routed: Routed | None = None  # the newest part that was sent to a node
+        self.trace: CallTrace | None = None  # None: it is not sampled
         self.refreshed = False  # a newer catalog was asked for once already
         self.ended = False
 
     @property
     def authority(self) -> str:
         """Host and port by which the caller reached this router, empty if the face cannot tell."""
+        return ""
+
+    @property
+    def traceparent(self) -> str:
+        """W3C's header of the caller's own span, empty if there is none."""
         return ""
 
     def succeed(self, body: bytes) -> None:

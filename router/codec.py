@@ -32,7 +32,7 @@ def _left_ms(deadline: float, now: float) -> int:
 
 
 def _write_columns(writes: Sequence[RoutedWrite], now: float) -> node_pb2.WriteColumns:
-    return node_pb2.WriteColumns(
+    columns = node_pb2.WriteColumns(
         slots=[routed.slot for routed in writes],
         partitions=[routed.partition for routed in writes],
         deadlines_ms=[_left_ms(routed.deadline, now) for routed in writes],
@@ -41,6 +41,11 @@ def _write_columns(writes: Sequence[RoutedWrite], now: float) -> node_pb2.WriteC
         images=[routed.image for routed in writes],
         programs=[routed.program for routed in writes],
     )
+    traced = [place for place, routed in enumerate(writes) if routed.trace_context]
+    if traced:
+        columns.traced.extend(traced)
+        columns.trace_contexts.extend([writes[place].trace_context for place in traced])
+    return columns
 
 
 def _get_columns(gets: Sequence[RoutedGet], now: float) -> node_pb2.GetColumns:

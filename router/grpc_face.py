@@ -65,6 +65,7 @@ SERVER_OPTIONS: Final = (
 RPCS_MAX: Final = 4_096
 """Most RPCs at a time, of all clients. Ours."""
 
+Metadata = Sequence[tuple[str, str | bytes]]
 Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 Unary = Callable[[Any, Context], Awaitable[Any]]
 
@@ -72,7 +73,7 @@ Unary = Callable[[Any, Context], Awaitable[Any]]
 class UnaryCall(Call):
     """A call that came as a unary RPC."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "metadata")
 
     def __init__(
         self,
@@ -81,9 +82,16 @@ class UnaryCall(Call):
         started: float,
         deadline: float,
         answer: asyncio.Future[bytes],
+        metadata: Metadata,
     ) -> None:
         Call.__init__(self, observer, request_id, started, deadline)
         self.answer = answer
+        self.metadata = metadata
+
+    @property
+    def traceparent(self) -> str:
+        """The metadata's, if there is one."""
+        return next((str(value) for key, value in self.metadata if key == "traceparent"), "")
 
     def send_answer(self, body: bytes) -> None:
         """Give the JSON response to the waiting RPC, unless its client has gone."""
@@ -217,7 +225,8 @@ class GrpcFace:
 
     def _call(self, context: Context) -> UnaryCall:
         given = ""
-        for key, value in context.invocation_metadata() or ():
+        metadata = context.invocation_metadata() or ()
+        for key, value in metadata:
             if key == REQUEST_ID_KEY:
                 given = value
         return UnaryCall(
@@ -226,6 +235,7 @@ class GrpcFace:
             self._clock(),
             self._deadline(context.time_remaining()),
             asyncio.get_running_loop().create_future(),
+            metadata,
         )
 
     def _deadline(self, seconds: float | None) -> float:

@@ -93,6 +93,11 @@ class HttpCall(Call):
         """The Host header."""
         return self.exchange.headers.get(b"host", b"").decode("ascii", "replace")
 
+    @property
+    def traceparent(self) -> str:
+        """The header, if there is one."""
+        return self.exchange.headers.get(b"traceparent", b"").decode("ascii", "replace")
+
     def send_answer(self, body: bytes) -> None:
         """Write the response."""
         if len(body) >= COMPRESSED_BYTES_MIN:

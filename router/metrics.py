@@ -149,6 +149,8 @@ class RouterMetrics:
             operation = self._calls.by_operation[call.operation] = _Operation()
         operation.codes[code] = operation.codes.get(code, 0) + 1
         now, decoded_at, admitted_at = self._clock(), call.decoded_at, call.admitted_at
+        if call.trace is not None:
+            call.trace.end(call, code, now)
         duration = now - call.started
         operation.duration.observe(duration)
         if decoded_at:

@@ -33,6 +33,7 @@ from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
 from quorate.security.server_certificate import CertificateFiles
 from quorate.security.watched_files import POLL_SECONDS
+from quorate.tracing.tracer import tracer_from_environment
 from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
@@ -150,6 +151,7 @@ class RouterProcess:
             clock=self.clock,
             on_stale_catalog=self._refresh,
         )
+        self.tracer = tracer_from_environment("router", options.name, options.az)
         self.metrics = RouterMetrics(
             self.clock,
             version=__version__,
@@ -174,6 +176,7 @@ class RouterProcess:
                 sizes=TableSizes(self.control, self.clock),
                 tasks=tasks,
             )
+            service.tracer = self.tracer
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
@@ -215,6 +218,8 @@ class RouterProcess:
             streams.stop()
             for task in running:
                 task.cancel()
+        if self.tracer is not None:
+            self.tracer.close()
 
     def _told_to_stop(self) -> None:
         """Begin to drain; told twice, somebody is in a hurry."""

@@ -69,6 +69,7 @@ class Routed:
         "slot",
         "stage",
         "storage_full",
+        "trace_context",
     )
 
     is_write: ClassVar[bool] = False
@@ -90,6 +91,7 @@ class Routed:
         self.attempts = 0
         self.refusals = 0  # OVERLOADED answers so far
         self.storage_full = False  # a node without disk space has refused it
+        self.trace_context = b""  # of a sampled call: the span that its leader's belongs to
         self.retry_at = NEVER  # backing off: when to go on; an eventual read: when to ask another
 
     def token_key(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from model.errors import (
     LimitExceeded,
@@ -18,6 +18,7 @@ from model.errors import (
 )
 from router.admission.tables import TableAdmission
 from router.call import Call
+from router.call_trace import begin
 from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
 from router.control import NodeControl
@@ -25,6 +26,9 @@ from router.dispatch import Dispatch
 from router.json_text import decode_json
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.table_sizes import TableSizes
+
+if TYPE_CHECKING:
+    from quorate.tracing.tracer import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Service:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._handlers = handlers
+        self.tracer: Tracer | None = None  # the process's, if it traces
         self.view = view
         self.watch = watch
         self.control = control
@@ -90,6 +95,8 @@ class Service:
             call.fail(UnknownOperation())
             return
         call.operation = operation
+        if self.tracer is not None and call.trace is None:
+            call.trace = begin(self.tracer, call)
         if not self.view.epoch:
             call.fail(no_catalog())
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from model.capacity import write_units
 from model.errors import ConditionFailed, ModelError, encode_error
@@ -23,6 +23,9 @@ from node.machine.throughput import PartitionThroughput
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
 from quorate.cluster.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from quorate.tracing.tracer import OpenSpan
 
 WaitingWrite = tuple[RouteStream, int, float, bytes, bytes, bytes, bytes, float]
 """A routed write: (stream, slot, deadline, request id, key, image, program, arrival), times in
@@ -41,8 +44,8 @@ class Proposal:
     """The writes of one turn, one log entry. Element i of the lists belongs to write i.
 
     `also` are repeated requests that wait for the same write: (stream, slot, request id).
-    `fresh` is the newest image of each key written here. `arrived_at`, of the first, and
-    `proposed_at` are the WriteWatch's.
+    `fresh` is the newest image of each key written here. `arrived_at`, of the first,
+    `proposed_at` and `spans` are the WriteWatch's.
     """
 
     columns: WriteColumns
@@ -54,6 +57,7 @@ class Proposal:
     term: int = 0
     arrived_at: float = 0.0
     proposed_at: float = 0.0
+    spans: list[OpenSpan] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from quorate.buckets import DELAY_SECONDS
 
 if TYPE_CHECKING:
     from node.storage.log import LogRecord
+    from node.tracing import NodeTracing
 
 PREFIX: Final = "quorate_node_"
 
@@ -31,9 +32,9 @@ BYTE_BUCKETS: Final = tuple(float(1 << power) for power in range(8, 25, 2))
 class Observed:
     """Histograms, and what the system knows of the process, in a registry of their own."""
 
-    def __init__(self, *, slow_seconds: float) -> None:
+    def __init__(self, *, slow_seconds: float, tracing: NodeTracing | None = None) -> None:
         """Start with nothing observed. Entries that take longer than `slow_seconds` are logged."""
-        self.writes = WriteWatch(log, time.time, slow_seconds=slow_seconds)
+        self.writes = WriteWatch(log, time.time, slow_seconds=slow_seconds, tracing=tracing)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._commit_seconds = self._histogram(

@@ -40,6 +40,8 @@ class MeteredOwner(RoutedOwner):
         if not call.decoded_at:
             call.decoded_at = self.admission.clock()
         call.routed = routed
+        if call.trace is not None:
+            routed.trace_context = call.trace.dispatched(routed, call.decoded_at)
         try:
             self.admitted = self.admission.admit(self.table, units, reads=self.reads)
             dispatch.submit(routed)

@@ -1,0 +1,1 @@
+"""Traces with OpenTelemetry, if the extra is installed and the environment says where they go."""

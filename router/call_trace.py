@@ -1,0 +1,75 @@
+"""The spans of a sampled call at its router: the call, and in it decode, admission, dispatches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from quorate.tracing.context import TraceContext
+from router.call_log import FAILURES
+
+if TYPE_CHECKING:
+    from quorate.tracing.tracer import OpenSpan, Tracer
+    from router.call import Call
+    from router.routed import Routed
+
+DISPATCHES_MAX: Final = 100
+"""Most dispatch spans of a call; its further parts have none. A batch has at most as many. Ours."""
+
+
+class CallTrace:
+    """Made when a call has an operation; ended when the call is."""
+
+    __slots__ = ("_dispatches", "_span", "_tracer")
+
+    def __init__(self, tracer: Tracer, span: OpenSpan) -> None:
+        """Take the call's own span."""
+        self._tracer = tracer
+        self._span = span
+        self._dispatches: list[OpenSpan] = []
+
+    def dispatched(self, routed: Routed, at: float) -> bytes:
+        """Begin a span for a part that goes to nodes; return its context for the leader."""
+        if len(self._dispatches) >= DISPATCHES_MAX:
+            return b""
+        span = self._tracer.open(
+            "dispatch",
+            at,
+            parent=self._span.context,
+            kind="CLIENT",
+            attributes={"quorate.partition": routed.partition},
+        )
+        if span is None:
+            return b""
+        self._dispatches.append(span)
+        return span.context.encode()
+
+    def end(self, call: Call, code: str, at: float) -> None:
+        """End all spans of a call that was answered."""
+        parent = self._span.context
+        if call.decoded_at:
+            self._tracer.record("decode", call.started, call.decoded_at, parent=parent)
+            admitted_at = call.admitted_at or at
+            self._tracer.record("admission", call.decoded_at, admitted_at, parent=parent)
+        routed = call.routed
+        for span in self._dispatches:
+            facts = {} if routed is None else {"quorate.attempts": routed.attempts}
+            span.end(at, **facts)
+        if code in FAILURES:
+            self._span.failed(code)
+        self._span.end(at, **{"quorate.code": code})
+
+
+def begin(tracer: Tracer, call: Call) -> CallTrace | None:
+    """Return a call's trace, None if it is not sampled; its client's decision counts."""
+    span = tracer.open(
+        call.operation,
+        call.started,
+        parent=TraceContext.parse(call.traceparent),
+        kind="SERVER",
+        attributes={
+            "rpc.system": "quorate",
+            "rpc.method": call.operation,
+            "quorate.request_id": call.request_id.hex(),
+        },
+    )
+    return None if span is None else CallTrace(tracer, span)
