@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
@@ -30,6 +30,7 @@ from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
+from node.tracing import TracedEntry
 from node.write_watch import WriteWatch
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
 from quorate.cluster.commands import CatalogCommand
@@ -43,9 +44,6 @@ from raft.types import (
     Role,
     SnapshotMeta,
 )
-
-if TYPE_CHECKING:
-    from node.tracing import TracedEntry
 
 TICK_SECONDS: Final = 0.05
 """Length of a Raft tick. With RaftConfig: heartbeats every 200 ms, elections after 1 to 2 s."""
@@ -106,7 +104,7 @@ class _LogWrite:
     started: float
     tickets: list[tuple[Replica, int, list[Message]]] = field(default_factory=list)
     installed: list[tuple[Replica, int]] = field(default_factory=list)
-    traced: list[TracedEntry] = field(default_factory=list)
+    traced: Sequence[TracedEntry] = ()
 
 
 class Host:
@@ -302,16 +300,9 @@ class Host:
             self.door.refused += refuse_all(batch, stream)
             return
         now = self._shell.monotonic()
-        if self.watch.tracing is not None and batch.writes.traced:
-            self.watch.tracing.arrived(batch.writes, now)
-        touched = take_in(
-            batch,
-            stream,
-            self._partitions,
-            now=now,
-            stale=batch.catalog_epoch > self.catalog.epoch,
-            full=self.storage_full,
-        )
+        self.watch.arrived(batch.writes, now)
+        stale, full = batch.catalog_epoch > self.catalog.epoch, self.storage_full
+        touched = take_in(batch, stream, self._partitions, now=now, stale=stale, full=full)
         self._dirty.update(touched)
 
     def _waiting_bytes(self) -> int:
@@ -475,9 +466,7 @@ class Host:
             installed.append((replica, meta.index))
         self._resets = []
         record = self._log.prepare(writes)
-        self._writing = _LogWrite(record, now, tickets, installed)
-        if self.watch.tracing is not None:
-            self._writing.traced = self.watch.tracing.writing(writes)
+        self._writing = _LogWrite(record, now, tickets, installed, self.watch.writing(writes))
         self._shell.write_log(record)
 
     def log_written(self) -> None:

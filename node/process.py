@@ -145,11 +145,7 @@ async def _serve(
     refreshing = loop.create_task(_refresh_for_ever(files))
 
     seeds = _seeds(options)
-    tracer = tracer_from_environment("node", options.name, options.az)
-    observed = Observed(
-        slow_seconds=options.slow_request_ms / 1000 or inf,
-        tracing=None if tracer is None else NodeTracing(tracer, options.name),
-    )
+    observed = _observed(options)
     metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
     refusal: JoinRefused | None = None
     async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:
@@ -184,8 +180,7 @@ async def _serve(
         if servicer.shell is not None:
             await servicer.shell.close()
     refreshing.cancel()
-    if tracer is not None:
-        tracer.close()
+    observed.close()
     log_store.close()
     items.close()
     lock.release()
@@ -193,6 +188,14 @@ async def _serve(
         return _refuse(str(refusal), IDENTITY_EXIT)
     log("stopped")
     return 0
+
+
+def _observed(options: NodeOptions) -> Observed:
+    tracer = tracer_from_environment("node", options.name, options.az)
+    return Observed(
+        slow_seconds=options.slow_request_ms / 1000 or inf,
+        tracing=None if tracer is None else NodeTracing(tracer, options.name),
+    )
 
 
 def _seeds(options: NodeOptions) -> Seeds:

@@ -41,6 +41,10 @@ class NodeTracing:
         self._arrived: dict[bytes, tuple[TraceContext, float]] = {}
         self._answering: list[Proposal] = []  # committed, in the turn that goes on
 
+    def close(self) -> None:
+        """Let the last spans leave, if that is quick."""
+        self._tracer.close()
+
     def arrived(self, writes: RoutedWrites, now: float) -> None:
         """A router's batch with sampled writes was taken in."""
         for position, data in zip(writes.traced, writes.trace_contexts, strict=False):
@@ -88,7 +92,7 @@ class NodeTracing:
         """Return the entries of a log commit that have sampled writes."""
         return [found for write in writes for found in _traced(write.group, write.entries)]
 
-    def durable(self, entries: list[TracedEntry], began_at: float, ended_at: float) -> None:
+    def durable(self, entries: Sequence[TracedEntry], began_at: float, ended_at: float) -> None:
         """A log commit is durable here."""
         self._record("log commit", entries, began_at, ended_at)
 
@@ -103,7 +107,7 @@ class NodeTracing:
         self._record("apply", list(_traced(group, entries)), began_at, ended_at)
 
     def _record(
-        self, name: str, entries: list[TracedEntry], began_at: float, ended_at: float
+        self, name: str, entries: Sequence[TracedEntry], began_at: float, ended_at: float
     ) -> None:
         for group, entry, contexts in entries:
             self._tracer.record(

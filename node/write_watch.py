@@ -19,6 +19,8 @@ from quorate.buckets import STAGE_SECONDS, Buckets
 from quorate.logs import LineLimit
 
 if TYPE_CHECKING:
+    from node.codec import RoutedWrites
+    from node.storage.log import GroupWrite
     from node.tracing import NodeTracing, TracedEntry
     from raft.types import Entry
 
@@ -62,6 +64,11 @@ class WriteWatch:
         self.apply = Buckets(STAGE_SECONDS)
         self.batch = Buckets(BATCH_WRITES)
 
+    def arrived(self, writes: RoutedWrites, now: float) -> None:
+        """A router's writes are taken in; `now` is on the host's clock."""
+        if self.tracing is not None and writes.traced:
+            self.tracing.arrived(writes, now)
+
     def taken(self, writes: Sequence[WaitingWrite], now: float) -> None:
         """A turn has taken these writes."""
         if writes[0][7] == writes[-1][7]:  # in order of arrival, so all came in one batch
@@ -89,7 +96,11 @@ class WriteWatch:
         if proposal.spans and self.tracing is not None:
             self.tracing.committed(proposal, self.now)
 
-    def log_written(self, began_at: float, ended_at: float, traced: list[TracedEntry]) -> None:
+    def writing(self, writes: Sequence[GroupWrite]) -> Sequence[TracedEntry]:
+        """A log commit begins; return those of its entries that `log_written` wants to hear of."""
+        return () if self.tracing is None else self.tracing.writing(writes)
+
+    def log_written(self, began_at: float, ended_at: float, traced: Sequence[TracedEntry]) -> None:
         """A log commit is durable here."""
         self.log_commit.observe(ended_at - began_at)
         if traced and self.tracing is not None:

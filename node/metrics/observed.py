@@ -34,6 +34,7 @@ class Observed:
 
     def __init__(self, *, slow_seconds: float, tracing: NodeTracing | None = None) -> None:
         """Start with nothing observed. Entries that take longer than `slow_seconds` are logged."""
+        self._tracing = tracing
         self.writes = WriteWatch(log, time.time, slow_seconds=slow_seconds, tracing=tracing)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -56,6 +57,11 @@ class Observed:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(PREFIX + name, text, buckets=buckets, registry=self.registry)
+
+    def close(self) -> None:
+        """Let the last spans leave."""
+        if self._tracing is not None:
+            self._tracing.close()
 
     def log_committed(self, record: LogRecord, seconds: float) -> None:
         """Observe one commit. On any thread."""
