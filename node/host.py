@@ -10,14 +10,15 @@ or in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
 from node.codec import LeaderHint, RoutedBatch
 from node.door import Door
+from node.host_shell import Shell
 from node.installs import Installs, SnapshotSource
 from node.intake import refuse_all, take_in
 from node.leaderships import Leaderships
@@ -33,7 +34,6 @@ from node.storage.log import GroupWrite, LogRecord, LogStore
 from node.tracing import TracedEntry
 from node.write_watch import WriteWatch
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
-from quorate.cluster.commands import CatalogCommand
 from quorate.cluster.ring import Ring
 from raft.types import (
     Configuration,
@@ -54,46 +54,6 @@ stepped before anybody campaigns. Ours."""
 
 STALL_SECONDS: Final = 2.0
 """A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
-
-
-class Shell(Protocol):
-    """What the host needs of the world."""
-
-    def monotonic(self) -> float:
-        """Return seconds of a clock that never goes back."""
-        ...
-
-    def schedule_turn(self) -> None:
-        """Call `Host.turn` soon."""
-        ...
-
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
-        """Send (group, message) pairs to a node, in order; they may be lost."""
-        ...
-
-    def write_log(self, record: LogRecord) -> None:
-        """Commit a record on the log's thread, then call `log_written` or `log_refused`."""
-        ...
-
-    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
-        """Run a job on the items store's thread, in order; then `done(whether there was room)`."""
-        ...
-
-    def send_snapshot(self, group: int, message: Message) -> None:
-        """Stream a replica's items to `message.to`, then call `snapshot_sent`."""
-        ...
-
-    def catalog_changed(self, catalog: Catalog) -> None:
-        """Take note of a new catalog."""
-        ...
-
-    def change_catalog(self, command: CatalogCommand) -> None:
-        """Have the catalog's leader apply a command, wherever it is; it may be lost."""
-        ...
-
-    def log(self, event: str, **facts: object) -> None:
-        """Log one fact."""
-        ...
 
 
 @dataclass(slots=True)

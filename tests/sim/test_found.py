@@ -34,7 +34,7 @@ from tests.sim.disk import (
 from tests.sim.transfers import MemoryInstall, read_pairs, read_state
 
 if TYPE_CHECKING:
-    from node.host import Shell
+    from node.host_shell import Shell
     from node.storage.items import ItemStore
     from node.storage.log import LogStore
 

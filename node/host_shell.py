@@ -1,0 +1,51 @@
+"""What the host needs of the world: a process gives it, or a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from node.storage.log import LogRecord
+from quorate.cluster.catalog import Catalog
+from quorate.cluster.commands import CatalogCommand
+from raft.types import Message
+
+
+class Shell(Protocol):
+    """What the host needs of the world."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
+
+    def schedule_turn(self) -> None:
+        """Call `Host.turn` soon."""
+        ...
+
+    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+        """Send (group, message) pairs to a node, in order; they may be lost."""
+        ...
+
+    def write_log(self, record: LogRecord) -> None:
+        """Commit a record on the log's thread, then call `log_written` or `log_refused`."""
+        ...
+
+    def write_items(self, job: Callable[[], None], done: Callable[[bool], None]) -> None:
+        """Run a job on the items store's thread, in order; then `done(whether there was room)`."""
+        ...
+
+    def send_snapshot(self, group: int, message: Message) -> None:
+        """Stream a replica's items to `message.to`, then call `snapshot_sent`."""
+        ...
+
+    def catalog_changed(self, catalog: Catalog) -> None:
+        """Take note of a new catalog."""
+        ...
+
+    def change_catalog(self, command: CatalogCommand) -> None:
+        """Have the catalog's leader apply a command, wherever it is; it may be lost."""
+        ...
+
+    def log(self, event: str, **facts: object) -> None:
+        """Log one fact."""
+        ...
