@@ -74,7 +74,7 @@ DRAIN_SECONDS: Final = 3.0
 
 
 class ProcessShell:
-    """Implements `node.host_shell.Shell`. Everything runs on one loop, but for the two writer threads."""
+    """Implements `node.host_shell.Shell`. All runs on one loop, but for the two writer threads."""
 
     def __init__(
         self,
