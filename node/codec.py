@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import cast
 from zlib import crc32
 
+from node.peer_batch import PeerBatch
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import log_pb2, node_pb2
-from raft.types import (
-    Configuration,
-    Entry,
-    Message,
-    MessageType,
-    SnapshotMeta,
-    heartbeat_message,
-)
-
-# Plain module names: an attribute of the enum class costs a lookup more on every message.
-HEARTBEAT: Final = MessageType.HEARTBEAT
-HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
+from raft.types import Configuration, Entry, Message, MessageType, SnapshotMeta
 
 
 def wire_outcome(outcome: Outcome) -> node_pb2.Outcome:
@@ -40,54 +30,44 @@ class CorruptMessage(Exception):
 # Raft messages
 
 
-def encode_raft_batch(outbox: Sequence[tuple[int, Message]]) -> node_pb2.RaftBatch:
-    """Return one wire message with all (group, message) pairs for one peer."""
-    batch = node_pb2.RaftBatch()
-    heartbeats: list[tuple[int, Message]] = []
-    replies: list[tuple[int, Message]] = []
-    for pair in outbox:
-        message_type = pair[1].type
-        if message_type == HEARTBEAT:
-            heartbeats.append(pair)
-        elif message_type == HEARTBEAT_REPLY:
-            replies.append(pair)
-        else:
-            batch.messages.append(_encode_message(*pair))
-    _fill_heartbeats(batch.heartbeats, heartbeats)
-    _fill_heartbeats(batch.heartbeat_replies, replies)
-    return batch
+def encode_raft_batch(batch: PeerBatch) -> node_pb2.RaftBatch:
+    """Return one wire message with all that there is for one peer."""
+    wire = node_pb2.RaftBatch(messages=[_encode_message(*pair) for pair in batch.messages])
+    if batch.heartbeats:
+        groups, terms, commits, sequences = zip(*batch.heartbeats, strict=True)
+        columns = wire.heartbeats
+        columns.groups.extend(groups)
+        columns.terms.extend(terms)
+        columns.commits.extend(commits)
+        columns.sequences.extend(sequences)
+    if batch.replies:
+        groups, terms, sequences = zip(*batch.replies, strict=True)
+        columns = wire.heartbeat_replies
+        columns.groups.extend(groups)
+        columns.terms.extend(terms)
+        columns.commits.extend([0] * len(groups))
+        columns.sequences.extend(sequences)
+    return wire
 
 
-def decode_raft_batch(
-    batch: node_pb2.RaftBatch, *, sender: int, receiver: int
-) -> list[tuple[int, Message]]:
-    """Return the (group, message) pairs of a batch, in the order to step them.
+def decode_raft_batch(wire: node_pb2.RaftBatch, *, sender: int, receiver: int) -> PeerBatch:
+    """Return the plain form of a batch; the pair of `encode_raft_batch`.
 
     Raises CorruptMessage if an entry does not match its checksum, ValueError for what cannot be.
     """
-    outbox: list[tuple[int, Message]] = []
-    for columns, kind in (
-        (batch.heartbeats, HEARTBEAT),
-        (batch.heartbeat_replies, HEARTBEAT_REPLY),
-    ):
-        _check_numbers(*columns.terms, *columns.commits)
-        rows = zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
-        outbox += [
-            (group, heartbeat_message(kind, sender, receiver, term, commit, sequence))
-            for group, term, commit, sequence in rows
-        ]
-    outbox.extend((wire.group, _decode_message(wire, sender, receiver)) for wire in batch.messages)
-    return outbox
-
-
-def _fill_heartbeats(
-    columns: node_pb2.HeartbeatColumns, pairs: Sequence[tuple[int, Message]]
-) -> None:
-    if pairs:
-        columns.groups.extend([group for group, _ in pairs])
-        columns.terms.extend([message.term for _, message in pairs])
-        columns.commits.extend([message.commit for _, message in pairs])
-        columns.sequences.extend([message.sequence for _, message in pairs])
+    batch = PeerBatch(sender, receiver)
+    columns = wire.heartbeats
+    _check_numbers(*columns.terms, *columns.commits)
+    batch.heartbeats = list(
+        zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
+    )
+    columns = wire.heartbeat_replies
+    _check_numbers(*columns.terms)
+    batch.replies = list(zip(columns.groups, columns.terms, columns.sequences, strict=True))
+    batch.messages = [
+        (message.group, _decode_message(message, sender, receiver)) for message in wire.messages
+    ]
+    return batch
 
 
 def _encode_message(group: int, message: Message) -> node_pb2.RaftMessage:

@@ -26,6 +26,7 @@ from node.machine.catalog import CatalogMachine
 from node.machine.partition import LiveTables
 from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits
 from node.memberships import Memberships
+from node.peer_batch import PeerBatch, ReplyRow
 from node.recovery import Recovery
 from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
@@ -39,6 +40,7 @@ from raft.types import (
     Configuration,
     Message,
     MessageType,
+    RaftConfig,
     Ready,
     Rng,
     Role,
@@ -92,7 +94,8 @@ class Host:
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
-        self._recovery = Recovery(node_id, log, items, rng)
+        self._config = RaftConfig(node_id=node_id)
+        self._recovery = Recovery(self._config, log, items, rng)
         self._shell = shell
         self._limits = limits
         self.door = Door()
@@ -101,7 +104,8 @@ class Host:
         self._held: dict[int, Replica] = {}
         self._streams: dict[RouteStream, None] = {}
         self._unaccepted: list[tuple[RouteStream, int]] = []
-        self._outboxes: dict[int, list[tuple[int, Message]]] = {}
+        self._outboxes: dict[int, PeerBatch] = {}
+        self._beat_ticks = 0  # since all groups that are led here sent heartbeats, together
         self._writing: _LogWrite | None = None
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
@@ -220,20 +224,48 @@ class Host:
 
     # What arrives
 
-    def receive(self, sender: int, messages: Sequence[tuple[int, Message]]) -> None:
+    def receive(self, batch: PeerBatch) -> None:
         """Step a peer's messages. Snapshots come through `offer_snapshot`, with their data."""
-        del sender
-        replicas = self.replicas
-        for group, message in messages:
-            replica = replicas.get(group)
+        self._hear_heartbeats(batch)
+        self._hear_replies(batch)
+        for group, message in batch.messages:
+            replica = self.replicas.get(group)
             if replica is not None and message.type != MessageType.SNAPSHOT:
                 if message.entries and self.checkpointer.is_overfull:
                     continue  # as if it were lost: the leader sends it again
-                core = replica.core
-                core.step(message)
-                if core.dirty or core.send_now:
-                    self._take_messages(replica)
+                self._step(replica, message)
         self._settle()
+
+    def _hear_heartbeats(self, batch: PeerBatch) -> None:
+        """Take a peer's heartbeats; most say nothing new and are answered as they came."""
+        replicas, sender = self.replicas, batch.sender
+        answers: list[ReplyRow] = []
+        for row in batch.heartbeats:
+            group, term, commit, sequence = row
+            replica = replicas.get(group)
+            if replica is None:
+                continue
+            if not replica.core.hear_heartbeat(sender, term, commit):
+                self._step(replica, batch.heartbeat(row))
+            elif sequence:
+                answers.append((group, term, sequence))
+        if answers:
+            self._outbox(sender).replies += answers
+
+    def _hear_replies(self, batch: PeerBatch) -> None:
+        """Take a peer's answers to heartbeats; most say nothing new."""
+        replicas, sender = self.replicas, batch.sender
+        for row in batch.replies:
+            group, term, sequence = row
+            replica = replicas.get(group)
+            if replica is not None and not replica.core.hear_reply(sender, term, sequence):
+                self._step(replica, batch.reply(row))
+
+    def _step(self, replica: Replica, message: Message) -> None:
+        core = replica.core
+        core.step(message)
+        if core.dirty or core.send_now:
+            self._take_messages(replica)
 
     def peer_broken(self, node_id: int) -> None:
         """Take note that a stream to or from a node broke: it may be dead."""
@@ -325,10 +357,12 @@ class Host:
     def tick(self, count: int) -> None:
         """Let `count` ticks pass, at most TICKS_AT_ONCE_MAX of them."""
         count = min(count, TICKS_AT_ONCE_MAX)
+        self._beat_ticks += count
+        if self._beat_ticks >= self._config.heartbeat_ticks:
+            self._beat_ticks = 0
         for replica in self.replicas.values():
             core = replica.core
-            core.tick(count)
-            if core.dirty or core.send_now:
+            if core.tick(count) or core.dirty:  # there may be a snapshot to send now
                 self._take_messages(replica)
         now = self._shell.monotonic()
         self._leaderships.tick(count, now, self.catalog)
@@ -472,16 +506,18 @@ class Host:
         if message.type == MessageType.SNAPSHOT:
             self._shell.send_snapshot(group, message)
             return
-        box = self._outboxes.get(message.to)
+        self._outbox(message.to).add(group, message)
+
+    def _outbox(self, to: int) -> PeerBatch:
+        box = self._outboxes.get(to)
         if box is None:
-            self._outboxes[message.to] = [(group, message)]
-        else:
-            box.append((group, message))
+            box = self._outboxes[to] = PeerBatch(self.node_id, to)
+        return box
 
     def _send_outboxes(self) -> None:
         outboxes, self._outboxes = self._outboxes, {}
-        for node_id, outbox in outboxes.items():
-            self._shell.send(node_id, outbox)
+        for outbox in outboxes.values():
+            self._shell.send(outbox)
 
     def _flush(self) -> None:
         if self._outboxes:

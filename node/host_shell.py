@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from node.peer_batch import PeerBatch
 from node.storage.log import LogRecord
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.commands import CatalogCommand
@@ -22,8 +23,8 @@ class Shell(Protocol):
         """Call `Host.turn` soon."""
         ...
 
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
-        """Send (group, message) pairs to a node, in order; they may be lost."""
+    def send(self, outbox: PeerBatch) -> None:
+        """Send a batch to the node that it is for; it may be lost."""
         ...
 
     def write_log(self, record: LogRecord) -> None:

@@ -13,10 +13,10 @@ import grpc.aio
 from node.acquaintances import Introduction
 from node.codec import encode_raft_batch
 from node.logs import log
+from node.peer_batch import PeerBatch
 from node.storage.identity import Identity, Start
 from quorate.cluster.channels import RECEIVER_KEY, Dialer
 from quorate.v1 import node_pb2_grpc
-from raft.types import Message
 
 RECONNECT_SECONDS: Final = 0.1
 """Pause between attempts to reach a peer. Ours."""
@@ -90,11 +90,12 @@ class PeerLink:
         """Nothing is opened before `run`."""
         self.node_id = node_id
         self.address = address
+        self._identity = identity
         self._metadata = introduce(identity, node_id)
         self._name = identity.names.get(node_id, "")
         self._events = events
         self._dialer = dialer
-        self._outbox: list[tuple[int, Message]] = []
+        self._outbox = self._empty_outbox()
         self._wake = asyncio.Event()
         self._open = False
 
@@ -103,11 +104,14 @@ class PeerLink:
         """Whether the peer has let this node in and the stream has not ended since."""
         return self._open
 
-    def send(self, outbox: list[tuple[int, Message]]) -> None:
-        """Send (group, message) pairs; dropped while there is no stream or it is too slow."""
+    def send(self, outbox: PeerBatch) -> None:
+        """Send a batch; dropped while there is no stream or it is too slow."""
         if self._open and len(self._outbox) + len(outbox) <= OUTBOX_MAX:
-            self._outbox += outbox
+            self._outbox.extend(outbox)
             self._wake.set()
+
+    def _empty_outbox(self) -> PeerBatch:
+        return PeerBatch(self._identity.node_id, self.node_id)
 
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
@@ -121,7 +125,7 @@ class PeerLink:
                 self._open = False
                 log("peer_stream_broken", peer=self.node_id)
                 self._events.peer_broken(self.node_id)
-            self._outbox.clear()
+            self._outbox = self._empty_outbox()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _stream(self, stub: node_pb2_grpc.NodeServiceStub) -> None:
@@ -138,7 +142,7 @@ class PeerLink:
                 await self._wake.wait()
                 self._wake.clear()
                 if self._outbox and not call.done():
-                    outbox, self._outbox = self._outbox, []
+                    outbox, self._outbox = self._outbox, self._empty_outbox()
                     await call.write(encode_raft_batch(outbox))
         finally:
             call.cancel()
@@ -187,9 +191,9 @@ class PeerLinks:
                 task = self._tasks.create_task(link.run(), name=f"stream to node {node_id}")
                 self._running[node_id] = _Running(link, task)
 
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
-        """Send to a node; lost if there is no stream to it."""
-        running = self._running.get(node_id)
+    def send(self, outbox: PeerBatch) -> None:
+        """Send to the node that a batch is for; lost if there is no stream to it."""
+        running = self._running.get(outbox.to)
         if running is not None:
             running.link.send(outbox)
 

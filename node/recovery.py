@@ -13,9 +13,9 @@ from raft.types import Configuration, HardState, RaftConfig, Rng
 class Recovery:
     """Reads both stores for the host, on its thread."""
 
-    def __init__(self, node_id: int, log: LogStore, items: ItemStore, rng: Rng) -> None:
+    def __init__(self, config: RaftConfig, log: LogStore, items: ItemStore, rng: Rng) -> None:
         """Take stores that are open."""
-        self._node_id = node_id
+        self._config = config
         self._log = log
         self._items = items
         self._rng = rng
@@ -37,7 +37,7 @@ class Recovery:
         """Return the group's core: it starts where the state is. Raises RecoveryRefused."""
         recovered = self._log.recovered().get(group)
         return RaftCore(
-            RaftConfig(node_id=self._node_id),
+            self._config,
             hard_state=recovered.hard_state if recovered else HardState(),
             configuration=Configuration.decode(state.configuration),
             log=self._log.reader(group),

@@ -96,13 +96,13 @@ class NodeServicer:
         try:
             async for batch in request_iterator:
                 try:
-                    messages = decode_raft_batch(batch, sender=sender, receiver=receiver)
+                    inbox = decode_raft_batch(batch, sender=sender, receiver=receiver)
                 except CorruptMessage as error:
                     warn("corrupt_message", peer=sender, error=error)
                     await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
                 except ValueError as error:
                     await self._refuse_nonsense(context, "Replicate", f"node {sender}", error)
-                shell.call(shell.host.receive, sender, messages)
+                shell.call(shell.host.receive, inbox)
         finally:
             self._streams_of[sender] -= 1
             if not self._streams_of[sender]:

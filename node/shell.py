@@ -19,6 +19,7 @@ from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
 from node.logs import die, log
 from node.machine.catalog import CatalogResult
 from node.metrics.observed import Observed
+from node.peer_batch import PeerBatch
 from node.peers import PeerLinks, introduce
 from node.readiness import unready_reason
 from node.scrubber import scrub_for_ever
@@ -157,10 +158,10 @@ class ProcessShell:
             self._turn_scheduled = True
             self._loop.call_soon(self._turn)
 
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
+    def send(self, outbox: PeerBatch) -> None:
         """Send to a peer; lost if there is no stream to it."""
         if self._links is not None:
-            self._links.send(node_id, outbox)
+            self._links.send(outbox)
 
     def write_log(self, record: LogRecord) -> None:
         """Commit on the log's thread."""

@@ -226,11 +226,51 @@ class RaftCore:
 
     # Doors: what a host may tell
 
-    def tick(self, n: int = 1) -> None:
-        """Let `n` ticks pass. After a pause, step the waiting messages first and cap `n`."""
+    def tick(self, n: int = 1) -> bool:
+        """Let `n` ticks pass; whether anything was due.
+
+        After a pause, step the waiting messages first and cap `n`.
+        """
         self._ticks += n
-        if self._ticks >= self._alarm:
-            self._ring()
+        if self._ticks < self._alarm:
+            return False
+        self._ring()
+        return True
+
+    def align_heartbeats(self, ticks: int) -> None:
+        """Send a leader's next heartbeats as if the last ones had been sent `ticks` ago.
+
+        A host with many groups lets them all be sent together: a packet costs more than what is
+        in it. Raises NotLeader.
+        """
+        assert 0 <= ticks < self.config.heartbeat_ticks
+        self._lead().align(ticks - self._ticks)
+        self._ticks = ticks
+
+    def hear_heartbeat(self, sender: int, term: int, commit: int) -> bool:
+        """Take a heartbeat that says nothing new, and is answered as it came; else False.
+
+        `step` would do the same with the message; if False, nothing was done and it has to.
+        Idle groups say nothing else, and messages would cost more than all the rest.
+        """
+        if (
+            self.leader != sender
+            or self.term != term
+            or self.commit < commit
+            or self._saved_term != term
+            or self._saved_vote != self.vote
+            or self.leadership is not None
+        ):
+            return False
+        self._ticks = 0
+        return True
+
+    def hear_reply(self, sender: int, term: int, sequence: int) -> bool:
+        """Take the answer to a heartbeat, as `hear_heartbeat` takes one."""
+        leadership = self.leadership
+        return (
+            leadership is not None and self.term == term and leadership.is_heard(sender, sequence)
+        )
 
     def step(self, message: Message) -> None:
         """Take one message of another replica. Never raises for what the message says."""

@@ -428,7 +428,25 @@ class Leadership:
             progress.sequence = min(message.sequence, self._core.read_sequence)
             self._confirm_reads()
 
+    def is_heard(self, node_id: int, sequence: int) -> bool:
+        """Take an answer to a heartbeat that confirms no read and shows no lag; else False."""
+        progress = self.progress.get(node_id)
+        if (
+            progress is None
+            or progress.flow is not Flow.REPLICATE
+            or progress.match != self._core.log.last_index
+            or progress.sequence < sequence
+            or self.transferee
+        ):
+            return False
+        progress.heard = self._clock
+        return True
+
     # Time
+
+    def align(self, ticks: int) -> None:
+        """Let the next heartbeats come `ticks` earlier: no more time will have passed by then."""
+        self._clock -= ticks
 
     def heartbeat(self, ticks: int) -> None:
         """Let `ticks` pass: step down without a quorum, else tell everybody who leads.

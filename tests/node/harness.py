@@ -15,6 +15,7 @@ from random import Random
 from node.catalog_replica import CatalogReplica
 from node.codec import decode_raft_batch, encode_raft_batch
 from node.host import TICK_SECONDS
+from node.peer_batch import PeerBatch
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord, PartitionRecord
 from quorate.cluster.commands import (
     Bootstrap,
@@ -27,7 +28,7 @@ from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring, equal_arcs
 from quorate.v1 import node_pb2
 from raft.check import check_core
-from raft.types import Message, Role
+from raft.types import Role
 from tests.node.builders import DEADLINE_MS, Write, new_id
 from tests.node.nodes import NODES, PARTITION, CatalogRequest, Node, Request, outcomes
 
@@ -124,7 +125,8 @@ class Cluster:
 
     # Network
 
-    def send(self, sender: int, to: int, outbox: list[tuple[int, Message]]) -> None:
+    def send(self, outbox: PeerBatch) -> None:
+        sender, to = outbox.sender, outbox.to
         if self.connected(sender, to):
             self.links[sender, to].append(encode_raft_batch(outbox).SerializeToString())
 
@@ -140,8 +142,7 @@ class Cluster:
         raw = waiting.popleft()
         if self.connected(sender, to):
             batch = node_pb2.RaftBatch.FromString(raw)
-            messages = decode_raft_batch(batch, sender=sender, receiver=to)
-            self.nodes[to].host.receive(sender, messages)
+            self.nodes[to].host.receive(decode_raft_batch(batch, sender=sender, receiver=to))
         return True
 
     def deliver_command(self, sender: int, command: CatalogCommand) -> None:

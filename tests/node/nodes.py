@@ -16,6 +16,7 @@ from node.catalog_replica import NO_RESULT
 from node.codec import decode_route_batch
 from node.host import Host
 from node.machine.catalog import CatalogResult
+from node.peer_batch import PeerBatch
 from node.replica import PartitionReplica
 from node.routes import RouteStream
 from node.snapshots.receiving import SnapshotReceiver, SnapshotRefused
@@ -173,8 +174,8 @@ class Node:
     def schedule_turn(self) -> None:
         self.turn_due = True
 
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
-        self._cluster.send(self.id, node_id, outbox)
+    def send(self, outbox: PeerBatch) -> None:
+        self._cluster.send(outbox)
 
     def write_log(self, record: LogRecord) -> None:
         assert self.log_write is None, "one log write in flight"

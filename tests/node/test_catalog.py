@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node import catalog_replica, recovery
+from node import catalog_replica, host
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.commands import Bootstrap, CreateTable, DeleteTable
 from quorate.cluster.outcome import Outcome
@@ -233,7 +233,7 @@ def test_commands_that_the_log_does_not_take_are_refused(
     def small(*, node_id: int) -> RaftConfig:
         return RaftConfig(node_id=node_id, uncommitted_bytes_max=2_000)
 
-    monkeypatch.setattr(recovery, "RaftConfig", small)
+    monkeypatch.setattr(host, "RaftConfig", small)
     cluster = Cluster(directory)
     cluster.bootstrap(partitions=1)
     cluster.hold((2, 1), (3, 1))

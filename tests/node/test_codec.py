@@ -17,6 +17,7 @@ from node.codec import (
     encode_write_entry,
     wire_outcome,
 )
+from node.peer_batch import PeerBatch
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
@@ -48,21 +49,23 @@ def random_message(random: Random) -> Message:
 def test_raft_messages_arrive_as_they_were_sent(seed: int) -> None:
     random = Random(seed)
     outbox = [(random.randrange(100), random_message(random)) for _ in range(12)]
+    batch = PeerBatch(2, 3, outbox)
 
-    raw = encode_raft_batch(outbox).SerializeToString()
+    raw = encode_raft_batch(batch).SerializeToString()
     arrived = decode_raft_batch(node_pb2.RaftBatch.FromString(raw), sender=2, receiver=3)
 
     def order(pair: tuple[int, Message]) -> int:
         """Heartbeats come first, as columns; the others keep their order."""
         return HEARTBEATS.index(pair[1].type) if pair[1].type in HEARTBEATS else len(HEARTBEATS)
 
-    assert arrived == sorted(outbox, key=order)
+    assert list(arrived) == sorted(outbox, key=order)
+    assert len(arrived) == len(outbox)
 
 
 def test_entry_that_does_not_match_its_checksum_is_refused_with_its_batch() -> None:
     """Nothing of a corrupt message is used."""
     message = Message(MessageType.APPEND, 1, 2, 1, entries=[Entry(1, 1, 0, b"payload")])
-    batch = encode_raft_batch([(5, message)])
+    batch = encode_raft_batch(PeerBatch(1, 2, [(5, message)]))
     batch.messages[0].entry_payloads[0] = b"paYload"
 
     with pytest.raises(CorruptMessage, match="group 5, entry 1 from node 1"):
@@ -71,7 +74,7 @@ def test_entry_that_does_not_match_its_checksum_is_refused_with_its_batch() -> N
 
 def test_columns_of_different_length_are_refused() -> None:
     message = Message(MessageType.APPEND, 1, 2, 1, entries=[Entry(1, 1, 0, b"payload")])
-    batch = encode_raft_batch([(5, message)])
+    batch = encode_raft_batch(PeerBatch(1, 2, [(5, message)]))
     batch.messages[0].entry_terms.append(1)
 
     with pytest.raises(ValueError, match="zip"):

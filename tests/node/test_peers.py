@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.guard import Guard
+from node.peer_batch import PeerBatch
 from node.peers import PeerLinks
 from node.server import NodeServicer
 from node.storage.identity import Identity, Start
@@ -45,8 +46,8 @@ class Receiver:
     def call(self, act: Callable[..., None], *arguments: Any) -> None:
         act(*arguments)
 
-    def receive(self, sender: int, messages: Sequence[tuple[int, Message]]) -> None:
-        self.received += [(sender, message.term) for _, message in messages]
+    def receive(self, batch: PeerBatch) -> None:
+        self.received += [(batch.sender, message.term) for _, message in batch]
 
     def peer_broken(self, node_id: int) -> None:
         self.broken.append(node_id)
@@ -119,11 +120,15 @@ def run_story(tmp_path: Path, story: Story, *, sender: Identity | None = None) -
     asyncio.run(run())
 
 
+def heartbeat(to: int, term: int) -> PeerBatch:
+    return PeerBatch(1, to, [(GROUP, Message(MessageType.HEARTBEAT, 1, to, term))])
+
+
 async def until(fact: Callable[[], bool], links: PeerLinks | None = None, to: int = 2) -> None:
     """Wait for a fact, sending a message again and again if there are links."""
     while not fact():
         if links is not None:
-            links.send(to, [(GROUP, Message(MessageType.HEARTBEAT, 1, to, term=7))])
+            links.send(heartbeat(to, term=7))
         await asyncio.sleep(0.01)
 
 
@@ -185,8 +190,8 @@ def test_stream_meant_for_another_node_at_the_address_is_not_taken(tmp_path: Pat
     ) -> None:
         links.follow({2: address, 5: address})
         while len(receiver.received) < 20:
-            links.send(2, [(GROUP, Message(MessageType.HEARTBEAT, 1, 2, term=7))])
-            links.send(5, [(GROUP, Message(MessageType.HEARTBEAT, 1, 5, term=8))])
+            links.send(heartbeat(2, term=7))
+            links.send(heartbeat(5, term=8))
             await asyncio.sleep(0.01)
 
         assert {term for _, term in receiver.received} == {7}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node import checkpoints, recovery
+from node import checkpoints, host
 from node.storage import log
 from raft.types import RaftConfig
 from tests.node.random_run import run_seed
@@ -26,7 +26,7 @@ def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 4_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 2)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 4)
-    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=500))
+    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=500))
 
 
 @pytest.mark.parametrize("seed", range(SEED_FIRST, SEED_FIRST + SEED_COUNT))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node import door, recovery, replica
+from node import door, host, replica
 from quorate.cluster.outcome import Outcome
 from raft.types import MIB, RaftConfig
 from tests.node.builders import Write, key, number, put, put_if_absent
@@ -172,7 +172,7 @@ def test_leader_with_too_much_uncommitted_refuses_and_forgets_the_proposal(
     def small(*, node_id: int) -> RaftConfig:
         return RaftConfig(node_id=node_id, uncommitted_bytes_max=2_000, cache_bytes_max=MIB)
 
-    monkeypatch.setattr(recovery, "RaftConfig", small)
+    monkeypatch.setattr(host, "RaftConfig", small)
     cluster = Cluster(directory)
     cluster.bootstrap(partitions=1)
     cluster.hold((2, 1), (3, 1))

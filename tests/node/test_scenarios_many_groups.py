@@ -10,9 +10,10 @@ import pytest
 
 from node.codec import decode_raft_batch
 from node.host import TICK_SECONDS
+from node.peer_batch import PeerBatch
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
-from raft.types import Message, MessageType, RaftConfig, Role
+from raft.types import MessageType, RaftConfig, Role
 from tests.node.builders import put
 from tests.node.harness import NODES, Cluster, Request
 
@@ -30,11 +31,11 @@ class CountingCluster(Cluster):
         self.silence_seconds = 0.0
         super().__init__(directory)
 
-    def send(self, sender: int, to: int, outbox: list[tuple[int, Message]]) -> None:
-        if self.connected(sender, to):
+    def send(self, outbox: PeerBatch) -> None:
+        if self.connected(outbox.sender, outbox.to):
             self.batches += 1
             self.sent.update(message.type for _, message in outbox)
-        super().send(sender, to, outbox)
+        super().send(outbox)
 
     def deliver(self, link: tuple[int, int], *, held: bool = False) -> bool:
         if self.links[link] and (link not in self.held_links or held):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node import checkpoints, recovery
+from node import checkpoints, host
+from node.peer_batch import PeerBatch
 from node.storage import items_install, items_snapshot, log
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
@@ -28,7 +29,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 8)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
-    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
     monkeypatch.setattr(items_snapshot, "PIECE_BYTES", 1_000)
     monkeypatch.setattr(items_install, "FILL_BYTES", 1_000)
     monkeypatch.setattr(items_install, "CLEAR_ITEMS", 2)
@@ -107,7 +108,7 @@ def test_replica_under_install_neither_votes_nor_answers_after_a_crash(cluster: 
     cluster.crash(2)
 
     vote = Message(MessageType.VOTE, 1, NODE, term + 5, index=1 << 30, log_term=1 << 30)
-    node.host.receive(1, [(PARTITION, vote)])
+    node.host.receive(PeerBatch(1, node.id, [(PARTITION, vote)]))
     (read,) = cluster.get(key("k001"), at=NODE, consistent=False)
     cluster.tick(60)
 

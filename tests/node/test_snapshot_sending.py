@@ -11,7 +11,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from node import recovery
+from node import host
+from node.peer_batch import PeerBatch
 from node.snapshots import pace, sending
 from node.snapshots.pace import BYTES_PER_SECOND_MIN, GRACE_SECONDS, SILENCE_SECONDS, Pace
 from node.snapshots.receiving import SnapshotRefused
@@ -82,7 +83,7 @@ async def serving(service: Receiving) -> AsyncIterator[str]:
 def _small_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items_snapshot, "PIECE_BYTES", 2_000)
     monkeypatch.setattr(sending, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_leader_that_leads_no_more_stops_sending(
         log_term=99,
         hint=1,
     )
-    service.on_frame = lambda: leader.host.receive(2, [(PARTITION, vote)])
+    service.on_frame = lambda: leader.host.receive(PeerBatch(2, leader.id, [(PARTITION, vote)]))
 
     send(sender, leader, service)
 

@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from node import checkpoints, recovery
+from node import checkpoints, host
+from node.peer_batch import PeerBatch
 from node.storage import log
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
@@ -38,7 +39,7 @@ def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LOG_BYTES_MAX", 40_000)
     monkeypatch.setattr(log, "DELETE_SLICE", 8)
     monkeypatch.setattr(log, "HEAD_INTERVAL_COMMITS", 8)
-    monkeypatch.setattr(recovery, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
+    monkeypatch.setattr(host, "RaftConfig", partial(RaftConfig, cache_bytes_max=1_000))
 
 
 def hold_install(cluster: Cluster) -> Node:
@@ -257,7 +258,7 @@ def test_new_term_while_a_snapshot_is_installed_is_written_with_the_log_reset(
     vote = Message(MessageType.VOTE, 2, 3, core.term + 5, index=1 << 30, log_term=1 << 30, hint=1)
 
     run_install(node)
-    node.host.receive(2, [(PARTITION, vote)])
+    node.host.receive(PeerBatch(2, node.id, [(PARTITION, vote)]))
     cluster.run()
 
     assert core.term >= vote.term

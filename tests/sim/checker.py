@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from node.memberships import LAG_ENTRIES_MAX
+from node.peer_batch import PeerBatch
 from node.replica import PartitionReplica, PendingRead, RangeRead, Replica
 from node.storage.layout import table_of
 from node.storage.log import GroupWrite
@@ -18,7 +19,7 @@ from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.check import check_core
 from raft.configuration import ConfigurationHistory
-from raft.types import Configuration, Entry, EntryKind, Message, MessageType, Role
+from raft.types import Configuration, Entry, EntryKind, MessageType, Role
 from tests.sim.history import Operation
 from tests.sim.operations import state_of
 from tests.sim.schedule import Violation
@@ -305,9 +306,9 @@ class Checker:
                 )
             self._hard_terms[node.id, group] = (state.term, state.vote)
 
-    def sent(self, sender: SimulatedNode, outbox: Sequence[tuple[int, Message]]) -> None:
+    def sent(self, sender: SimulatedNode, outbox: PeerBatch) -> None:
         """One vote a term; acknowledgements only of what is durable."""
-        for group, message in outbox:
+        for group, message in outbox.messages:
             kind = message.type
             if kind == MessageType.APPEND_REPLY:
                 if not message.reject and message.index:
@@ -439,7 +440,7 @@ class SilentChecker(Checker):
 
     def log_written(self, node: SimulatedNode, write: GroupWrite) -> None: ...
 
-    def sent(self, sender: SimulatedNode, outbox: Sequence[tuple[int, Message]]) -> None: ...
+    def sent(self, sender: SimulatedNode, outbox: PeerBatch) -> None: ...
 
     def check_equal(self) -> None: ...
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from node.acquaintances import Verdict
 from node.codec import decode_raft_batch, encode_raft_batch
+from node.peer_batch import PeerBatch
 from quorate.v1 import node_pb2
-from raft.types import Message
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 RECONNECT_SECONDS = 0.1
 ARCHIVE_MAX = 64
 """Old batches kept to be replayed."""
-
-Outbox = list[tuple[int, Message]]
 
 
 class PeerStream:
@@ -34,7 +32,7 @@ class PeerStream:
         self.is_open = False
         self.life = 0
         self.arrives = 0.0  # the last batch in it
-        self.held: list[Outbox] = []  # behind a cut, delivered if it heals before the stream breaks
+        self.held: list[PeerBatch] = []  # behind a cut, delivered if it heals before a break
 
 
 class Network:
@@ -48,7 +46,7 @@ class Network:
         self.streams: dict[tuple[int, int], PeerStream] = {}
         self.cuts: dict[tuple[int, int], str] = {}
         self.mended_at: dict[tuple[int, int], float] = {}
-        self._archive: list[tuple[int, int, Outbox]] = []
+        self._archive: list[tuple[int, int, PeerBatch]] = []
 
     def add_node(self, node_id: int) -> None:
         """Let streams be opened between a node and all that came before it."""
@@ -65,8 +63,8 @@ class Network:
         """Whether nothing is cut between the two, in either direction."""
         return (one, other) not in self.cuts and (other, one) not in self.cuts
 
-    def send(self, sender: int, to: int, outbox: Outbox) -> None:
-        pair = (sender, to)
+    def send(self, outbox: PeerBatch) -> None:
+        sender, to = pair = outbox.sender, outbox.to
         stream = self.streams[pair]
         if not stream.is_open:
             return
@@ -90,7 +88,7 @@ class Network:
         elif rng.random() < 0.05:
             self._archive[rng.randrange(ARCHIVE_MAX)] = (sender, to, outbox)
 
-    def _carry(self, stream: PeerStream, outbox: Outbox) -> None:
+    def _carry(self, stream: PeerStream, outbox: PeerBatch) -> None:
         world = self._world
         options, rng, schedule = world.options, world.rng, world.schedule
         seconds = options.delay * (0.5 + rng.random())
@@ -101,7 +99,7 @@ class Network:
         stream.arrives = arrives
         schedule.at(arrives, self._arrive, stream, stream.life, outbox)
 
-    def _arrive(self, stream: PeerStream, life: int, outbox: Outbox) -> None:
+    def _arrive(self, stream: PeerStream, life: int, outbox: PeerBatch) -> None:
         if life != stream.life:
             rng, options = self._world.rng, self._world.options
             if rng.random() >= options.reordering * 0.5:
@@ -112,13 +110,13 @@ class Network:
             return
         self._deliver(stream.sender, stream.to, outbox)
 
-    def _deliver(self, sender: int, to: int, outbox: Outbox) -> None:
+    def _deliver(self, sender: int, to: int, outbox: PeerBatch) -> None:
         world = self._world
         node = world.nodes[to]
         if node.is_up and self.cuts.get((sender, to)) != "drop":
             if world.schedule.recording:
                 world.tell_messages(sender, to, outbox)
-            node.call(node.host.receive, sender, outbox)
+            node.call(node.host.receive, outbox)
 
     def replay(self) -> None:
         """Deliver something old once more."""
@@ -198,6 +196,6 @@ class Network:
             self.mend(pair)
 
 
-def _through_the_wire(sender: int, to: int, outbox: Outbox) -> Any:
+def _through_the_wire(sender: int, to: int, outbox: PeerBatch) -> Any:
     raw = encode_raft_batch(outbox).SerializeToString()
     return decode_raft_batch(node_pb2.RaftBatch.FromString(raw), sender=sender, receiver=to)

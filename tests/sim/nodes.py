@@ -11,6 +11,7 @@ from node.acquaintances import Acquaintances
 from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, Step, check_answer
 from node.machine.catalog import CatalogResult
+from node.peer_batch import PeerBatch
 from node.storage.errors import StorageFull
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
@@ -281,8 +282,8 @@ class SimulatedNode:
         self.host.turn()
         self._checker.after(self, touched)
 
-    def send(self, node_id: int, outbox: list[tuple[int, Message]]) -> None:
-        self.world.network.send(self.id, node_id, outbox)
+    def send(self, outbox: PeerBatch) -> None:
+        self.world.network.send(outbox)
 
     def catalog_changed(self, catalog: Catalog) -> None:
         self.world.meet(catalog)

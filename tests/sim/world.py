@@ -11,10 +11,11 @@ from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
-from node import checkpoints, recovery
+from node import checkpoints, host
 from node.codec import decode_write_entry
 from node.join import take_place
 from node.machine import partition
+from node.peer_batch import PeerBatch
 from node.storage import items_install
 from node.storage.layout import table_of
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
@@ -129,7 +130,7 @@ class World:
             if upstream is not None:
                 self.schedule.after(0.01 * self.rng.random(), upstream.break_stream)
 
-    def tell_messages(self, sender: int, to: int, outbox: list[tuple[int, Message]]) -> None:
+    def tell_messages(self, sender: int, to: int, outbox: PeerBatch) -> None:
         self.tell(f"{sender} -> {to}", "", *map(_Shown, outbox))
 
     def members_of(self, group: int) -> list[SimulatedNode]:
@@ -320,7 +321,7 @@ def _limits(options: Options) -> Iterator[None]:
     changes: tuple[tuple[Any, str, Any], ...] = (
         (checkpoints, "INTERVAL_SECONDS", options.checkpoint_every),
         (checkpoints, "LOG_BYTES_MAX", options.log_bytes_max),
-        (recovery, "RaftConfig", partial(RaftConfig, **options.raft)),
+        (host, "RaftConfig", partial(RaftConfig, **options.raft)),
         # All replicas of a partition decode the same bytes.
         (partition, "decode_write_entry", decode),
         (shadow, "decode_write_entry", decode),
