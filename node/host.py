@@ -45,6 +45,7 @@ from raft.types import (
     Rng,
     Role,
     SnapshotMeta,
+    Ticks,
 )
 
 TICK_SECONDS: Final = 0.05
@@ -94,8 +95,8 @@ class Host:
         self._partitions: dict[int, PartitionReplica] = {}
         self._log = log
         self._items = items
-        self._config = RaftConfig(node_id=node_id)
-        self._recovery = Recovery(self._config, log, items, rng)
+        self._ticks = Ticks()
+        self._recovery = Recovery(RaftConfig(node_id=node_id), log, items, rng, self._ticks)
         self._shell = shell
         self._limits = limits
         self.door = Door()
@@ -105,7 +106,6 @@ class Host:
         self._streams: dict[RouteStream, None] = {}
         self._unaccepted: list[tuple[RouteStream, int]] = []
         self._outboxes: dict[int, PeerBatch] = {}
-        self._beat_ticks = 0  # since all groups that are led here sent heartbeats, together
         self._writing: _LogWrite | None = None
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
@@ -357,12 +357,11 @@ class Host:
     def tick(self, count: int) -> None:
         """Let `count` ticks pass, at most TICKS_AT_ONCE_MAX of them."""
         count = min(count, TICKS_AT_ONCE_MAX)
-        self._beat_ticks += count
-        if self._beat_ticks >= self._config.heartbeat_ticks:
-            self._beat_ticks = 0
+        self._ticks.now = ticks = self._ticks.now + count
         for replica in self.replicas.values():
             core = replica.core
-            if core.tick(count) or core.dirty:  # there may be a snapshot to send now
+            if core.alarm <= ticks or core.dirty:  # there may be a snapshot to send now
+                core.ring()
                 self._take_messages(replica)
         now = self._shell.monotonic()
         self._leaderships.tick(count, now, self.catalog)

@@ -7,18 +7,21 @@ from node.machine.partition import PartitionMachine
 from node.storage.items import ItemStore, ReplicaState
 from node.storage.log import GroupWrite, LogStore
 from raft.core import RaftCore
-from raft.types import Configuration, HardState, RaftConfig, Rng
+from raft.types import Configuration, HardState, RaftConfig, Rng, Ticks
 
 
 class Recovery:
     """Reads both stores for the host, on its thread."""
 
-    def __init__(self, config: RaftConfig, log: LogStore, items: ItemStore, rng: Rng) -> None:
+    def __init__(
+        self, config: RaftConfig, log: LogStore, items: ItemStore, rng: Rng, ticks: Ticks
+    ) -> None:
         """Take stores that are open."""
         self._config = config
         self._log = log
         self._items = items
         self._rng = rng
+        self._ticks = ticks
 
     def reset_older_log(self, group: int, applied: int, applied_term: int) -> None:
         """Drop a log that is older than its items.
@@ -44,6 +47,7 @@ class Recovery:
             applied=state.applied_index,
             applied_term=state.applied_term,
             rng=self._rng,
+            ticks=self._ticks,
         )
 
     def make_machine(self, group: int, state: ReplicaState) -> PartitionMachine:

@@ -35,6 +35,7 @@ from raft.types import (
     Role,
     SnapshotMeta,
     Status,
+    Ticks,
 )
 
 __all__ = [
@@ -77,7 +78,6 @@ class RaftCore:
     __slots__ = (
         "_ack_index",
         "_ack_to",
-        "_alarm",
         "_dropped_reads",
         "_given",
         "_handed",
@@ -86,11 +86,14 @@ class RaftCore:
         "_saved_term",
         "_saved_vote",
         "_send_gated",
+        "_since",
         "_snapshot_due",
         "_ticket",
         "_ticket_in_flight",
         "_ticks",
+        "_timeout",
         "_told",
+        "alarm",
         "applied",
         "commit",
         "commit_heard",
@@ -126,8 +129,11 @@ class RaftCore:
         applied: int,
         rng: Rng,
         applied_term: int = 0,
+        ticks: Ticks | None = None,
     ) -> None:
         """Start from what was found on disk; `configuration` is the one as of `applied`.
+
+        A host with many replicas gives them all one count of `ticks`; see `Ticks`.
 
         A crash between the installation of a snapshot and the reset of the log leaves a log that
         does not hold (`applied`, `applied_term`): the host resets it to start after that entry
@@ -176,8 +182,10 @@ class RaftCore:
         self.installing: SnapshotMeta | None = None
         self._snapshot_due = False  # `installing` has not been given to the host yet
 
-        self._ticks = 0  # since the leader was heard; as leader, since the last heartbeat
-        self._alarm = 0  # when `_ticks` gets here there is something to do
+        self._ticks = ticks or Ticks()
+        self._since = 0  # when the leader was heard, or as leader the last heartbeat was sent
+        self._timeout = 0  # silence after which a leader is given up
+        self.alarm = 0  # the tick at which there may be something to do
         self.quick_campaigns_left = 0
         self._told = (self.role, self.term, self.leader)
         self.dirty = self.commit > applied
@@ -226,26 +234,33 @@ class RaftCore:
 
     # Doors: what a host may tell
 
-    def tick(self, n: int = 1) -> bool:
-        """Let `n` ticks pass; whether anything was due.
+    def tick(self, n: int = 1) -> None:
+        """Let `n` ticks pass. After a pause, step the waiting messages first and cap `n`."""
+        self._ticks.now += n
+        self.ring()
 
-        After a pause, step the waiting messages first and cap `n`.
+    def ring(self) -> None:
+        """Do what is due by now: heartbeats, news of a commit, or a campaign.
+
+        For a host that counts the ticks of many replicas itself: there is nothing to do before
+        `alarm`.
         """
-        self._ticks += n
-        if self._ticks < self._alarm:
-            return False
-        self._ring()
-        return True
-
-    def align_heartbeats(self, ticks: int) -> None:
-        """Send a leader's next heartbeats as if the last ones had been sent `ticks` ago.
-
-        A host with many groups lets them all be sent together: a packet costs more than what is
-        in it. Raises NotLeader.
-        """
-        assert 0 <= ticks < self.config.heartbeat_ticks
-        self._lead().align(ticks - self._ticks)
-        self._ticks = ticks
+        now = self._ticks.now
+        if now < self.alarm:
+            return
+        leadership = self.leadership
+        if leadership is not None:
+            beat = now - now % self.config.heartbeat_ticks
+            self.alarm = beat + self.config.heartbeat_ticks
+            if self._since < beat:
+                ticks, self._since = now - self._since, now
+                leadership.heartbeat(ticks)
+            else:
+                leadership.tell_commit()
+        elif now - self._since < self._timeout:
+            self.alarm = self._since + self._timeout
+        else:
+            self._on_silence()
 
     def hear_heartbeat(self, sender: int, term: int, commit: int) -> bool:
         """Take a heartbeat that says nothing new, and is answered as it came; else False.
@@ -262,7 +277,7 @@ class RaftCore:
             or self.leadership is not None
         ):
             return False
-        self._ticks = 0
+        self._since = self._ticks.now
         return True
 
     def hear_reply(self, sender: int, term: int, sequence: int) -> bool:
@@ -535,7 +550,10 @@ class RaftCore:
 
         Source: Raft thesis, sections 4.2.3 and 6.2.
         """
-        return self.leader != NO_NODE and self._ticks < self.config.election_ticks_min
+        return (
+            self.leader != NO_NODE
+            and self._ticks.now - self._since < self.config.election_ticks_min
+        )
 
     def _step_leader(self, message: Message) -> None:
         """Take a message that only the leader of our term can have sent."""
@@ -551,7 +569,7 @@ class RaftCore:
             self.dirty = True
             self.reset_election_timer()
         else:
-            self._ticks = 0
+            self._since = self._ticks.now
         if message_type == APPEND:
             following.on_append(self, message)
         elif message_type == HEARTBEAT:
@@ -595,7 +613,7 @@ class RaftCore:
         assert self._saved_vote == self.node_id
         self.become(Role.LEADER, self.term, self.node_id)
         self.quick_campaigns_left = 0
-        self._alarm = self.config.heartbeat_ticks
+        self.alarm = self._since + 1
         self.leadership = Leadership(self)
         noop = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
         self.leadership.append([noop])
@@ -614,33 +632,23 @@ class RaftCore:
 
     # Time
 
-    def _ring(self) -> None:
-        """Do what the alarm was set for: heartbeats, news of a commit, or a campaign."""
-        leadership = self.leadership
-        if leadership is None:
-            self.note("leader_silent", self.leader)
-            self.quick_campaigns_left = max(0, self.quick_campaigns_left - 1)
-            if self.promotable():
-                election.campaign(self)
-                return
-            self.reset_election_timer()
-            if self.leader != NO_NODE:
-                self.leader = NO_NODE
-                self.dirty = True
-        elif self._ticks >= self.config.heartbeat_ticks:
-            ticks, self._ticks = self._ticks, 0
-            self._alarm = self.config.heartbeat_ticks
-            leadership.heartbeat(ticks)
-        else:
-            self._alarm = self.config.heartbeat_ticks
-            leadership.tell_commit()
+    def _on_silence(self) -> None:
+        """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
+        self.note("leader_silent", self.leader)
+        self.quick_campaigns_left = max(0, self.quick_campaigns_left - 1)
+        if self.promotable():
+            election.campaign(self)
+            return
+        self.reset_election_timer()
+        if self.leader != NO_NODE:
+            self.leader = NO_NODE
+            self.dirty = True
 
     def reset_election_timer(self) -> None:
         """Wait anew, for a time drawn anew; a short one while a broken stream explains the hurry.
 
         Source: Raft thesis, section 3.4.
         """
-        self._ticks = 0
         if self.quick_campaigns_left:
             low, high = 1, 1 + self.config.quick_campaign_ticks
             if self.role is not Role.FOLLOWER:  # a campaign needs time for answers
@@ -648,11 +656,13 @@ class RaftCore:
         else:
             low = self.config.election_ticks_min
             high = 2 * low
-        self._alarm = self._rng.randrange(low, high)
+        self._timeout = self._rng.randrange(low, high)
+        self._since = self._ticks.now
+        self.alarm = self._since + self._timeout
 
     def wake_at_next_tick(self) -> None:
         """Tell followers of a new commit index then, if no append has done so before."""
-        self._alarm = min(self._alarm, self._ticks + 1)
+        self.alarm = min(self.alarm, self._ticks.now + 1)
 
     # For the sibling modules
 

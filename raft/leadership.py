@@ -444,10 +444,6 @@ class Leadership:
 
     # Time
 
-    def align(self, ticks: int) -> None:
-        """Let the next heartbeats come `ticks` earlier: no more time will have passed by then."""
-        self._clock -= ticks
-
     def heartbeat(self, ticks: int) -> None:
         """Let `ticks` pass: step down without a quorum, else tell everybody who leads.
 

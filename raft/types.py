@@ -335,6 +335,17 @@ class RecoveryRefused(Exception):
     """What was found on disk cannot be a replica's state: data were lost. Do not vote with it."""
 
 
+@dataclass(slots=True)
+class Ticks:
+    """How many ticks have passed. Replicas may share one: a host then counts once for all.
+
+    Leaders send heartbeats at multiples of `heartbeat_ticks`, so those that share a count do it
+    together: a packet costs more than what is in it.
+    """
+
+    now: int = 0
+
+
 class Rng(Protocol):
     """The part of random.Random the core may use."""
 
