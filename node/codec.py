@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 from zlib import crc32
 
 from node.peer_batch import PeerBatch
@@ -57,12 +57,12 @@ def decode_raft_batch(wire: node_pb2.RaftBatch, *, sender: int, receiver: int) -
     """
     batch = PeerBatch(sender, receiver)
     columns = wire.heartbeats
-    _check_numbers(*columns.terms, *columns.commits)
+    _check_numbers(max(columns.terms, default=0), max(columns.commits, default=0))
     batch.heartbeats = list(
         zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
     )
     columns = wire.heartbeat_replies
-    _check_numbers(*columns.terms)
+    _check_numbers(max(columns.terms, default=0))
     batch.replies = list(zip(columns.groups, columns.terms, columns.sequences, strict=True))
     batch.messages = [
         (message.group, _decode_message(message, sender, receiver)) for message in wire.messages

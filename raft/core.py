@@ -550,10 +550,8 @@ class RaftCore:
 
         Source: Raft thesis, sections 4.2.3 and 6.2.
         """
-        return (
-            self.leader != NO_NODE
-            and self._ticks.now - self._since < self.config.election_ticks_min
-        )
+        silence = self._ticks.now - self._since
+        return self.leader != NO_NODE and silence < self.config.election_ticks_min
 
     def _step_leader(self, message: Message) -> None:
         """Take a message that only the leader of our term can have sent."""
