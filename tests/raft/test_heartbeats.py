@@ -24,9 +24,9 @@ LEADER, OTHER = 1, 2
 STEPS = 60
 
 
-def followed(**settings: int) -> Cluster:
+def followed() -> Cluster:
     """A leader of three, one entry committed everywhere, nothing on its way."""
-    cluster = Cluster(**settings)
+    cluster = Cluster()
     cluster.elect(LEADER)
     cluster.propose(LEADER, b"x")
     cluster.tick(CONFIG.heartbeat_ticks)
