@@ -13,6 +13,8 @@ CODE := $(wildcard raft model node router quorate packaging bench deploy tests)
 PROCESSES := tests/processes tests/sdk
 UNIT := tests $(PROCESSES:%=--ignore=%)
 
+RAFT_BY_CHANCE := tests/raft/test_exploration.py tests/raft/test_simulation.py
+
 # For `make sim`.
 SEED ?= 1
 RUNS ?= 200
@@ -22,7 +24,7 @@ JOBS ?= $(shell nproc)
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench rolling fuzz sim sim-plants sweep test check unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench rolling fuzz sim sim-plants sweep test check core unit format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -51,10 +53,15 @@ sweep: $(VENV)/.stamp-dev ## kill a node and cut its power at each of its first 
 clients: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## install and drive the clients that people have (needs the network; ARGS=NAME: that one)
 	@$(PYTHON_RUN) -m tests.clients $(ARGS)
 
-check: lint types imports unit ## format, lint, types, import contracts, unit tests (under a minute)
+check: lint types imports core unit ## format, lint, types, import contracts, unit tests (under a minute)
 
-unit: $(VENV)/.stamp-dev ## unit tests
-	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) $(ARGS)
+# The scenarios alone reach every branch of raft/; what goes by chance would hide a hole.
+core: $(VENV)/.stamp-dev ## the scenarios of raft/, which must reach every branch of it
+	$(PYTHON_RUN) -m pytest -q -n auto tests/raft $(RAFT_BY_CHANCE:%=--ignore=%) \
+		--cov=raft --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+unit: $(VENV)/.stamp-dev ## unit tests, but for `core`
+	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) --ignore=tests/raft $(RAFT_BY_CHANCE) $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## formatting and lint
 	$(VENV)/bin/ruff format --check $(CODE)

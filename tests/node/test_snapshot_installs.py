@@ -141,7 +141,7 @@ def test_checkpoints_of_others_go_on_during_an_install(cluster: Cluster) -> None
     """The store is free between any two transactions."""
     node = hold_install(cluster)
     node.run_job()
-    cluster.tick_until(lambda: node.host.replicas[CATALOG_GROUP].core.leader_is_near())
+    cluster.tick_until(node.host.replicas[CATALOG_GROUP].core.leader_is_near)
     before = node.items.replicas()[CATALOG_GROUP].applied_index
     cluster.create_table("meanwhile")
     node.host.checkpointer.hurry()
