@@ -25,6 +25,7 @@ from node.acquaintances import take_others
 from node.logs import log
 from node.machine import catalog_changes
 from node.storage.identity import Identity
+from quorate import __version__
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
@@ -213,6 +214,7 @@ async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.Iden
         incarnation=identity.incarnation,
         starts=identity.start.number,
         start_token=identity.start.token,
+        version=__version__,
     )
     # Any node: another one may have the address by now, and then knows of this one.
     async with dialer.open(address) as channel:
@@ -221,6 +223,8 @@ async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.Iden
             answer: node_pb2.IdentifyResponse = await stub.Identify(request, timeout=ASK_SECONDS)
         except grpc.aio.AioRpcError:
             return None
+        if answer.version not in ("", __version__):
+            log("other_version", peer=answer.node_id, address=address, version=answer.version)
         return answer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from importlib.metadata import version
 from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -27,6 +26,7 @@ from node.snapshots.receiving import SnapshotRefused
 from node.storage.errors import StorageError
 from node.storage.identity import Start
 from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY
+from quorate import __version__
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
@@ -83,6 +83,7 @@ class NodeServicer:
             catalog_epoch=self.shell.host.catalog.epoch if self.shell is not None else 0,
             removed=verdict is Verdict.REMOVED,
             outdated=verdict is Verdict.OUTDATED,
+            version=__version__,
         )
 
     async def Replicate(  # noqa: N802
@@ -227,7 +228,7 @@ class NodeServicer:
             az=identity.az,
             pid=getpid(),
             uptime_seconds=time.monotonic() - self._started,
-            version=version("quorate"),
+            version=__version__,
             catalog_epoch=host.catalog.epoch,
             memtable_bytes=sum(replica.machine.memtable_bytes for replica in partitions),
             log_bytes=shell.log_store.size_bytes(),

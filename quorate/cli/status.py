@@ -72,6 +72,9 @@ def _print_status(document: dict[str, Any]) -> None:
     for table in (_nodes(document), _partitions(document), _tables(document)):
         console.print(table)
         console.print()
+    mixed = versions_text(document)
+    if mixed:
+        console.print(mixed)
     for replacement in document["replacements"]:
         console.print(replacement_text(replacement))
     found = troubles(document)
@@ -124,6 +127,18 @@ def _replica(replica: dict[str, Any]) -> str:
     if not replica.get("healthy", True):
         return f"[red]{text} (down)[/]"
     return f"{text}, {lag} behind" if lag else text
+
+
+def versions_text(document: dict[str, Any]) -> str:
+    """Return which process has which release, "" if all of those that answer have the same."""
+    found: dict[str, list[str]] = {}
+    for process in (*document["nodes"], document["router"]):
+        if process.get("version"):
+            found.setdefault(process["version"], []).append(process["name"])
+    if len(found) < 2:
+        return ""
+    parts = [f"{version} ({', '.join(names)})" for version, names in sorted(found.items())]
+    return f"an upgrade is under way: {'; '.join(parts)}"
 
 
 def replacement_text(replacement: dict[str, Any]) -> str:

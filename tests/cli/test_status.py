@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quorate.cli.status import duration_text, size_text, troubles
+from quorate.cli.status import duration_text, size_text, troubles, versions_text
 from tests.cli.conftest import Command
 
 
@@ -179,3 +179,14 @@ def test_sizes_are_for_people(size_bytes: int | None, text: str) -> None:
 )
 def test_durations_are_for_people(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_releases_are_told_only_while_they_differ() -> None:
+    document = status_document()
+    assert versions_text(document) == ""
+    document["nodes"][1]["version"] = ""  # it does not answer
+    assert versions_text(document) == ""
+
+    document["nodes"][2]["version"] = "0.2.0"
+
+    assert versions_text(document) == "an upgrade is under way: 0.1.0 (a1, r1); 0.2.0 (c1)"

@@ -28,7 +28,14 @@ def make_identity(*, node_id: int = 2, joined: bool = False) -> Identity:
 
 
 def answer(
-    node_id: int, *, known: str = "", epoch: int = 0, cluster: str = "cluster", **more: bool
+    node_id: int,
+    *,
+    known: str = "",
+    epoch: int = 0,
+    cluster: str = "cluster",
+    joined: bool = False,
+    removed: bool = False,
+    outdated: bool = False,
 ) -> node_pb2.IdentifyResponse:
     return node_pb2.IdentifyResponse(
         cluster_id=cluster,
@@ -36,7 +43,9 @@ def answer(
         incarnation=f"{node_id}-old",
         incarnation_known=known,
         catalog_epoch=epoch,
-        **more,
+        joined=joined,
+        removed=removed,
+        outdated=outdated,
     )
 
 
