@@ -92,6 +92,17 @@ def test_time_that_the_loop_spends_on_refusals_counts() -> None:
         loop.run_pass()
 
 
+def test_time_in_which_nothing_waited_does_not_count() -> None:
+    loop = Loop()
+    loop.put(b"1")
+    loop.run_pass()
+    loop.now += 1000.0
+    loop.put(b"2")
+    loop.run_pass()
+    loop.put(*[b"x"] * 50)
+    assert not loop.queue.is_behind
+
+
 def test_bug_ends_its_own_exchange_only(caplog: pytest.LogCaptureFixture) -> None:
     loop = Loop()
     loop.put(b"bug", b"2")
