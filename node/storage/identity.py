@@ -89,6 +89,9 @@ class Identity:
     starts_seen: dict[int, Start] = field(default_factory=dict)  # node id -> its newest
 
 
+_MEMBERS: Final = frozenset(Identity.__annotations__)
+
+
 class DirectoryLock:
     """Exclusive use of a data directory until `release` or the end of the process."""
 
@@ -207,22 +210,26 @@ def _decode(raw: bytes) -> Identity:
         raise ValueError("its checksum does not match; it must not be edited")
     version = document.pop("version")
     if version == 1:
-        return Identity(**_with_ids(document), initial=document["joined"])
+        return Identity(**_members(document), initial=document["joined"])
     if version != IDENTITY_VERSION:
         raise ValueError(other_version(version, IDENTITY_VERSION))
     document["start"] = Start(**document["start"])
     starts_seen = document["starts_seen"].items()
     document["starts_seen"] = {node_id: Start(**start) for node_id, start in starts_seen}
-    return Identity(**_with_ids(document))
+    return Identity(**_members(document))
 
 
-def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with node ids as numbers, which JSON's keys cannot be."""
+def _members(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what this release knows, with node ids as numbers, which JSON's keys cannot be.
+
+    A newer release of the same version may have added members that one can do without.
+    """
     return {
         name: {int(node_id): known for node_id, known in value.items()}
         if name in _BY_NODE_ID
         else value
         for name, value in document.items()
+        if name in _MEMBERS
     }
 
 

@@ -153,6 +153,17 @@ def test_identity_of_version_one_is_an_initial_nodes_without_starts(tmp_path: Pa
     assert load_identity(tmp_path) == identity()
 
 
+def test_members_that_a_newer_release_has_added_are_passed_over(tmp_path: Path) -> None:
+    """Else an upgrade could not be taken back, and a sound directory would pass for damaged."""
+    save_identity(tmp_path, identity())
+    document = orjson.loads((tmp_path / "identity.json").read_bytes()) | {"added": {"1": "x"}}
+    del document["crc32"]
+    checksum = crc32(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    (tmp_path / "identity.json").write_bytes(orjson.dumps({**document, "crc32": checksum}))
+
+    assert load_identity(tmp_path) == identity()
+
+
 def test_identity_of_a_later_version_is_refused(tmp_path: Path) -> None:
     document = {"version": 3, "cluster_id": "c1"}
     checksum = crc32(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
