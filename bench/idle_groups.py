@@ -3,13 +3,17 @@
     python -m bench.idle_groups [--partitions 1000]
 
 First nothing is written: heartbeats are all there is. Then one partition gets all the load there
-is, and the terms of the others say whether anybody missed a heartbeat for an election timeout.
+is. A heartbeat waits for the loop that sends it and for the one that hears it, and each loop
+measures twenty times a second how long that would be; what comes first on the wire is not measured.
+So the two largest delays bound how late a heartbeat of an idle group came; it may be half an
+election timeout. The terms say whether anybody missed heartbeats for a whole one.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -21,13 +25,20 @@ from typing import Any
 from bench import results
 from bench.memory import create_table, pids_of
 from bench.processes import cpu_of, memory_mb
+from quorate.local import admin_http
 from quorate.local.background import BackgroundCluster
+from quorate.local.topology import HOST
 
 TABLE = "bench-memory"
 SETTLE_SECONDS = 6.0
 """No leadership was handed over for balance in so long, and a checkpoint was made. Ours."""
 
 SETTLE_SECONDS_MAX = 120.0
+
+LATE_SECONDS_MAX = 0.5
+"""Half an election timeout."""
+
+DELAY_BUCKET = re.compile(r'^quorate_node_loop_delay_seconds_bucket{le="([^"]+)"} (\S+)$', re.M)
 
 
 def node_pids(cluster: BackgroundCluster) -> dict[str, int]:
@@ -72,18 +83,39 @@ def rest(cluster: BackgroundCluster, seconds: float) -> dict[str, Any]:
     }
 
 
+def loop_delays(cluster: BackgroundCluster) -> dict[str, dict[float, float]]:
+    """Return each node's count of loop delays up to each bucket's bound, seconds."""
+    counts = {}
+    for name in node_pids(cluster):
+        address = f"{HOST}:{cluster.processes()[name].ports['admin']}"
+        _, page = admin_http.get(address, "/metrics")
+        text = page.decode()
+        counts[name] = {float(bound): float(count) for bound, count in DELAY_BUCKET.findall(text)}
+    return counts
+
+
+def longest_delay(before: dict[float, float], after: dict[float, float]) -> float:
+    """Return the bound, seconds, that all delays between two readings kept."""
+    grown = {bound: after[bound] - before[bound] for bound in after}
+    return min(bound for bound, count in grown.items() if count == max(grown.values()))
+
+
 def hot(cluster: BackgroundCluster, seconds: float) -> dict[str, Any]:
     """Write one key, hence one partition, as fast as it goes; return the elections elsewhere."""
     asyncio.run(create_table(cluster))
-    before = terms(cluster)
+    before, delays_before = terms(cluster), loop_delays(cluster)
     command = [
         *(sys.executable, "-m", "bench.load", "--kind", "http"),
         *("--address", f"127.0.0.1:{cluster.public.http}", "--table", TABLE),
         *("--connections", "256", "--seconds", str(seconds), "--keys", "1"),
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    delays = sorted(
+        longest_delay(delays_before[name], after) for name, after in loop_delays(cluster).items()
+    )
     return {
         "elections": elections(before, terms(cluster)),
+        "late_seconds_max": sum(delays[-2:]),
         "load": done.stdout.splitlines()[-1],
     }
 
@@ -107,7 +139,9 @@ def main() -> None:
             shares = "  ".join(f"{name} {share:.1%}" for name, share in at_rest["cpu"].items())
             print(f"at rest: {shares}; {at_rest['elections']} elections", flush=True)
             beside_hot = hot(cluster, options.seconds)
+            late = beside_hot["late_seconds_max"]
             print(f"beside a hot one: {beside_hot['elections']} elections; {beside_hot['load']}")
+            print(f"heartbeats at most {late:.3f} s late; they may be {LATE_SECONDS_MAX}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     document = {"start_seconds": start_seconds, "rest": at_rest, "hot": beside_hot}
