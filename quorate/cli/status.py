@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,33 +15,76 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+POLL_SECONDS: Final = 1.0
+"""Pause between two looks of --watch and --exit-when-healthy. Ours."""
+
+
 def status(
     admin_port: AdminPortOption = ADMIN_PORT_DEFAULT,
     admin: AdminOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")
+    ] = False,
+    exit_when_healthy: Annotated[
+        bool,
+        typer.Option("--exit-when-healthy", "-e", help="Show it once all is well; see --timeout."),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that --exit-when-healthy waits before it gives up."),
+    ] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Show nodes, partitions and tables; exit 0 if all are well, 1 if not.
 
     Well means: every node answers, and every partition has a leader.
     """
-    document = fetch_status(admin or f"127.0.0.1:{admin_port}")
-    if as_json:
-        print_json(document)
+    address = admin or f"127.0.0.1:{admin_port}"
+    give_up_at = time.monotonic() + timeout
+    while True:
+        seen = _ask(address)
+        healthy = isinstance(seen, dict) and not troubles(seen)
+        late = not exit_when_healthy or time.monotonic() + POLL_SECONDS > give_up_at
+        done = healthy or late
+        if watch or done:
+            _show(seen, as_json=as_json, is_last=done and not watch)
+        if done and (exit_when_healthy or not watch):
+            raise typer.Exit(Exit.OK if healthy else Exit.FAILED)
+        time.sleep(POLL_SECONDS)
+
+
+def _show(seen: dict[str, Any] | tuple[str, Exit], *, as_json: bool, is_last: bool) -> None:
+    """Show what was seen; the command ends if that is nothing, and the last."""
+    if not isinstance(seen, dict):
+        sentence, code = seen
+        if is_last:
+            fail(sentence, code)
+        print(sentence)
+    elif as_json:
+        print_json(seen)
     else:
-        _print_status(document)
-    raise typer.Exit(Exit.FAILED if troubles(document) else Exit.OK)
+        _print_status(seen)
 
 
 def fetch_status(admin: str) -> dict[str, Any]:
     """Return what a router says at host:port; if none answers, the command ends."""
+    seen = _ask(admin)
+    if not isinstance(seen, dict):
+        fail(*seen)
+    return seen
+
+
+def _ask(admin: str) -> dict[str, Any] | tuple[str, Exit]:
+    """Return what a router says, or a sentence on why there is nothing, with its exit code."""
     from quorate.local.admin_http import AdminUnreachable, get
 
     try:
         code, body = get(admin, "/status")
     except AdminUnreachable as error:
-        fail(str(error), Exit.UNREACHABLE)
+        return str(error), Exit.UNREACHABLE
     if code != 200:
-        fail(f"the router answered {code}: {body.decode(errors='replace').strip()}")
+        said = body.decode(errors="replace").strip()
+        return f"the router answered {code}: {said}", Exit.FAILED
     document: dict[str, Any] = json.loads(body)
     return document
 

@@ -161,6 +161,32 @@ def test_no_router_has_its_own_exit_code(quorate: Command) -> None:
     assert "no router answers" in ended.err
 
 
+def test_exit_when_healthy_waits_until_all_is_well(quorate: Command, admin: Any) -> None:
+    admin.document["nodes"][2]["healthy"] = False
+    healing = threading.Timer(1.5, lambda: admin.document["nodes"][2].update(healthy=True))
+    healing.start()
+
+    ended = quorate("status", "--admin-port", str(admin.server_port), "--exit-when-healthy")
+
+    healing.join()
+    assert ended.code == 0
+    assert ended.out.count("healthy\n") == 1
+    assert "does not answer" not in ended.out
+
+
+@pytest.mark.parametrize(("port", "code"), [(None, 1), ("9", 3)])
+def test_exit_when_healthy_gives_up_in_time_and_says_why(
+    quorate: Command, admin: Any, port: str | None, code: int
+) -> None:
+    admin.document["nodes"][2]["healthy"] = False
+    port = port or str(admin.server_port)
+
+    ended = quorate("status", "--admin-port", port, "-e", "--timeout", "1.2")
+
+    assert ended.code == code
+    assert ("does not answer" in ended.out) is (code == 1)
+
+
 def test_a_cluster_without_partitions_is_not_well() -> None:
     assert troubles({"nodes": [], "partitions": []}) == ["the cluster has no partitions yet"]
 
