@@ -107,7 +107,8 @@ class Checker:
             count = self._applications.get(place, 0) + 1
             self._applications[place] = count
             if count % COMPARED_EVERY == 0:
-                self.compare(node, replica)
+                with node.unharmed():
+                    self.compare(node, replica)
 
         return watched
 

@@ -26,22 +26,31 @@ PIECE_ITEMS = 3
 """Items in one piece of a snapshot: few, so that it has many pieces."""
 
 
+class ReadFailed(Exception):
+    """EIO from a read: the process ends."""
+
+
+def _may_read() -> None:
+    """Nothing fails."""
+
+
 class GroupLog:
     """One group's log: what is durable of it, or what is published of it.
 
     Satisfies raft's LogReader. Entries never change, so both may share them.
     """
 
-    __slots__ = ("cut_index", "cut_term", "entries_held", "hard_state")
+    __slots__ = ("check_read", "cut_index", "cut_term", "entries_held", "hard_state")
 
-    def __init__(self) -> None:
+    def __init__(self, check_read: Callable[[], None] = _may_read) -> None:
+        self.check_read = check_read
         self.cut_index = 0
         self.cut_term = 0
         self.entries_held: list[Entry] = []
         self.hard_state = HardState()
 
-    def copy(self) -> GroupLog:
-        log = GroupLog()
+    def copy(self, check_read: Callable[[], None]) -> GroupLog:
+        log = GroupLog(check_read)
         log.cut_index, log.cut_term = self.cut_index, self.cut_term
         log.entries_held = list(self.entries_held)
         log.hard_state = self.hard_state
@@ -64,6 +73,7 @@ class GroupLog:
     def entries(self, low: int, high: int, bytes_max: int) -> list[Entry]:
         if low <= self.cut_index:
             raise Compacted(low)
+        self.check_read()
         assert low < high <= self.last_index() + 1, "raft asks for entries that are not in the log"
         page: list[Entry] = []
         for entry in self.entries_held[low - self.cut_index - 1 : high - self.cut_index - 1]:
@@ -127,11 +137,12 @@ class MemoryRecord:
 
 
 class MemoryLogStore:
-    """The twin of `node.storage.log.LogStore`."""
+    """The twin of `node.storage.log.LogStore`. `check_read` raises ReadFailed if a read fails."""
 
-    def __init__(self, disk: LogDisk) -> None:
+    def __init__(self, disk: LogDisk, check_read: Callable[[], None] = _may_read) -> None:
         self._disk = disk
-        self._published = {group: log.copy() for group, log in disk.groups.items()}
+        self._check_read = check_read
+        self._published = {group: log.copy(check_read) for group, log in disk.groups.items()}
         self._recovered = {
             group: RecoveredGroup(
                 log.hard_state, log.cut_index, log.cut_term, log.first_index(), log.last_index()
@@ -183,7 +194,7 @@ class MemoryLogStore:
     def _log(self, group: int) -> GroupLog:
         log = self._published.get(group)
         if log is None:
-            log = self._published[group] = GroupLog()
+            log = self._published[group] = GroupLog(self._check_read)
         return log
 
 
@@ -209,8 +220,14 @@ class ItemsDisk:
 class MemoryItemStore:
     """The twin of `node.storage.items.ItemStore`. `is_full` says whether there is no room."""
 
-    def __init__(self, disk: ItemsDisk, is_full: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        disk: ItemsDisk,
+        is_full: Callable[[], bool],
+        check_read: Callable[[], None] = _may_read,
+    ) -> None:
         self._disk = disk
+        self._check_read = check_read
         self._is_full = is_full
 
     def replicas(self) -> dict[int, ReplicaState]:
@@ -223,11 +240,13 @@ class MemoryItemStore:
         return sorted({layout.table_of(key) for key in self._disk.items})
 
     def get(self, key: bytes) -> bytes | None:
+        self._check_read()
         return self._disk.items.get(key)
 
     def scan(
         self, low: bytes, high: bytes, *, backwards: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
+        self._check_read()
         items = self._disk.items
         for key in sorted((key for key in items if low <= key < high), reverse=backwards):
             yield key, items[key]
@@ -236,6 +255,7 @@ class MemoryItemStore:
         """Nothing is held."""
 
     def open_view(self, arc: tuple[int, int], group: int, view: bytes) -> MemoryView:
+        self._check_read()
         raw = self._disk.states[group]
         state = layout.decode_state(raw)
         encoded = layout.encode_snapshot_state(state, self.generations(group))

@@ -386,6 +386,12 @@ class Faults:
         if node is not None:
             node.eio_due = True
 
+    def fail_read(self) -> None:
+        """The next read of the log or of the items fails, in the middle of whatever it was for."""
+        node = self._some()
+        if node is not None:
+            node.read_eio_due = True
+
     # Work
 
     def checkpoint(self) -> None:
@@ -423,7 +429,7 @@ class Faults:
         if world.rng.random() < LEFT_DEAD and not self._some_are_lost():
             self._leave_dead()
         for node in world.nodes.values():
-            node.eio_due = False
+            node.eio_due = node.read_eio_due = False
             self._mend_disk(node)
             if node.paused:
                 node.go_on()

@@ -6,14 +6,18 @@ directory, and the others, when they start anew, have no catalog to show yet.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from quorate.cluster.catalog import CATALOG_GROUP
+from raft.types import Role
 
 if TYPE_CHECKING:
     from tests.sim.nodes import SimulatedNode
     from tests.sim.world import World
 
-JOIN_SECONDS = 2.0
-"""How long to wait for a majority to join."""
+WAIT_SECONDS = 4.0
+"""Longest wait for a majority to join, and for one of it to lead."""
 
 
 class RoughStart:
@@ -31,12 +35,12 @@ class RoughStart:
         """Let it go wrong; everything is starting again when this returns."""
         world = self._world
         rng, faults = world.rng, world.faults
-        until = world.schedule.now + JOIN_SECONDS
-        while world.schedule.now < until and not self._majority_has_joined():
-            world.schedule.run(steps=1)
+        self._wait_for(self._majority_has_joined)
         for node in self._late:
             faults.kill(node, why="before it has joined")
-        world.schedule.run(steps=1000, seconds=rng.choice((0.3, 1.0, 2.0)))
+        if rng.random() < 0.7:  # soon after the first leader: something is committed, no catalog
+            self._wait_for(self._somebody_leads)
+        world.schedule.run(steps=1000, seconds=rng.choice((0.02, 0.05, 0.3)) * rng.random())
         for node in world.nodes.values():
             faults.kill(node, why="power cut")
         if self._majority_has_joined() and rng.random() < 0.8:
@@ -48,8 +52,20 @@ class RoughStart:
             else:
                 world.schedule.after(0.2 * rng.random(), world.start_node, node)
 
+    def _wait_for(self, reached: Callable[[], bool]) -> None:
+        until = self._world.schedule.now + WAIT_SECONDS
+        while self._world.schedule.now < until and not reached():
+            self._world.schedule.run(steps=1)
+
     def _majority_has_joined(self) -> bool:
         return all(node.identity.joined for node in self._majority)
+
+    def _somebody_leads(self) -> bool:
+        return any(
+            node.host.replicas[CATALOG_GROUP].core.role is Role.LEADER
+            for node in self._majority
+            if node.is_up
+        )
 
     def _start_twice(self, node: SimulatedNode) -> None:
         """Let a node say who it is, and die before it can say much more."""
@@ -57,9 +73,9 @@ class RoughStart:
         rng, after = world.rng, world.schedule.after
         seconds = 0.1 * rng.random()
         after(seconds, world.start_node, node)
-        seconds += rng.choice((0.05, 0.2, 0.4))
+        seconds += rng.choice((0.2, 0.3, 0.5))
         after(seconds, world.faults.kill, node, "once more")
-        after(seconds + rng.choice((0.5, 2.0, 4.0)), world.start_node, node)
+        after(seconds + rng.choice((1.0, 3.0, 5.0)), world.start_node, node)
 
     def replace_lost(self) -> bool:
         """Have a node replaced that was kept out; whether there was one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,14 @@ from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
 from raft.types import Message, Role
 from tests.sim.catalogs import ask_for_catalog
-from tests.sim.disk import ItemsDisk, LogDisk, MemoryItemStore, MemoryLogStore, MemoryRecord
+from tests.sim.disk import (
+    ItemsDisk,
+    LogDisk,
+    MemoryItemStore,
+    MemoryLogStore,
+    MemoryRecord,
+    ReadFailed,
+)
 from tests.sim.joining import begin_start, identify, new_identity, next_step
 from tests.sim.torn import is_whole_after_tearing
 from tests.sim.transfers import Transfers, lose_unsynced_pieces
@@ -59,7 +67,9 @@ class SimulatedNode:
         self.disk_hung = False
         self.disk_full = False
         self.disk_slow = 0.0
-        self.eio_due = False
+        self.eio_due = False  # at the next log commit
+        self.read_eio_due = False  # when the host reads next
+        self._reading = False
         self.resumed_at = 0.0
         self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
         self.offset = world.rng.random() * 1000
@@ -139,8 +149,8 @@ class SimulatedNode:
         self.transfers = Transfers(self)
         self._log_job: MemoryRecord | None = None
         self._items_jobs: list[Job] = []
-        self.log_store = MemoryLogStore(self.log_disk)
-        self.items = MemoryItemStore(self.items_disk, lambda: self.disk_full)
+        self.log_store = MemoryLogStore(self.log_disk, self._check_read)
+        self.items = MemoryItemStore(self.items_disk, lambda: self.disk_full, self._check_read)
         world.tell(self.name, "starts")
         self.host = Host(
             node_id=self.id,
@@ -192,6 +202,19 @@ class SimulatedNode:
         self.world.counts["torn"] += 1
         return is_whole_after_tearing(job, rng)
 
+    @contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """Let somebody look who is not the host: no read fails."""
+        kept, self._reading = self._reading, False
+        yield
+        self._reading = kept
+
+    def _check_read(self) -> None:
+        if self._reading:
+            self._reading = self.read_eio_due = False
+            self.world.counts["read failed"] += 1
+            raise ReadFailed
+
     # Time
 
     def call(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -202,7 +225,14 @@ class SimulatedNode:
         host = self.host
         replicas = host.replicas
         count = len(replicas)
-        act(*arguments)
+        self._reading = self.read_eio_due
+        try:
+            act(*arguments)
+        except ReadFailed:
+            self.world.faults.crash_node(self, why="EIO from a read")
+            return
+        finally:
+            self._reading = False
         if len(replicas) != count:  # an install has ended, or the catalog has changed
             self._checker.watch_replicas(self)
         if host._dirty:
@@ -280,6 +310,7 @@ class SimulatedNode:
         self._turn_due = False
         touched = self.host._dirty
         self.host.turn()
+        self._reading = False
         self._checker.after(self, touched)
 
     def send(self, outbox: PeerBatch) -> None:

@@ -20,6 +20,7 @@ FAULTS = (
     "slow_disk",
     "fill_disk",
     "fail_disk",
+    "fail_read",
     "empty_disk",
     "replace_node",
     "checkpoint",

@@ -12,6 +12,7 @@ from node.replica import GetReads, PartitionReplica, Replica
 from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
 from raft.leadership import Leadership
+from raft.quorum import majority_value
 from raft.types import Message, Role
 from tests.sim.plants.registry import Change, plant
 
@@ -38,6 +39,23 @@ def read_confirmed_by_older_round() -> Sequence[Change]:
         on_reply(self, message)
 
     return [(Leadership, "on_heartbeat_reply", confirming)]
+
+
+@plant
+def lease_by_the_own_clock() -> Sequence[Change]:
+    """Whoever has heard a majority lately, by its own ticks, serves strong reads at once."""
+    ask = Leadership.read
+
+    def by_lease(self: Leadership, read_id: int) -> None:
+        core = self._core
+        heard = majority_value([progress.heard for progress in self._voters])
+        if self.may_evaluate() and self._clock - heard < core.config.election_ticks_min:
+            core.reads.append((read_id, core.commit))
+            core.dirty = True
+        else:
+            ask(self, read_id)
+
+    return [(Leadership, "read", by_lease)]
 
 
 @plant
