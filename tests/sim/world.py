@@ -37,7 +37,7 @@ from tests.sim.schedule import Schedule, Violation
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
-STEPS = 1_100
+STEPS = 1_200
 """Events of a seed before everything is healed."""
 
 ENTRIES_DECODED = 256
