@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,7 +33,9 @@ EFFECTIVE_SECONDS = 2.5
 MEASURED_SECONDS = 4.0
 
 
-def make_table(cluster: BackgroundCluster) -> None:
+@pytest.fixture
+def changing(cluster: BackgroundCluster) -> Iterator[str]:
+    """Name of a table with 50 write units."""
     client = dynamodb(cluster.http_url)
     client.create_table(
         TableName=TABLE,
@@ -46,6 +49,8 @@ def make_table(cluster: BackgroundCluster) -> None:
         ],
         ProvisionedThroughput={"ReadCapacityUnits": 1000, "WriteCapacityUnits": 50},
     )
+    yield TABLE
+    client.delete_table(TableName=TABLE)
     client.close()
 
 
@@ -63,9 +68,8 @@ async def measure(accounts: list[Account]) -> list[float]:
 
 
 def test_changed_capacity_holds_on_every_router_within_seconds_and_nothing_is_lost(
-    cluster: BackgroundCluster,
+    cluster: BackgroundCluster, changing: str
 ) -> None:
-    make_table(cluster)
     ports = [one.ports["http"] for one in cluster.processes().values() if one.kind == "router"]
     assert len(ports) == 2
 
@@ -74,13 +78,13 @@ def test_changed_capacity_holds_on_every_router_within_seconds_and_nothing_is_lo
             Client(cluster.grpc_address) as client,
             RawClient(ports[0]) as first,
             RawClient(ports[1]) as second,
-            writing(first, TABLE, prefix="first", partition_keys=GROUPS, writers=8) as one,
-            writing(second, TABLE, prefix="second", partition_keys=GROUPS, writers=8) as other,
+            writing(first, changing, prefix="first", partition_keys=GROUPS, writers=8) as one,
+            writing(second, changing, prefix="second", partition_keys=GROUPS, writers=8) as other,
         ):
             accounts = [one, other]
             await measure(accounts)
             for units, change in CHANGES:
-                await client.update_table(TABLE, **change)
+                await client.update_table(changing, **change)
                 rates = await measure(accounts)
                 assert sum(rates) == pytest.approx(units, rel=0.1), (units, rates)
                 assert all(rate > units / 10 for rate in rates), (units, rates)
@@ -89,9 +93,9 @@ def test_changed_capacity_holds_on_every_router_within_seconds_and_nothing_is_lo
             assert codes == {"ProvisionedThroughputExceededException", "ThrottlingException"}
             assert not account.unknown
         async with Client(cluster.grpc_address) as client:
-            await client.update_table(TABLE, billing_mode="PAY_PER_REQUEST")
+            await client.update_table(changing, billing_mode="PAY_PER_REQUEST")
             for account in accounts:
-                assert await lost(client, TABLE, account) == []
-                assert await done_though_refused(client, TABLE, account) == []
+                assert await lost(client, changing, account) == []
+                assert await done_though_refused(client, changing, account) == []
 
     asyncio.run(story())
