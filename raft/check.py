@@ -4,6 +4,7 @@ Tests and simulations run `check_core` after every step; a host may run it now a
 """
 
 from raft.core import RaftCore
+from raft.election import promotable
 from raft.leadership import Leadership
 from raft.log import RaftLog
 from raft.progress import Flow, Progress
@@ -21,7 +22,7 @@ def check_core(core: RaftCore) -> None:
     assert (core.role is Role.LEADER) == (core.leader == core.node_id)
     if core.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
         assert core.leader == NO_NODE
-        assert core.promotable()
+        assert promotable(core)
     else:
         assert not core.votes
     if core.role in (Role.CANDIDATE, Role.LEADER):

@@ -17,6 +17,7 @@ from raft.configuration import ConfigurationChange
 from raft.leadership import Leadership
 from raft.log import RaftLog
 from raft.recovery import check_recovered, find_configurations
+from raft.status import Status, describe
 from raft.terms import FROM_LEADER, settle_term
 from raft.types import (
     NO_NODE,
@@ -34,7 +35,6 @@ from raft.types import (
     Rng,
     Role,
     SnapshotMeta,
-    Status,
     Ticks,
 )
 
@@ -53,14 +53,10 @@ APPEND: Final = MessageType.APPEND
 APPEND_REPLY: Final = MessageType.APPEND_REPLY
 HEARTBEAT: Final = MessageType.HEARTBEAT
 HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
-PRE_VOTE: Final = MessageType.PRE_VOTE
-PRE_VOTE_REPLY: Final = MessageType.PRE_VOTE_REPLY
-VOTE: Final = MessageType.VOTE
-VOTE_REPLY: Final = MessageType.VOTE_REPLY
 SNAPSHOT: Final = MessageType.SNAPSHOT
 
-VOTE_REQUESTS: Final = (PRE_VOTE, VOTE)
-VOTE_REPLIES: Final = (PRE_VOTE_REPLY, VOTE_REPLY)
+VOTE_REQUESTS: Final = (MessageType.PRE_VOTE, MessageType.VOTE)
+VOTE_REPLIES: Final = (MessageType.PRE_VOTE_REPLY, MessageType.VOTE_REPLY)
 
 NO_ACK: Final = -1
 """No acknowledgement is due. Ours: 0 is one, of an empty log."""
@@ -132,8 +128,6 @@ class RaftCore:
         ticks: Ticks | None = None,
     ) -> None:
         """Start from what was found on disk; `configuration` is the one as of `applied`.
-
-        A host with many replicas gives them all one count of `ticks`; see `Ticks`.
 
         A crash between the installation of a snapshot and the reset of the log leaves a log that
         does not hold (`applied`, `applied_term`): the host resets it to start after that entry
@@ -207,30 +201,11 @@ class RaftCore:
     @property
     def may_evaluate(self) -> bool:
         """Whether this is the leader and an entry of its own term is committed and applied."""
-        leadership = self.leadership
-        return leadership is not None and leadership.may_evaluate()
+        return self.leadership is not None and self.leadership.may_evaluate()
 
     def status(self) -> Status:
         """Return everything worth showing."""
-        leadership = self.leadership
-        return Status(
-            node_id=self.node_id,
-            role=self.role,
-            term=self.term,
-            vote=self.vote,
-            leader=self.leader,
-            commit=self.commit,
-            applied=self.applied,
-            first_index=self.log.first_index(),
-            last_index=self.log.last_index,
-            durable_index=self.log.durable,
-            configuration=self.configurations.current,
-            may_evaluate=self.may_evaluate,
-            transferee=leadership.transferee if leadership else NO_NODE,
-            uncommitted_bytes=leadership.uncommitted_bytes if leadership else 0,
-            installing=self.installing is not None,
-            progress=leadership.describe() if leadership else (),
-        )
+        return describe(self)
 
     # Doors: what a host may tell
 
@@ -260,7 +235,7 @@ class RaftCore:
         elif now - self._since < self._timeout:
             self.alarm = self._since + self._timeout
         else:
-            self._on_silence()
+            election.on_silence(self)
 
     def hear_heartbeat(self, sender: int, term: int, commit: int) -> bool:
         """Take a heartbeat that says nothing new, and is answered as it came; else False.
@@ -616,31 +591,7 @@ class RaftCore:
         noop = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
         self.leadership.append([noop])
 
-    def promotable(self) -> bool:
-        """Whether this replica may campaign.
-
-        Not while it knows of committed entries that it lacks. A node that was removed and is back
-        with an empty disk takes in old configurations on its way, in which it may be a majority.
-        """
-        return (
-            self.installing is None
-            and self.commit_heard <= self.log.last_index
-            and self.configurations.may_lead(self.node_id)
-        )
-
     # Time
-
-    def _on_silence(self) -> None:
-        """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
-        self.note("leader_silent", self.leader)
-        self.quick_campaigns_left = max(0, self.quick_campaigns_left - 1)
-        if self.promotable():
-            election.campaign(self)
-            return
-        self.reset_election_timer()
-        if self.leader != NO_NODE:
-            self.leader = NO_NODE
-            self.dirty = True
 
     def reset_election_timer(self) -> None:
         """Wait anew, for a time drawn anew; a short one while a broken stream explains the hurry.

@@ -15,9 +15,35 @@ WANTED_BY_LEADER: Final = 1
 """`hint` of a VOTE that a TIMEOUT_NOW has caused: voters need not protect their leader. Ours."""
 
 
+def promotable(core: "RaftCore") -> bool:
+    """Whether a replica may campaign.
+
+    Not while it knows of committed entries that it lacks. A node that was removed and is back
+    with an empty disk takes in old configurations on its way, in which it may be a majority.
+    """
+    return (
+        core.installing is None
+        and core.commit_heard <= core.log.last_index
+        and core.configurations.may_lead(core.node_id)
+    )
+
+
+def on_silence(core: "RaftCore") -> None:
+    """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
+    core.note("leader_silent", core.leader)
+    core.quick_campaigns_left = max(0, core.quick_campaigns_left - 1)
+    if promotable(core):
+        campaign(core)
+        return
+    core.reset_election_timer()
+    if core.leader != NO_NODE:
+        core.leader = NO_NODE
+        core.dirty = True
+
+
 def campaign(core: "RaftCore") -> None:
     """Ask whether this replica could win, before it disturbs anybody with a new term."""
-    if not core.promotable():
+    if not promotable(core):
         core.note("not_promotable", core.node_id)
         return
     core.become(Role.PRE_CANDIDATE, core.term, NO_NODE)
@@ -33,7 +59,7 @@ def become_candidate(core: "RaftCore", *, hint: int) -> None:
 
     The own vote counts, and the requests leave, only once term and vote are durable.
     """
-    assert core.promotable()
+    assert promotable(core)
     core.become(Role.CANDIDATE, core.term + 1, NO_NODE)
     core.vote = core.node_id
     core.votes = {}

@@ -6,7 +6,7 @@ Every function here has been given a message of the current term from the leader
 from typing import TYPE_CHECKING, Final
 
 from raft.configuration import decode_entry
-from raft.election import WANTED_BY_LEADER, become_candidate
+from raft.election import WANTED_BY_LEADER, become_candidate, promotable
 from raft.types import (
     BadConfiguration,
     Configuration,
@@ -137,7 +137,7 @@ def on_snapshot(core: "RaftCore", message: Message) -> None:
 
 def on_timeout_now(core: "RaftCore", message: Message) -> None:
     """Campaign at once and without a pre-vote: the leader itself asks for it."""
-    if core.promotable():
+    if promotable(core):
         core.note("campaigns_for_transfer", message.sender)
         become_candidate(core, hint=WANTED_BY_LEADER)
     else:

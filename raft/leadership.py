@@ -12,6 +12,7 @@ from raft.configuration import ConfigurationChange, change_configuration, leave_
 from raft.progress import Flow, Progress
 from raft.quorum import majority_value
 from raft.read_index import ReadQueue
+from raft.status import ProgressStatus
 from raft.types import (
     NO_NODE,
     Compacted,
@@ -20,7 +21,6 @@ from raft.types import (
     EntryKind,
     Message,
     MessageType,
-    ProgressStatus,
     ProposalRefused,
     Refusal,
     heartbeat_message,

@@ -219,40 +219,6 @@ class Ready:
     snapshot_wanted: bool = False  # a follower needs one: make it, then `set_snapshot`
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressStatus:
-    """A leader's view of one member, for people and metrics."""
-
-    node_id: int
-    match: int
-    next: int
-    flow: str
-    active: bool
-    learner: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One replica at one moment, for people and metrics."""
-
-    node_id: int
-    role: Role
-    term: int
-    vote: int
-    leader: int
-    commit: int
-    applied: int
-    first_index: int
-    last_index: int
-    durable_index: int
-    configuration: Configuration
-    may_evaluate: bool
-    transferee: int
-    uncommitted_bytes: int
-    installing: bool
-    progress: tuple[ProgressStatus, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaftConfig:
     """What a host may set for one replica. The tick's length is the host's; 50 ms is meant."""

@@ -20,7 +20,8 @@ from prometheus_client.core import (
 from node.metrics.observed import PREFIX
 from node.replica import PartitionReplica, Replica
 from quorate.buckets import Buckets
-from raft.types import ProgressStatus, Role, Status
+from raft.status import ProgressStatus, Status
+from raft.types import Role
 
 if TYPE_CHECKING:
     from node.shell import ProcessShell

@@ -58,7 +58,7 @@ def no_pre_vote() -> Sequence[Change]:
     """A campaign begins with a new term, whatever the others would say."""
 
     def at_once(core: RaftCore) -> None:
-        if core.promotable():
+        if election.promotable(core):
             election.become_candidate(core, hint=0)
 
     return [(election, "campaign", at_once)]
