@@ -26,7 +26,7 @@ from node.scrubber import scrub_for_ever
 from node.server import NodeServicer
 from node.snapshots.receiving import SnapshotReceiver
 from node.snapshots.sending import SnapshotSender
-from node.storage.errors import StorageError, StorageFailed
+from node.storage.errors import StorageError, StorageFailed, StoresDisagree
 from node.storage.identity import DirectoryLock
 from node.storage.items import ItemStore
 from node.storage.log import LogRecord, LogStore
@@ -43,7 +43,7 @@ from quorate.cluster.commands import (
 )
 from quorate.cluster.placement import catalog_voters, place_partitions
 from quorate.v1 import node_pb2, node_pb2_grpc
-from raft.types import Message, RecoveryRefused, Role
+from raft.types import Message, Role
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class ProcessShell:
         """
         try:
             return act(*arguments, **named)
-        except RecoveryRefused as error:
+        except StoresDisagree as error:
             die(STORAGE_ERROR_EXIT, "data_lost", error=error)
         except StorageError as error:
             die(STORAGE_ERROR_EXIT, "storage_failed", error=error)

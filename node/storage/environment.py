@@ -134,8 +134,8 @@ def _map(path: Path, options: EnvironmentOptions) -> lmdb.Environment:
 def check_file(data: Path, refuse: Refuse, *, verify_bytes_max: int) -> int:
     """Check, without mapping it, that a data file is whole; return how long it has to be.
 
-    Raises what `refuse` makes. A file of at most `verify_bytes_max` bytes is walked page by page:
-    some 75 MB a second.
+    Raises what `refuse` makes, StorageFailed. A file of at most `verify_bytes_max` bytes is walked
+    page by page: some 75 MB a second.
     """
     try:
         size_bytes = data.stat().st_size
@@ -146,6 +146,10 @@ def check_file(data: Path, refuse: Refuse, *, verify_bytes_max: int) -> int:
             second = file.read(_META.size)
     except FileNotFoundError as error:
         raise refuse(f"{DATA_FILE} is missing") from error
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise refuse(f"{DATA_FILE} is not there ({error.strerror})") from error
+    except OSError as error:
+        raise storage_error(error, f"reading {data}") from error
     if len(first) < _META.size or len(second) < _META.size:
         raise refuse(f"{DATA_FILE} was cut short, to {size_bytes} bytes")
     metas = [_META.unpack(raw) for raw in (first, second)]

@@ -43,6 +43,34 @@ class CorruptIdentity(Corrupt):
 
 
 @dataclass(eq=False)
+class StoresDisagree(StorageError):
+    """Log and items are each whole, but a replica cannot have left behind both of them."""
+
+    group: int
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"log/ and items/ do not fit together: group {self.group}: {self.why}. They are not of "
+            "one node, or not of one moment. Restore the directory whole; or move it away and "
+            "replace the node (quorate node replace)"
+        )
+
+
+@dataclass(eq=False)
+class NotADataDirectory(StorageError):
+    """The directory to look at has nothing of a node in it."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not a node's data directory: it has no identity.json, log/ or items/. "
+            "Give the directory of one node, DATA/nodes/NAME"
+        )
+
+
+@dataclass(eq=False)
 class DirectoryInUse(StorageError):
     """Another process holds the data directory."""
 

@@ -152,8 +152,10 @@ def load_identity(directory: Path) -> Identity | None:
         if any((directory / name).exists() for name in (LOG_DIRECTORY, ITEMS_DIRECTORY)):
             raise IdentityLost(directory) from None
         return None
+    except IsADirectoryError as error:
+        raise CorruptIdentity("it is a directory", str(path), _WHAT_TO_DO) from error
     except OSError as error:
-        raise DirectoryUnusable(directory, error.strerror or str(error)) from error
+        raise DirectoryUnusable(directory, f"{IDENTITY_FILE}: {error.strerror}") from error
     try:
         identity = _decode(raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -103,8 +103,12 @@ def items_contents(directory: Path) -> object:
         items.close()
 
 
+def check_identity(directory: Path, _: check.CheckReport) -> None:
+    load_identity(directory)
+
+
 PARTS: Final = {
-    "identity.json": (load_identity, check._check_identity),
+    "identity.json": (load_identity, check_identity),
     "log/data.mdb": (log_contents, check._check_log),
     "items/data.mdb": (items_contents, check._check_items),
 }
