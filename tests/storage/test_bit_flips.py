@@ -19,13 +19,18 @@ from node.storage import check
 from node.storage.errors import StorageError
 from node.storage.identity import Identity, load_identity, save_identity
 from node.storage.items import InstallRecord, ItemStore, ReplicaCheckpoint, ReplicaState
+from node.storage.items_install import SnapshotInstall
 from node.storage.log import GroupWrite, LogStore
+from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY, path_of, read_pairs, read_state
+from node.storage.snapshot_frames import Position
 from raft.types import Configuration, HardState
 from tests.storage.builders import EVERYTHING, entries
 from tests.storage.test_items import image, key
 
 MAP_SIZE_BYTES: Final = 64 << 20
 PAGE_BYTES: Final = 4096
+VIEW: Final = b"\7" * 16
+SNAPSHOT: Final = str(path_of(Path(SNAPSHOTS_DIRECTORY), 9, VIEW))
 GROUPS: Final = (1, 2, 7)
 CONFIGURATION: Final = Configuration((1, 2, 3)).encode()
 
@@ -65,16 +70,30 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for n in range(120)
         )
         pairs.append((key(group, (1 << 64) - 1), image("large" * 2000)))  # overflow pages
-        state = ReplicaState(60, 2, CONFIGURATION, {group: (121, 5000)})
+        state = ReplicaState(90, 2, CONFIGURATION, {group: (121, 5000)})
         generation = (1, b"ids" * 200)
         items.checkpoint([ReplicaCheckpoint(group, state, pairs, generation)])
-    items.begin_install(InstallRecord(9, bytes(16), 77, 2, (0, 5), 0))
+    items.begin_install(InstallRecord(9, VIEW, 90, 2, (0, 5), received_snapshot(directory, items)))
     items.checkpoint(
-        [ReplicaCheckpoint(7, ReplicaState(61, 2, CONFIGURATION), [(key(7, 0, b"0"), b"")])]
+        [ReplicaCheckpoint(7, ReplicaState(91, 2, CONFIGURATION), [(key(7, 0, b"0"), b"")])]
     )
     items.close()
     yield directory
     shutil.rmtree(directory)
+
+
+def received_snapshot(directory: Path, items: ItemStore) -> int:
+    """Put a whole snapshot of group 1 there, as if of group 9; return the checksum of its end."""
+    view = items.open_view((0, 1 << 64), 1, VIEW)
+    position = Position()
+    path = path_of(directory / SNAPSHOTS_DIRECTORY, 9, VIEW)
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        while (frame := view.next_frame()) is not None:
+            file.write(frame)
+            position.add(frame)
+    view.close()
+    return position.checksum
 
 
 def log_contents(directory: Path) -> object:
@@ -103,6 +122,16 @@ def items_contents(directory: Path) -> object:
         items.close()
 
 
+def snapshot_contents(directory: Path) -> object:
+    """What the start installs, if it finds the file to be whole."""
+    items = ItemStore.open(directory / "items", map_size_bytes=MAP_SIZE_BYTES, create=False)
+    (record,) = items.installs()
+    items.close()
+    install = SnapshotInstall(record, directory / SNAPSHOTS_DIRECTORY, begun=True)
+    install.verify()
+    return read_state(install.path), list(read_pairs(install.path, record.checksum))
+
+
 def check_identity(directory: Path, _: check.CheckReport) -> None:
     load_identity(directory)
 
@@ -111,6 +140,7 @@ PARTS: Final = {
     "identity.json": (load_identity, check_identity),
     "log/data.mdb": (log_contents, check._check_log),
     "items/data.mdb": (items_contents, check._check_items),
+    SNAPSHOT: (snapshot_contents, check._check_items),
 }
 """By file: what a start reads of it, and the part of `quorate check` that looks at it."""
 
@@ -141,6 +171,7 @@ def try_all(
     In a process of its own, which LMDB may take down.
     """
     expected = PARTS[name][0](sound)
+    assert check.check_data_directory(sound).findings == []  # or the check's part proves nothing
     whole = (sound / name).read_bytes()
     copy = tmp_path / "copy"
     shutil.copytree(sound, copy)
@@ -224,3 +255,13 @@ def test_damaged_identity_is_found(sound: Path, tmp_path: Path) -> None:
     damages += [cut(length) for length in range(size_bytes)]
 
     try_all(sound, tmp_path, "identity.json", damages)
+
+
+def test_damaged_snapshot_that_was_being_installed_is_found(sound: Path, tmp_path: Path) -> None:
+    size_bytes = (sound / SNAPSHOT).stat().st_size
+    damages = [flip(place, place % 8) for place in range(0, size_bytes, 499)]
+    damages += [cut(length) for length in range(0, size_bytes, 2003)]
+
+    counts = try_all(sound, tmp_path, SNAPSHOT, damages)
+
+    assert counts == {"refused": len(damages)}
