@@ -42,6 +42,7 @@ from node.storage.errors import (
     DirectoryInUse,
     DirectoryUnusable,
     ForeignDirectory,
+    ForeignStore,
     IdentityLost,
     StorageError,
     StorageFull,
@@ -111,11 +112,22 @@ def run_process(options: NodeOptions) -> int:
         identity = _identity(options)
         # A node that has joined has both: an empty one would have forgotten what it promised.
         new = not identity.joined
+        owner = identity.incarnation
         log_store = LogStore.open(
-            options.data_dir / "log", map_size_bytes=options.map_size_bytes, create=new
+            options.data_dir / "log",
+            map_size_bytes=options.map_size_bytes,
+            create=new,
+            owner=owner,
         )
-        items = ItemStore.open(options.data_dir / "items", create=new)
-    except (ForeignDirectory, IdentityLost, CorruptIdentity, DataLost, JoinRefused) as error:
+        items = ItemStore.open(options.data_dir / "items", create=new, owner=owner)
+    except (
+        ForeignDirectory,
+        ForeignStore,
+        IdentityLost,
+        CorruptIdentity,
+        DataLost,
+        JoinRefused,
+    ) as error:
         return _refuse(str(error), IDENTITY_EXIT)
     except StorageError as error:
         return _refuse(str(error), STORAGE_ERROR_EXIT)

@@ -55,9 +55,10 @@ def check_data_directory(directory: Path) -> CheckReport:
     report = CheckReport()
     lock = DirectoryLock.acquire(directory)
     try:
-        _try(report, load_identity, directory)
-        logs = _try(report, _check_log, directory, report)
-        replicas = _try(report, _check_items, directory, report)
+        identity = _try(report, load_identity, directory)
+        owner = identity.incarnation if identity is not None else ""
+        logs = _try(report, _check_log, directory, report, owner)
+        replicas = _try(report, _check_items, directory, report, owner)
         if logs is not None and replicas is not None:
             _check_agreement(logs, replicas, report)
     finally:
@@ -76,9 +77,9 @@ def _try(
         return None
 
 
-def _check_log(directory: Path, report: CheckReport) -> dict[int, _Log]:
-    """Return the log of every group; its entries cannot be read any more."""
-    log = LogStore.open(directory / LOG_DIRECTORY, create=False)  # verifies every record
+def _check_log(directory: Path, report: CheckReport, owner: str = "") -> dict[int, _Log]:
+    """Verify every record; return the log of every group, whose entries cannot be read any more."""
+    log = LogStore.open(directory / LOG_DIRECTORY, create=False, owner=owner)
     groups = log.recovered()
     log.close()
     report.groups = len(groups)
@@ -86,13 +87,13 @@ def _check_log(directory: Path, report: CheckReport) -> dict[int, _Log]:
     return {group: (found.hard_state, log.reader(group)) for group, found in groups.items()}
 
 
-def _check_items(directory: Path, report: CheckReport) -> dict[int, _Applied]:
+def _check_items(directory: Path, report: CheckReport, owner: str = "") -> dict[int, _Applied]:
     """Return how far every replica is applied, or will be once its install is done."""
     path = directory / ITEMS_DIRECTORY
     if path.exists():
         refuse = Refuse(CorruptItems, path, WHAT_TO_DO)
         check_file(path / DATA_FILE, refuse, verify_bytes_max=sys.maxsize)
-    items = ItemStore.open(path, create=False)
+    items = ItemStore.open(path, create=False, owner=owner)
     try:
         applied: dict[int, _Applied] = {}
         for group, state in items.replicas().items():

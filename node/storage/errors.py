@@ -109,6 +109,23 @@ class ForeignDirectory(StorageError):
 
 
 @dataclass(eq=False)
+class ForeignStore(StorageError):
+    """The log or the items were made in another data directory than the identity beside them."""
+
+    path: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is of another data directory (incarnation {self.found}) than the "
+            f"identity.json beside it ({self.expected}): its votes and acknowledgements are not "
+            "this node's. Restore the directory whole; or move it away and replace the node "
+            "(quorate node replace)"
+        )
+
+
+@dataclass(eq=False)
 class IdentityLost(StorageError):
     """There is data, but no identity file: nobody can say whose votes these are."""
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from node.storage.environment import (
 from node.storage.errors import CorruptItems, StorageFailed
 from node.storage.items_snapshot import SnapshotView, delete_range, table_ids
 from node.storage.layout import InstallRecord, Malformed, ReplicaState
+from node.storage.owner import check_owner
 
 __all__ = [
     "InstallRecord",
@@ -104,12 +106,18 @@ class ItemStore:
 
     @classmethod
     def open(
-        cls, path: Path, *, map_size_bytes: int = ITEMS_MAP_SIZE_BYTES, create: bool = True
+        cls,
+        path: Path,
+        *,
+        map_size_bytes: int = ITEMS_MAP_SIZE_BYTES,
+        create: bool = True,
+        owner: str = "",
     ) -> ItemStore:
         """Open or create the items in directory `path`.
 
         With `create` off, a missing store is corruption: set it so once replicas have lived here.
-        Raises CorruptItems, StorageFailed, StorageFull.
+        `owner` is the directory's incarnation; "" means unknown, and then it is not checked.
+        Raises CorruptItems, ForeignStore, StorageFailed, StorageFull.
         """
         refuse = Refuse(CorruptItems, path, WHAT_TO_DO)
         options = EnvironmentOptions(
@@ -119,9 +127,13 @@ class ItemStore:
             databases_max=2,
             verify_bytes_max=VERIFY_BYTES_MAX,
         )
-        environment = open_environment(path, options, refuse, create=create, fill=_fill)
+        environment = open_environment(
+            path, options, refuse, create=create, fill=partial(_fill, owner)
+        )
         try:
-            store = cls(environment, _open_databases(environment), path, refuse)
+            databases = _open_databases(environment)
+            check_owner(path, _owner_of(environment, databases[1]), owner)
+            store = cls(environment, databases, path, refuse)
             store.replicas()
             store._scrub_for(SCRUB_AT_OPEN_SECONDS)
         except (lmdb.Error, Malformed) as error:
@@ -460,11 +472,20 @@ def decode_snapshot_state(state: bytes) -> tuple[ReplicaState, list[tuple[int, b
         raise CorruptItems(f"its state: {error}", "snapshot", what_to_do) from error
 
 
-def _fill(environment: lmdb.Environment) -> None:
+def _fill(owner: str, environment: lmdb.Environment) -> None:
     environment.open_db(b"items")
     replicas = environment.open_db(b"replicas")
     with environment.begin(write=True) as transaction:
         transaction.put(layout.FORMAT_KEY, layout.encode_format(), db=replicas)
+        if owner:
+            transaction.put(layout.OWNER_KEY, layout.encode_owner(owner), db=replicas)
+
+
+def _owner_of(environment: lmdb.Environment, replicas: lmdb._Database) -> str:
+    """Return whose the store is, "" if that is unknown. Raises Malformed."""
+    with environment.begin() as transaction:
+        raw = transaction.get(layout.OWNER_KEY, db=replicas)
+    return "" if raw is None else layout.decode_owner(raw)
 
 
 def _open_databases(environment: lmdb.Environment) -> tuple[lmdb._Database, lmdb._Database]:

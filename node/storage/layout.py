@@ -83,6 +83,7 @@ RECORD_BYTES_MAX: Final = (1 << 31) - (1 << 20)
 """Largest record. Source: LMDB 0.9, values are limited to 2^31 bytes (less our margin)."""
 
 FORMAT_KEY: Final = b"f"
+OWNER_KEY: Final = b"o"
 STATE_PREFIX: Final = b"s"
 GENERATION_PREFIX: Final = b"d"
 INSTALL_PREFIX: Final = b"i"
@@ -350,6 +351,18 @@ def decode_format(raw: Buffer) -> None:
     """Check the format marker. Raises Malformed."""
     _check_seal(raw, _FORMAT.size)
     _check_items_version(raw)
+
+
+def encode_owner(owner: str) -> bytes:
+    """Encode whose the items are: the incarnation of a data directory, in hexadecimal."""
+    return _seal(_FORMAT.pack(0, ITEMS_VERSION)[CRC_BYTES:] + bytes.fromhex(owner))
+
+
+def decode_owner(raw: Buffer) -> str:
+    """Decode what `encode_owner` made. Raises Malformed."""
+    _check_seal(raw, _FORMAT.size)
+    _check_items_version(raw)
+    return raw[_FORMAT.size :].hex()
 
 
 def encode_state(state: ReplicaState) -> bytes:

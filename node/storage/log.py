@@ -13,6 +13,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ from node.storage.layout import Head, HeadGroup, Malformed
 from node.storage.log_index import GroupIndex
 from node.storage.log_reader import LogReader
 from node.storage.log_recovery import Replay
+from node.storage.owner import OWNER_GROUP, check_owner, owner_group, owner_of
 from raft.types import Entry, HardState
 
 GIB: Final = 1 << 30
@@ -153,7 +155,9 @@ class LogStore:
         self._refuse = refuse
         self._groups = found.groups
         self._recovered = {
-            group: _recovered(index) for group, index in found.groups.items() if _is_used(index)
+            group: _recovered(index)
+            for group, index in found.groups.items()
+            if _is_used(index) and group != OWNER_GROUP
         }
         # Records [deleted_below, published] exist; those below head_first may be deleted.
         # Invariant: deleted_below <= head_first <= published + 1; sizes has one for each.
@@ -177,11 +181,13 @@ class LogStore:
         map_size_bytes: int = LOG_MAP_SIZE_BYTES,
         carry_above_bytes: int = CARRY_ABOVE_BYTES,
         create: bool = True,
+        owner: str = "",
     ) -> LogStore:
         """Open or create the log in directory `path`, verifying every checksum.
 
         With `create` off, a missing log is corruption: set it so once this node has ever voted.
-        Raises CorruptLog, StorageFailed, StorageFull.
+        `owner` is the directory's incarnation; "" means unknown, and then it is not checked.
+        Raises CorruptLog, ForeignStore, StorageFailed, StorageFull.
         """
         refuse = Refuse(CorruptLog, path, WHAT_TO_DO)
         options = EnvironmentOptions(
@@ -190,9 +196,14 @@ class LogStore:
             readahead=True,
             verify_bytes_max=sys.maxsize,
         )
-        environment = open_environment(path, options, refuse, create=create, fill=_put_first_head)
+        environment = open_environment(
+            path, options, refuse, create=create, fill=partial(_put_first_head, owner)
+        )
         try:
             found = _recover(environment, refuse)
+            known = found.groups.get(OWNER_GROUP)
+            if known is not None:
+                check_owner(path, owner_of(known.hard_state), owner)
         except BaseException:
             environment.close()
             raise
@@ -465,9 +476,10 @@ def _recovered(index: GroupIndex) -> RecoveredGroup:
     )
 
 
-def _put_first_head(environment: lmdb.Environment) -> None:
+def _put_first_head(owner: str, environment: lmdb.Environment) -> None:
+    groups = [owner_group(owner)] if owner else []
     with environment.begin(write=True) as transaction:
-        transaction.put(layout.HEAD_KEY, layout.encode_head(Head(0, 1)))
+        transaction.put(layout.HEAD_KEY, layout.encode_head(Head(0, 1, groups)))
 
 
 def _recover(environment: lmdb.Environment, refuse: Refuse) -> _Found:

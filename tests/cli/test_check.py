@@ -23,12 +23,12 @@ from raft.types import Entry, HardState
 from tests.cli.conftest import Command
 
 
-def stopped_node(directory: Path) -> Path:
+def stopped_node(directory: Path, incarnation: str = "f" * 32) -> Path:
     """Leave behind what a node with three log entries leaves behind."""
     directory.mkdir()
-    save_identity(directory, Identity("cluster", 1, "a1", "az-a", "f" * 32, joined=True))
-    ItemStore.open(directory / ITEMS_DIRECTORY).close()
-    log = LogStore.open(directory / LOG_DIRECTORY)
+    save_identity(directory, Identity("cluster", 1, "a1", "az-a", incarnation, joined=True))
+    ItemStore.open(directory / ITEMS_DIRECTORY, owner=incarnation).close()
+    log = LogStore.open(directory / LOG_DIRECTORY, owner=incarnation)
     entries = [Entry(index, 1, 0, b"payload") for index in (1, 2, 3)]
     record = log.prepare([GroupWrite(1, entries=entries, hard_state=HardState(1, 1, 0))])
     log.commit(record)
@@ -140,6 +140,23 @@ def test_whatever_is_wrong_is_said_with_what_to_do(
     for finding in findings:
         assert name.partition("/")[0] in finding
         assert "Restore" in finding or "Keep the directory for analysis" in finding
+
+
+@pytest.mark.parametrize("name", ["log", "items", "log/data.mdb", "items/data.mdb"])
+def test_store_of_another_node_is_not_sound(quorate: Command, tmp_path: Path, name: str) -> None:
+    """Whole, and of the same groups: but other votes, and other acknowledgements."""
+    directory = stopped_node(tmp_path / "a1")
+    other = stopped_node(tmp_path / "b1", incarnation="0123456789abcdef" * 2)
+    (directory / name).rename(tmp_path / "aside")
+    (other / name).rename(directory / name)
+
+    ended = quorate("check", str(directory))
+
+    assert ended.code == 1
+    store = directory / name.partition("/")[0]
+    assert f"{store} is of another data directory (incarnation 0123456789abcdef" in ended.out
+    assert "Restore the directory whole" in ended.out
+    assert "sound" not in ended.out
 
 
 def test_stores_that_no_replica_left_behind_are_not_sound(quorate: Command, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from uuid import uuid4
 
+from node.storage.log import LogStore
 from quorate.local.background import BackgroundCluster, free_ports
 from quorate.local.processes import plan_node
 from quorate.local.topology import HOST, read_stamp
@@ -189,4 +190,24 @@ def test_node_whose_log_is_gone_is_refused_for_good(cluster: BackgroundCluster) 
 
     assert ended == f"ended with exit code {IDENTITY_EXIT}"
     assert "log/ is missing" in sentence
+    assert "quorate node replace" in sentence
+
+
+def test_node_with_the_log_of_another_one_is_refused(cluster: BackgroundCluster) -> None:
+    """It holds another node's votes: with them this one would vote twice in a term."""
+    log = cluster.data_dir / "nodes" / "c1" / "log"
+    aside = cluster.data_dir.with_name("log.aside")
+    cluster.kill("c1")
+    log.rename(aside)
+    LogStore.open(log, owner=uuid4().hex).close()
+    try:
+        cluster.restart("c1")
+        ended = cluster.wait_ended("c1")
+        sentence = (cluster.data_dir / "run" / "c1.log").read_text().splitlines()[-1]
+    finally:
+        shutil.rmtree(log)
+        aside.rename(log)
+
+    assert ended == f"ended with exit code {IDENTITY_EXIT}"
+    assert "log is of another data directory" in sentence
     assert "quorate node replace" in sentence

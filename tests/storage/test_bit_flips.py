@@ -136,7 +136,7 @@ def check_identity(directory: Path, _: check.CheckReport) -> None:
     load_identity(directory)
 
 
-PARTS: Final = {
+PARTS: Final[dict[str, tuple[Callable[[Path], object], Callable[..., object]]]] = {
     "identity.json": (load_identity, check_identity),
     "log/data.mdb": (log_contents, check._check_log),
     "items/data.mdb": (items_contents, check._check_items),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from node.storage.errors import ForeignStore
 from node.storage.log import DELETE_SLICE, GroupWrite
 from tests.storage.builders import entry, open_log, write
 
@@ -47,3 +50,23 @@ def test_commits_stay_small_while_a_large_log_is_cut(tmp_path: Path) -> None:
 
     # A slice touches the leaves that it empties, their parents and LMDB's list of free pages.
     assert max(commits) < usual + DELETE_SLICE * PAGE_BYTES // 4
+
+
+def test_log_knows_whose_it_is_after_its_first_head_is_gone(tmp_path: Path) -> None:
+    owner = "0123456789abcdef" * 2
+    log = open_log(tmp_path / "log", owner=owner)
+    for index in range(1, 4 * DELETE_SLICE):
+        write(log, GroupWrite(1, entries=[entry(index, payload=PAYLOAD)]))
+    log.cut(1, 3 * DELETE_SLICE)
+    full_bytes = log.size_bytes()
+    index = 4 * DELETE_SLICE
+    while log.size_bytes() >= full_bytes:  # until a new head has let records go
+        write(log, GroupWrite(1, entries=[entry(index, payload=PAYLOAD)]))
+        index += 1
+    log.close()
+
+    log = open_log(tmp_path / "log", owner=owner, create=False)
+    assert list(log.recovered()) == [1]
+    log.close()
+    with pytest.raises(ForeignStore):
+        open_log(tmp_path / "log", owner="f" * 32, create=False)
