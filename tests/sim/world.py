@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -340,12 +340,17 @@ def _limits(options: Options) -> Iterator[None]:
         yield
 
 
+@cache
+def _freeze_what_was_there() -> None:
+    """Let no later collection look at what was there before the first run."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Collect what the last run left, and nothing during this one: looking for it costs a tenth."""
-    gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # what was there before the first run is none of it
+    """Collect nothing during a run: looking for it costs a tenth. What it leaves goes after it."""
+    _freeze_what_was_there()
     gc.disable()
     try:
         yield
