@@ -53,7 +53,7 @@ sweep: $(VENV)/.stamp-dev ## kill a node and cut its power at each of its first 
 clients: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## install and drive the clients that people have (needs the network; ARGS=NAME: that one)
 	@$(PYTHON_RUN) -m tests.clients $(ARGS)
 
-check: lint types imports core unit ## format, lint, types, import contracts, unit tests (under a minute)
+check: lint types imports core unit ## format, lint, types, import contracts, unit tests (five minutes)
 
 # The scenarios alone reach every branch of raft/; what goes by chance would hide a hole.
 core: $(VENV)/.stamp-dev ## the scenarios of raft/, which must reach every branch of it

@@ -315,3 +315,5 @@ def _print_ready(public: RouterPorts) -> None:
         f"export AWS_ENDPOINT_URL_DYNAMODB={http} AWS_REGION=local AWS_ACCESS_KEY_ID=any"
         " AWS_SECRET_ACCESS_KEY=any"
     )
+    # For the commands of another terminal, if these are not the default ports.
+    print_line(f"export QUORATE_GRPC_PORT={public.grpc} QUORATE_ADMIN_PORT={public.admin}")

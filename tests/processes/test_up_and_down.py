@@ -61,6 +61,10 @@ def test_up_stops_everything_when_asked_and_a_second_start_goes_on_with_the_data
     assert code == 0
     assert not any(map(is_running, pids))
     assert cluster.output().rstrip().endswith("stopped")
+    ports = cluster.public
+    assert f"export QUORATE_GRPC_PORT={ports.grpc} QUORATE_ADMIN_PORT={ports.admin}" in (
+        cluster.output()
+    )
     assert not (cluster.data_dir / "run" / "control.sock").exists()
 
     cluster.start()
