@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorS
 from google.protobuf.json_format import MessageToDict
 
 from node.codec import CorruptMessage, decode_raft_batch, encode_raft_batch
+from node.peer_batch import PeerBatch
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
 from raft.types import Entry, Message, MessageType
@@ -49,7 +50,7 @@ def test_fields_of_a_newer_release_are_passed_over(name: str) -> None:
 def raft_batch() -> node_pb2.RaftBatch:
     entries = (Entry(8, 3, 0, b"payload"), Entry(9, 3, 1, b""))
     append = Message(MessageType.APPEND, 1, 2, 3, 7, 2, 6, entries, 5)
-    return encode_raft_batch([(4, append)])
+    return encode_raft_batch(PeerBatch(1, 2, [(4, append)]))
 
 
 def test_append_between_releases_is_bytes_that_never_change() -> None:
