@@ -169,7 +169,8 @@ def test_user_does_what_it_is_allowed_on_every_router(
     wait_for(closed, key, "")
     assert quorate("user", "allow", "eve", "read:*").returncode == 4, "there is no such user"
 
-    for line in ("refused 'PutItem' from user 'bob'", "dynamodb:PutItem on resource: arn:aws"):
+    audit = "refused what=PutItem who=\"user 'bob'\""
+    for line in (audit, "dynamodb:PutItem on resource: arn:aws"):
         assert line.encode() in everything_said(closed)
 
 
