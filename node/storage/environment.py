@@ -25,6 +25,9 @@ LMDB_MAJOR: Final = 0
 
 DATA_FILE: Final = "data.mdb"
 
+FULL_BELOW_BYTES: Final = 1 << 20
+"""A disk with less room is full. LMDB writes at most 64 pages at once, 256 KiB."""
+
 _META: Final = struct.Struct("=16xIIQQ96xQQ")
 """A meta page of LMDB 0.9 on 64 bits, in native byte order: (page header), magic, version,
 address, map size, (two databases), last page, transaction id. Source: mdb.c, MDB_meta."""
@@ -189,17 +192,24 @@ def storage_error(
 
     Full is only what is found before a sync: the map is full, or a page could not be written for
     want of space (DiskError is ENOSPC). A sync may fail with ENOSPC too, where blocks are given
-    out late; nobody knows then what is on the disk. `file`, the one that was written, tells.
+    out late; nobody knows then what is on the disk. `file`, the one that was written, tells. Of a
+    page that found room for its first blocks only, LMDB says EIO; the disk is full then too.
     """
     if isinstance(error, lmdb.MapFullError):
         return StorageFull(f"{doing}: the map is full; raise the map size and restart")
-    if isinstance(error, lmdb.DiskError):
+    no_room = isinstance(error, lmdb.DiskError)
+    if no_room or (file is not None and _may_be_short_write(error) and file.disk_is_full()):
         if file is not None and file.lost_a_write():
             return StorageFailed(f"{doing}: the sync failed for want of space")
         return StorageFull(f"{doing}: no space left on the device")
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(f"{doing}: {error}")
     return StorageFailed(f"{doing}: {error}")
+
+
+def _may_be_short_write(error: Exception) -> bool:
+    """Whether LMDB means EIO, for which it has no class of its own. Source: mdb_page_flush."""
+    return type(error) is lmdb.Error and str(error).endswith(os.strerror(errno.EIO))
 
 
 class FileWatch:
@@ -235,6 +245,11 @@ class FileWatch:
         except OSError:
             return True
         return False
+
+    def disk_is_full(self) -> bool:
+        """Whether the disk has no room for a transaction of ordinary size."""
+        disk = os.fstatvfs(self._descriptor)
+        return disk.f_bavail * disk.f_frsize < FULL_BELOW_BYTES
 
     def close(self) -> None:
         """Let go of the file. Harmless when done already."""
