@@ -39,10 +39,11 @@ def filled(descriptor: Descriptor, depth: int = 0) -> Message:
     """Return a message whose every field has a value of its own; of a oneof the last field."""
     message: Message = message_factory.GetMessageClass(descriptor)()
     for field in descriptor.fields:
-        if field.message_type is None:
+        kind = field.message_type
+        if kind is None:
             _fill_scalar(message, field)
         elif depth < DEPTH_MAX:
-            _fill_message(message, field, depth)
+            _fill_message(message, field, kind, depth)
     return message
 
 
@@ -53,18 +54,18 @@ def _fill_scalar(message: Message, field: FieldDescriptor) -> None:
         setattr(message, field.name, _scalar(field, 0))
 
 
-def _fill_message(message: Message, field: FieldDescriptor, depth: int) -> None:
+def _fill_message(message: Message, field: FieldDescriptor, kind: Descriptor, depth: int) -> None:
     place = getattr(message, field.name)
-    if field.message_type.GetOptions().map_entry:
-        value = field.message_type.fields_by_name["value"]
+    if kind.GetOptions().map_entry:
+        value = kind.fields_by_name["value"]
         if value.message_type is None:
             place[f"{field.name} key"] = _scalar(value, 0)
         else:
             place[f"{field.name} key"].CopyFrom(filled(value.message_type, depth + 1))
     elif field.is_repeated:
-        place.add().CopyFrom(filled(field.message_type, depth + 1))
+        place.add().CopyFrom(filled(kind, depth + 1))
     else:
-        place.CopyFrom(filled(field.message_type, depth + 1))
+        place.CopyFrom(filled(kind, depth + 1))
 
 
 def _scalar(field: FieldDescriptor, place: int) -> object:
@@ -77,6 +78,7 @@ def _scalar(field: FieldDescriptor, place: int) -> object:
             text = f"{field.name} {number}"
             return text.encode() if field.type == Types.TYPE_BYTES else text
         case Types.CPPTYPE_ENUM:
+            assert field.enum_type is not None
             return field.enum_type.values[-1].number
         case Types.CPPTYPE_DOUBLE | Types.CPPTYPE_FLOAT:
             return number + 0.5

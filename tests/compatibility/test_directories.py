@@ -64,8 +64,8 @@ def records(data: Path) -> Iterator[tuple[bytes, bytes]]:
 def rewrite(directory: Path, store: str, database: bytes | None, key: bytes, value: bytes) -> None:
     environment = lmdb.open(str(directory / store), max_dbs=4, map_size=1 << 36)
     with environment, environment.begin(write=True) as transaction:
-        handle = None if database is None else environment.open_db(database, transaction)
-        assert transaction.put(key, value, **({} if handle is None else {"db": handle}))
+        handle = environment.open_db(database, transaction)  # None: the main database
+        assert transaction.put(key, value, db=handle)
 
 
 def test_newer_log_record_is_refused(data: Path) -> None:
