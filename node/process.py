@@ -158,7 +158,13 @@ async def _serve(
 
     seeds = _seeds(options)
     observed = _observed(options)
-    metrics = MetricsPage(observed, name=options.name, az=options.az, data_dir=options.data_dir)
+    metrics = MetricsPage(
+        observed,
+        name=options.name,
+        az=options.az,
+        data_dir=options.data_dir,
+        certificate=None if files is None else lambda: files.current,
+    )
     refusal: JoinRefused | None = None
     async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:
         if admin_refusal:

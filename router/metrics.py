@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -15,6 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from quorate.buckets import DELAY_SECONDS, STAGE_SECONDS, Buckets
+from quorate.security.watched_files import Expiring
 from router.call import Call
 from router.call_log import FAILURES, CallLog
 
@@ -101,6 +102,25 @@ class _LoopDelay(Collector):
             "How late the loop's tick came: what everything on it had to wait for.",
         )
         self._buckets.add_to(family)
+        yield family
+
+
+class CertificateCollector(Collector):
+    """When the certificates end that are in use now."""
+
+    def __init__(self, certificates: Mapping[str, Callable[[], Expiring]]) -> None:
+        """Take what gives the newest certificate, by the face that shows it."""
+        self._certificates = certificates
+
+    def collect(self) -> Iterator[Metric]:
+        """Read them now."""
+        family = GaugeMetricFamily(
+            "quorate_router_certificate_expires_timestamp_seconds",
+            "When the certificate ends that clients or nodes are shown.",
+            labels=("shown_to",),
+        )
+        for shown_to, current in self._certificates.items():
+            family.add_metric((shown_to,), current().expires)
         yield family
 
 

@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Final
 from uuid import uuid4
@@ -32,7 +32,7 @@ from quorate.security.cluster_roles import Caller, Role
 from quorate.security.memory import hide_memory
 from quorate.security.sealing import KeyFileRefused, load_key_file
 from quorate.security.server_certificate import CertificateFiles
-from quorate.security.watched_files import POLL_SECONDS
+from quorate.security.watched_files import POLL_SECONDS, Expiring
 from quorate.tracing.tracer import tracer_from_environment
 from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
@@ -48,7 +48,7 @@ from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
 from router.grpc_face import GrpcFace
 from router.http_face import HttpFace
-from router.metrics import RouterMetrics
+from router.metrics import CertificateCollector, RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
 from router.service import Service
@@ -191,6 +191,7 @@ class RouterProcess:
             grpc_face = self._make_grpc(service)
             self._show_readings(http)
             self.metrics.registry.register(CapacityCollector(self.admission))
+            self.metrics.registry.register(self._certificate_ends())
             self._check_addresses()
             await self._start("admin", admin.start(*self._addresses["admin"]))
             self.admin_port = admin.port
@@ -285,6 +286,14 @@ class RouterProcess:
             return ClusterFiles(options.cluster_paths, owner, time.time)
         except CertificateRefused as refusal:
             raise Refused(str(refusal)) from None
+
+    def _certificate_ends(self) -> CertificateCollector:
+        ends: dict[str, Callable[[], Expiring]] = {}
+        if (certificates := self.certificates) is not None:
+            ends["clients"] = lambda: certificates.current
+        if (cluster_files := self.cluster_files) is not None:
+            ends["nodes"] = lambda: cluster_files.current
+        return CertificateCollector(ends)
 
     async def _refresh_certificates_forever(self) -> None:
         watched = [files for files in (self.certificates, self.cluster_files) if files is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import generate_latest
@@ -15,14 +15,24 @@ from node.metrics.observed import PREFIX, Observed
 from node.metrics.reading import Reading, families, read
 from node.shell import ProcessShell
 from quorate import __version__
+from quorate.security.watched_files import Expiring
 
 
 class MetricsPage:
     """All metrics of one node."""
 
-    def __init__(self, observed: Observed, *, name: str, az: str, data_dir: Path) -> None:
-        """`data_dir` lies on the disk that may fill up."""
+    def __init__(
+        self,
+        observed: Observed,
+        *,
+        name: str,
+        az: str,
+        data_dir: Path,
+        certificate: Callable[[], Expiring] | None,
+    ) -> None:
+        """`data_dir` lies on the disk that may fill up; `certificate` is what peers are shown."""
         self._observed = observed
+        self._certificate = certificate
         self._data_dir = data_dir
         self._identity = (__version__, name, az)
 
@@ -46,6 +56,11 @@ class MetricsPage:
         )
         yield GaugeMetricFamily(
             PREFIX + "disk_free_bytes", "Free bytes of that disk, for this user.", value=disk.free
+        )
+        yield GaugeMetricFamily(
+            PREFIX + "certificate_expires_timestamp_seconds",
+            "When the certificate that the other processes are shown ends; nothing without one.",
+            value=None if self._certificate is None else self._certificate().expires,
         )
         yield from self._observed.registry.collect()
         if reading is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+from cryptography import x509
 
 from node.peers import introduce
 from node.storage.identity import load_identity
@@ -30,6 +31,7 @@ from quorate.security.watched_files import POLL_SECONDS
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from tests.processes.conftest import dynamodb, heal, make_table
+from tests.processes.metrics_page import value
 
 RELOAD_SECONDS_MAX = 3 * POLL_SECONDS
 
@@ -121,6 +123,14 @@ def test_new_certificates_and_a_new_authority_are_taken_without_a_break(
     shutil.copy(new / "ca.key", certs / "ca.key")
     wait_until(lambda: taken(3), what="the new authority", timeout_seconds=RELOAD_SECONDS_MAX)
 
+    for metric, each, role, labels in (
+        ("quorate_node", "a1", Role.NODE, {}),
+        ("quorate_router", "r1", Role.ROUTER, {"shown_to": "nodes"}),
+    ):
+        pem = paths_of(cluster.data_dir, role, each).certificate.read_bytes()
+        ends = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+        shown = value(cluster, each, f"{metric}_certificate_expires_timestamp_seconds", **labels)
+        assert shown == ends.timestamp()
     put(cluster, "renewed")
     assert streams == {each: log(cluster, each).count("peer_stream_open") for each in streams}
     # And new connections are made with what is new.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from node.exits import REFUSED_EXIT
 from quorate.local import admin_http
@@ -18,6 +17,7 @@ from quorate.local.processes import plan_node
 from quorate.local.topology import HOST, new_topology
 from tests.deploy.metric_names import in_dashboard, in_document, in_rules
 from tests.processes.conftest import TABLE, dynamodb
+from tests.processes.metrics_page import page, scrape, value
 
 SUFFIXES = {
     "counter": ("_total",),
@@ -25,32 +25,6 @@ SUFFIXES = {
     "histogram": ("_bucket", "_sum", "_count"),
     "summary": ("_sum", "_count"),
 }
-
-
-def page(cluster: BackgroundCluster, name: str, path: str) -> tuple[int, str]:
-    """Return (status, text) of a process's admin page."""
-    port = cluster.processes()[name].ports["admin"]
-    status, body = admin_http.get(f"{HOST}:{port}", path)
-    return status, body.decode()
-
-
-def scrape(cluster: BackgroundCluster, name: str) -> dict[str, Metric]:
-    """Return what a process shows, by family."""
-    status, text = page(cluster, name, "/metrics")
-    assert status == 200
-    return {family.name: family for family in text_string_to_metric_families(text)}
-
-
-def value(cluster: BackgroundCluster, name: str, metric: str, **labels: str) -> float:
-    """Return one sample of a process."""
-    samples = [
-        sample.value
-        for family in scrape(cluster, name).values()
-        for sample in family.samples
-        if sample.name == metric and sample.labels == labels
-    ]
-    (found,) = samples
-    return found
 
 
 def names_in(families: dict[str, Metric]) -> set[str]:

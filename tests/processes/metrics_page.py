@@ -1,0 +1,36 @@
+"""What processes show to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from quorate.local import admin_http
+from quorate.local.background import BackgroundCluster
+from quorate.local.topology import HOST
+
+
+def page(cluster: BackgroundCluster, name: str, path: str) -> tuple[int, str]:
+    """Return (status, text) of a process's admin page."""
+    port = cluster.processes()[name].ports["admin"]
+    status, body = admin_http.get(f"{HOST}:{port}", path)
+    return status, body.decode()
+
+
+def scrape(cluster: BackgroundCluster, name: str) -> dict[str, Metric]:
+    """Return what a process shows, by family."""
+    status, text = page(cluster, name, "/metrics")
+    assert status == 200
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(cluster: BackgroundCluster, name: str, metric: str, **labels: str) -> float:
+    """Return one sample of a process."""
+    samples = [
+        sample.value
+        for family in scrape(cluster, name).values()
+        for sample in family.samples
+        if sample.name == metric and sample.labels == labels
+    ]
+    (found,) = samples
+    return found
