@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from node.memberships import LAG_ENTRIES_MAX
+from node import memberships
 from node.peer_batch import PeerBatch
 from node.replica import PartitionReplica, PendingRead, RangeRead, Replica
 from node.storage.layout import table_of
@@ -77,6 +77,8 @@ class Checker:
         self._commit_max: dict[int, int] = {}
         self._leaders: dict[tuple[int, int], int] = {}
         self._grants: dict[tuple[int, int, int], int] = {}
+        self._encouraged: dict[tuple[int, int, int], set[int]] = {}  # by pre-votes
+        self._heirs: set[tuple[int, int, int]] = set()  # told by their leader to campaign
         self._durable: dict[tuple[int, int, int], tuple[bytes, int]] = {}
         self._seen: dict[Replica, tuple[int, Role, int]] = {}
         self._applications: dict[tuple[int, int], int] = {}
@@ -180,6 +182,8 @@ class Checker:
                 raise Violation(f"{node.name}: group {group} applied more than is committed")
             if before is None or now[0] != before[0]:
                 self._check_configuration(node, replica)  # a new leader may have truncated some
+                if core.role is Role.CANDIDATE:
+                    self._check_may_campaign(node, replica)
             if core.role is Role.LEADER and core.configurations.index > core.commit:
                 self._check_new_voters(node, replica)
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):
@@ -220,7 +224,7 @@ class Checker:
             if not before.is_voter(voter) and not before.joint:
                 log = self._world.nodes[voter].log_disk.groups.get(replica.group)
                 durable = log.last_index() if log is not None else 0
-                if durable + LAG_ENTRIES_MAX < index - 1:
+                if durable + memberships.LAG_ENTRIES_MAX < index - 1:
                     raise Violation(
                         f"{node.name} makes node {voter} a voter of group {replica.group} at "
                         f"{index}, which has {durable}"
@@ -241,6 +245,22 @@ class Checker:
                 f"{node.name} leads group {group} in term {core.term} without the committed "
                 f"entry {index} of term {term}"
             )
+
+    def _check_may_campaign(self, node: SimulatedNode, replica: Replica) -> None:
+        """Whoever disturbs others with a new term could win it, or its leader has asked for it."""
+        group, term = replica.group, replica.core.term
+        place = (group, term, node.id)
+        if place in self._heirs:
+            return
+        encouraged = self._encouraged.get(place, set())
+        configuration = replica.core.configuration
+        for voters in (configuration.voters, configuration.voters_outgoing):
+            some = [voter for voter in voters if voter == node.id or voter in encouraged]
+            if voters and len(some) * 2 <= len(voters):
+                raise Violation(
+                    f"{node.name} begins term {term} of group {group}, though of {voters} only "
+                    f"{some} would vote for it"
+                )
 
     def _check_votes(self, node: SimulatedNode, replica: Replica) -> None:
         """Whoever leads has the votes of a majority of all that have a say."""
@@ -308,7 +328,7 @@ class Checker:
             self._hard_terms[node.id, group] = (state.term, state.vote)
 
     def sent(self, sender: SimulatedNode, outbox: PeerBatch) -> None:
-        """One vote a term; acknowledgements only of what is durable."""
+        """One vote a term; acknowledgements only of what is durable. Remember who may campaign."""
         for group, message in outbox.messages:
             kind = message.type
             if kind == MessageType.APPEND_REPLY:
@@ -323,6 +343,11 @@ class Checker:
                 place = (sender.id, group, message.term)
                 if self._grants.setdefault(place, message.to) != message.to:
                     raise Violation(f"{sender.name} votes twice in term {message.term}")
+            elif kind == MessageType.PRE_VOTE_REPLY and not message.reject:
+                place = (group, message.term, message.to)
+                self._encouraged.setdefault(place, set()).add(sender.id)
+            elif kind == MessageType.TIMEOUT_NOW:
+                self._heirs.add((group, message.term + 1, message.to))
 
     # Whole replicas
 

@@ -13,8 +13,9 @@ from tests.sim.schedule import Violation
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-QUORUM_LOST_SECONDS = 4.0
-"""A leader that has heard nobody for so long must have stepped down: twice an election timeout."""
+QUORUM_LOST_SECONDS = 2.6
+"""A leader that has heard nobody for so long must have stepped down: its timeout of 1.2 s by the
+slowest clock, and what was still in the network when it was cut off."""
 
 
 DRIFT = 0.05
@@ -75,7 +76,7 @@ class Faults:
             return world.rng.choice(leaders)
         return self._some()
 
-    def _pairs_between(self, some: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]]:
+    def pairs_between(self, some: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]]:
         """Return all pairs of one of each, in both directions."""
         pairs = [(one, other) for one in some for other in others]
         return pairs + [(to, sender) for sender, to in pairs]
@@ -205,8 +206,7 @@ class Faults:
 
     def _isolate(self, node: SimulatedNode) -> None:
         if self.active:
-            others = [other for other in self._world.nodes if other != node.id]
-            self._cut(self._pairs_between([node.id], others), seconds=3.0)
+            self.cut_off(node, seconds=3.0)
 
     def _cut_power(self, node: SimulatedNode) -> None:
         if self.active:
@@ -255,13 +255,17 @@ class Faults:
         side = [node.id]
         if len(others) > 2 and world.rng.random() < 0.5:
             side.append(others.pop(world.rng.randrange(len(others))))
-        pairs = self._pairs_between(side, others)
+        pairs = self.pairs_between(side, others)
         for router in world.routers:
-            pairs += self._pairs_between([router.id], others if world.rng.random() < 0.5 else side)
-        self._cut(pairs, seconds=world.rng.choice((0.4, 0.8, 2.5, 6.0)))
-        terms = {group: r.core.term for group, r in node.host.replicas.items()}
-        since = world.schedule.now
-        world.schedule.after(QUORUM_LOST_SECONDS, self._check_alone, node, node.life, since, terms)
+            pairs += self.pairs_between([router.id], others if world.rng.random() < 0.5 else side)
+        self._cut(pairs, seconds=world.rng.choice((0.4, 0.8, 3.0, 6.0)))
+        self._check_alone_later(node)
+
+    def cut_off(self, node: SimulatedNode, *, seconds: float) -> None:
+        """Cut a node off from all others."""
+        others = [other for other in self._world.nodes if other != node.id]
+        self._cut(self.pairs_between([node.id], others), seconds=seconds)
+        self._check_alone_later(node)
 
     def bridge(self) -> None:
         """Two sides that do not see each other, and one node that sees both."""
@@ -270,7 +274,15 @@ class Faults:
         world.rng.shuffle(nodes)
         world.tell("network", "bridge:", nodes.pop())
         middle = len(nodes) // 2
-        self._cut(self._pairs_between(nodes[:middle], nodes[middle:]))
+        self._cut(self.pairs_between(nodes[:middle], nodes[middle:]))
+
+    def _check_alone_later(self, node: SimulatedNode) -> None:
+        if node.is_up:
+            terms = {group: r.core.term for group, r in node.host.replicas.items()}
+            schedule = self._world.schedule
+            schedule.after(
+                QUORUM_LOST_SECONDS, self._check_alone, node, node.life, schedule.now, terms
+            )
 
     def _check_alone(
         self, node: SimulatedNode, life: int, since: float, terms: dict[int, int]
@@ -278,7 +290,7 @@ class Faults:
         """Who hears nobody leads nobody, and does not count up its term."""
         network = self._world.network
         others = [other for other in self._world.nodes if other != node.id]
-        pairs = self._pairs_between([node.id], others)
+        pairs = self.pairs_between([node.id], others)
         alone = all(
             network.cuts.get(pair) == "drop" and network.mended_at.get(pair, 0.0) <= since
             for pair in pairs
@@ -315,9 +327,9 @@ class Faults:
                 or (breaks == "outgoing" and pair[0] == pairs[0][0])
             ):
                 world.network.break_stream(stream)
-        world.schedule.after(seconds or self._seconds(), self._mend, pairs)
+        world.schedule.after(seconds or self._seconds(), self.mend, pairs)
 
-    def _mend(self, pairs: list[tuple[int, int]]) -> None:
+    def mend(self, pairs: list[tuple[int, int]]) -> None:
         self._world.tell("network", "mended", pairs)
         for pair in pairs:
             self._world.network.mend(pair)
@@ -326,7 +338,7 @@ class Faults:
         world = self._world
         router = world.rng.choice(world.routers)
         node_id = world.rng.choice(list(world.nodes))
-        pairs = self._pairs_between([router.id], [node_id])
+        pairs = self.pairs_between([router.id], [node_id])
         self._cut([pair for pair in pairs if world.rng.random() < 0.7] or pairs)
 
     def break_peer_stream(self) -> None:
@@ -417,6 +429,9 @@ class Faults:
         extra = [name for name in client.tables if name.startswith("extra")]
         if extra:
             client.drop(self._world.rng.choice(extra))
+        elif self.active and self._tables < TABLES_MAX:
+            self.create_table()
+            self._world.schedule.after(0.2 + self._world.rng.random(), self.drop_table)
 
     # The end
 

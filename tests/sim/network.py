@@ -6,6 +6,7 @@ what TCP can do, messages come twice and old ones are replayed.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from node.acquaintances import Verdict
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 RECONNECT_SECONDS = 0.1
 ARCHIVE_MAX = 64
 """Old batches kept to be replayed."""
+
+NEWEST_MAX = 48
+"""The newest batches, kept to come late."""
+
+Sent = tuple[int, int, PeerBatch]
+"""(sender, receiver, batch)."""
 
 
 class PeerStream:
@@ -46,7 +53,8 @@ class Network:
         self.streams: dict[tuple[int, int], PeerStream] = {}
         self.cuts: dict[tuple[int, int], str] = {}
         self.mended_at: dict[tuple[int, int], float] = {}
-        self._archive: list[tuple[int, int, PeerBatch]] = []
+        self._archive: list[Sent] = []
+        self._newest: deque[Sent] = deque(maxlen=NEWEST_MAX)
 
     def add_node(self, node_id: int) -> None:
         """Let streams be opened between a node and all that came before it."""
@@ -83,10 +91,12 @@ class Network:
         self._carry(stream, outbox)
         if options.duplication and rng.random() < options.duplication:
             world.schedule.after(rng.random() * 0.5, self._deliver, sender, to, outbox)
+        sent = (sender, to, outbox)
+        self._newest.append(sent)
         if len(self._archive) < ARCHIVE_MAX:
-            self._archive.append((sender, to, outbox))
+            self._archive.append(sent)
         elif rng.random() < 0.05:
-            self._archive[rng.randrange(ARCHIVE_MAX)] = (sender, to, outbox)
+            self._archive[rng.randrange(ARCHIVE_MAX)] = sent
 
     def _carry(self, stream: PeerStream, outbox: PeerBatch) -> None:
         world = self._world
@@ -121,9 +131,17 @@ class Network:
     def replay(self) -> None:
         """Deliver something old once more."""
         if self._archive:
-            sender, to, outbox = self._world.rng.choice(self._archive)
-            self._world.tell("network", "replays", sender, to)
-            self._deliver(sender, to, outbox)
+            sent = self._world.rng.choice(self._archive)
+            self._world.tell("network", "replays", *sent[:2])
+            self.deliver_late(sent)
+
+    def newest_to(self, to: int) -> list[Sent]:
+        """Return what a node was sent last."""
+        return [sent for sent in self._newest if sent[1] == to]
+
+    def deliver_late(self, sent: Sent) -> None:
+        """Deliver what was sent once more."""
+        self._deliver(*sent)
 
     # Streams
 

@@ -31,6 +31,9 @@ FAULTS = (
     "drop_table",
 )
 
+SITUATIONS = ("fall_behind", "cut_off_leader")
+"""See `tests.sim.situations`. Chance alone would mostly miss them."""
+
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
 
@@ -67,12 +70,14 @@ class Options:
     kept: float
     checkpoint_every: float
     log_bytes_max: int
+    lag_entries_max: int
     raft: dict[str, int]
     clock_drift: float
     fault_every: float
     faults: dict[str, int]
     strikes: float
     rough_start: bool
+    situation: str
 
     def describe(self) -> str:
         """Return one line an option."""
@@ -110,6 +115,7 @@ def draw_options(rng: Random) -> Options:
         kept=choice((0.1, 0.5, 0.9)),
         checkpoint_every=choice((0.3, 1.0, 5.0)),
         log_bytes_max=choice((1 << 10, 1 << 13, 1 << 20)),
+        lag_entries_max=choice((2, 64)),
         raft={
             "append_bytes_max": choice((1, 200, 1 << 20)),
             "in_flight_count_max": choice((1, 4, 256)),
@@ -123,6 +129,7 @@ def draw_options(rng: Random) -> Options:
         faults={kind: choice((1, 1, 3)) for kind in kinds},
         strikes=0.0 if calm else choice((0.0, 0.1, 0.3)),
         rough_start=rng.random() < 0.1,
+        situation="" if calm else choice(("", "", *SITUATIONS)),
     )
 
 

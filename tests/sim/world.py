@@ -11,7 +11,7 @@ from functools import cache, lru_cache, partial
 from random import Random
 from typing import Any
 
-from node import checkpoints, host
+from node import checkpoints, host, memberships
 from node.codec import decode_write_entry
 from node.join import take_place
 from node.machine import partition
@@ -34,6 +34,7 @@ from tests.sim.operations import TABLE, table_of_name
 from tests.sim.options import Options, draw_options
 from tests.sim.routers import SimulatedRouter
 from tests.sim.schedule import Schedule, Violation
+from tests.sim.situations import bring_about
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
@@ -147,6 +148,7 @@ class World:
         """Run both phases. Raises whatever is found."""
         self._begin()
         self.faults.start()
+        bring_about(self)
         for client in self.clients:
             client.start()
         self.schedule.run(steps=steps, seconds=SECONDS_MAX)
@@ -321,6 +323,7 @@ def _limits(options: Options) -> Iterator[None]:
     changes: tuple[tuple[Any, str, Any], ...] = (
         (checkpoints, "INTERVAL_SECONDS", options.checkpoint_every),
         (checkpoints, "LOG_BYTES_MAX", options.log_bytes_max),
+        (memberships, "LAG_ENTRIES_MAX", options.lag_entries_max),
         (host, "RaftConfig", partial(RaftConfig, **options.raft)),
         # All replicas of a partition decode the same bytes.
         (partition, "decode_write_entry", decode),
