@@ -197,12 +197,18 @@ class Faults:
 
     # At the worst moment
 
-    def noticed(self, node: SimulatedNode, event: str) -> None:
+    def noticed(self, node: SimulatedNode, event: str, learners: Sequence[int] = ()) -> None:
         """Strike, perhaps, while a node does something that is rare and takes a short time."""
         world = self._world
-        if self.active and event in DELICATE and world.rng.random() < world.options.strikes:
-            strike = world.rng.choice((self._strike, self._isolate, self._cut_power))
-            world.schedule.after(world.rng.choice((0.0, 0.01, 0.04)), strike, node)
+        if not self.active or event not in DELICATE or world.rng.random() >= world.options.strikes:
+            return
+        strikes = [self._strike, self._cut_power]
+        if event == "membership_changing":
+            strikes.append(self._isolate)
+            if learners and world.rng.random() < 0.5:
+                node = world.nodes[learners[-1]]
+        strike = world.rng.choice(strikes)
+        world.schedule.after(world.rng.choice((0.0, 0.01, 0.04)), strike, node)
 
     def _isolate(self, node: SimulatedNode) -> None:
         if self.active:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -326,9 +326,9 @@ class SimulatedNode:
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(self, command)
 
-    def log(self, event: str, **facts: object) -> None:
-        self.world.tell(self.name, event, facts)
-        self.world.faults.noticed(self, event)
+    def log(self, event: str, *, learners: Sequence[int] = (), **facts: object) -> None:
+        self.world.tell(self.name, event, facts, learners)
+        self.world.faults.noticed(self, event, learners)
 
     # The log's disk
 

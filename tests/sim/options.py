@@ -127,7 +127,7 @@ def draw_options(rng: Random) -> Options:
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
         fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
-        strikes=0.0 if calm else choice((0.0, 0.1, 0.3)),
+        strikes=0.0 if calm else choice((0.1, 0.3)),
         rough_start=rng.random() < 0.1,
         situation="" if calm else choice(("", "", *SITUATIONS)),
     )
