@@ -35,6 +35,10 @@ COMPARED_EVERY = 4
 CORES_EVERY = 32
 """Events between two whole checks of one node's cores."""
 
+QUORUM_LOST_SECONDS = 2.2
+"""A leader that has not heard a majority for so long must have stepped down: after 24 ticks, to be
+seen at the next 8, by the slowest clock."""
+
 IDS_COMPARED = 12
 """How many of the newest request ids every replica must remember."""
 
@@ -81,6 +85,7 @@ class Checker:
         self._heirs: set[tuple[int, int, int]] = set()  # told by their leader to campaign
         self._durable: dict[tuple[int, int, int], tuple[bytes, int]] = {}
         self._seen: dict[Replica, tuple[int, Role, int]] = {}
+        self._leading: dict[Replica, tuple[float, int, int]] = {}  # since when, term, configuration
         self._applications: dict[tuple[int, int], int] = {}
         self._hard_terms: dict[tuple[int, int], tuple[int, int]] = {}
         self._committed_ids: set[bytes] = set()
@@ -245,6 +250,29 @@ class Checker:
                 f"{node.name} leads group {group} in term {core.term} without the committed "
                 f"entry {index} of term {term}"
             )
+
+    def check_leaders_are_heard(self, node: SimulatedNode) -> None:
+        """Nobody leads on who has not heard a majority for long, pauses not counted."""
+        now = self._world.schedule.now
+        leading, heard_at = self._leading, node.heard_at
+        for replica in node.host.replicas.values():
+            core = replica.core
+            if core.role is not Role.LEADER:
+                continue
+            since = leading.get(replica)
+            if since is None or since[1:] != (core.term, core.configurations.index):
+                leading[replica] = (now, core.term, core.configurations.index)
+                continue
+            limit = now - QUORUM_LOST_SECONDS
+            if since[0] > limit or node.resumed_at > limit:
+                continue
+            for voters in (core.configuration.voters, core.configuration.voters_outgoing):
+                heard = [v for v in voters if v == node.id or heard_at.get(v, 0.0) > limit]
+                if voters and len(heard) * 2 <= len(voters):
+                    raise Violation(
+                        f"{node.name} still leads group {replica.group}, though of {voters} it "
+                        f"has heard only {heard} for {QUORUM_LOST_SECONDS} s"
+                    )
 
     def _check_may_campaign(self, node: SimulatedNode, replica: Replica) -> None:
         """Whoever disturbs others with a new term could win it, or its leader has asked for it."""
@@ -463,6 +491,8 @@ class SilentChecker(Checker):
     def watch_replicas(self, node: SimulatedNode) -> None: ...
 
     def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None: ...
+
+    def check_leaders_are_heard(self, node: SimulatedNode) -> None: ...
 
     def log_written(self, node: SimulatedNode, write: GroupWrite) -> None: ...
 

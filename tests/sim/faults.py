@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING
 from quorate.cluster.catalog import NodeRecord
 from raft.types import Role
 from tests.sim.nodes import SimulatedNode
-from tests.sim.schedule import Violation
 
 if TYPE_CHECKING:
     from tests.sim.world import World
-
-QUORUM_LOST_SECONDS = 2.6
-"""A leader that has heard nobody for so long must have stepped down: its timeout of 1.2 s by the
-slowest clock, and what was still in the network when it was cut off."""
-
 
 DRIFT = 0.05
 """How much a clock may run fast or slow at least, if its speed changes at all."""
 
 TABLES_MAX = 4
-
 
 LEFT_DEAD = 0.2
 """Probability that one node stays dead in the end: a quorum must be enough."""
@@ -265,13 +258,11 @@ class Faults:
         for router in world.routers:
             pairs += self.pairs_between([router.id], others if world.rng.random() < 0.5 else side)
         self._cut(pairs, seconds=world.rng.choice((0.4, 0.8, 3.0, 6.0)))
-        self._check_alone_later(node)
 
     def cut_off(self, node: SimulatedNode, *, seconds: float) -> None:
         """Cut a node off from all others."""
         others = [other for other in self._world.nodes if other != node.id]
         self._cut(self.pairs_between([node.id], others), seconds=seconds)
-        self._check_alone_later(node)
 
     def bridge(self) -> None:
         """Two sides that do not see each other, and one node that sees both."""
@@ -281,42 +272,6 @@ class Faults:
         world.tell("network", "bridge:", nodes.pop())
         middle = len(nodes) // 2
         self._cut(self.pairs_between(nodes[:middle], nodes[middle:]))
-
-    def _check_alone_later(self, node: SimulatedNode) -> None:
-        if node.is_up:
-            terms = {group: r.core.term for group, r in node.host.replicas.items()}
-            schedule = self._world.schedule
-            schedule.after(
-                QUORUM_LOST_SECONDS, self._check_alone, node, node.life, schedule.now, terms
-            )
-
-    def _check_alone(
-        self, node: SimulatedNode, life: int, since: float, terms: dict[int, int]
-    ) -> None:
-        """Who hears nobody leads nobody, and does not count up its term."""
-        network = self._world.network
-        others = [other for other in self._world.nodes if other != node.id]
-        pairs = self.pairs_between([node.id], others)
-        alone = all(
-            network.cuts.get(pair) == "drop" and network.mended_at.get(pair, 0.0) <= since
-            for pair in pairs
-        )
-        if not alone or life != node.life or node.paused or node.resumed_at >= since:
-            return
-        self._world.counts["alone"] += 1
-        for group, term in terms.items():
-            replica = node.host.replicas.get(group)
-            if replica is None:
-                continue
-            core = replica.core
-            if len(core.configuration.voters) == 1:
-                continue
-            if core.role is Role.LEADER:
-                raise Violation(f"{node.name} still leads group {group}, though it hears nobody")
-            if core.term > term + 1:
-                raise Violation(
-                    f"{node.name} went from term {term} to {core.term} of group {group} alone"
-                )
 
     def _cut(self, pairs: list[tuple[int, int]], *, seconds: float = 0.0) -> None:
         world = self._world

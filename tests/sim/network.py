@@ -52,7 +52,6 @@ class Network:
         self._world = world
         self.streams: dict[tuple[int, int], PeerStream] = {}
         self.cuts: dict[tuple[int, int], str] = {}
-        self.mended_at: dict[tuple[int, int], float] = {}
         self._archive: list[Sent] = []
         self._newest: deque[Sent] = deque(maxlen=NEWEST_MAX)
 
@@ -126,6 +125,7 @@ class Network:
         if node.is_up and self.cuts.get((sender, to)) != "drop":
             if world.schedule.recording:
                 world.tell_messages(sender, to, outbox)
+            node.heard_at[sender] = world.schedule.now
             node.call(node.host.receive, outbox)
 
     def replay(self) -> None:
@@ -197,7 +197,6 @@ class Network:
     def mend(self, pair: tuple[int, int]) -> None:
         """Undo a cut; what was held goes on its way."""
         self.cuts.pop(pair, None)
-        self.mended_at[pair] = self._world.schedule.now
         for router in self._world.routers:
             if router.id in pair and router.is_up:
                 upstream = router.upstreams.get(max(pair))

@@ -71,6 +71,7 @@ class SimulatedNode:
         self.read_eio_due = False  # when the host reads next
         self._reading = False
         self.resumed_at = 0.0
+        self.heard_at: dict[int, float] = {}  # when something of another node arrived
         self.drift = 1.0 + world.rng.uniform(-1, 1) * world.options.clock_drift
         self.offset = world.rng.random() * 1000
         self._disks: list[tuple[LogDisk, ItemsDisk]] = []  # all it ever had
@@ -274,6 +275,7 @@ class SimulatedNode:
         self._ticked += count * TICK_SECONDS
         self.later(TICK_SECONDS * self.world.options.ticks_at_once / self.drift, self._tick)
         if count:
+            self._checker.check_leaders_are_heard(self)
             self.host.tick(count)
             if not self.host.catalog.epoch and CATALOG_GROUP in self.host.replicas:
                 self._maybe_bootstrap()

@@ -76,9 +76,7 @@ def _cut_off_leader(world: World) -> None:
 def _led_by(node: SimulatedNode) -> list[int]:
     """Return the partitions that a node leads."""
     replicas = node.host.replicas
-    return [
-        group for group, each in replicas.items() if group and each.core.role is Role.LEADER
-    ]
+    return [group for group, each in replicas.items() if group and each.core.role is Role.LEADER]
 
 
 _SITUATIONS = {"fall_behind": _fall_behind, "cut_off_leader": _cut_off_leader}
