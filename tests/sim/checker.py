@@ -186,9 +186,7 @@ class Checker:
             if not core.applied <= core.commit or core.applied > core.log.durable:
                 raise Violation(f"{node.name}: group {group} applied more than is committed")
             if before is None or now[0] != before[0]:
-                self._check_configuration(node, replica)  # a new leader may have truncated some
-                if core.role is Role.CANDIDATE:
-                    self._check_may_campaign(node, replica)
+                self._term_changed(node, replica)
             if core.role is Role.LEADER and core.configurations.index > core.commit:
                 self._check_new_voters(node, replica)
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):
@@ -200,6 +198,11 @@ class Checker:
             for replica in touched.values():
                 check_core(replica.core)
                 self._check_configuration(node, replica)
+
+    def _term_changed(self, node: SimulatedNode, replica: Replica) -> None:
+        self._check_configuration(node, replica)  # a new leader may have truncated some
+        if replica.core.role is Role.CANDIDATE:
+            self._check_may_campaign(node, replica)
 
     def _check_configuration(self, node: SimulatedNode, replica: Replica) -> None:
         """In effect is the newest configuration in the log, or that of the state below it."""
