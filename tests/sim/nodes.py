@@ -328,8 +328,9 @@ class SimulatedNode:
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(self, command)
 
-    def log(self, event: str, *, learners: Sequence[int] = (), **facts: object) -> None:
-        self.world.tell(self.name, event, facts, learners)
+    def log(self, event: str, **facts: object) -> None:
+        self.world.tell(self.name, event, facts)
+        learners = cast("Sequence[int]", facts.get("learners", ()))
         self.world.faults.noticed(self, event, learners)
 
     # The log's disk
