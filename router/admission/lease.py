@@ -12,6 +12,9 @@ from typing import Final
 LEASE_SECONDS: Final = 2.0
 """How long leased tokens are good for; then they go back to the pool. Ours."""
 
+ASK_SECONDS: Final = 0.1
+"""How often a router asks. Ours: a message each is nothing, and leases stay small."""
+
 AHEAD_SECONDS: Final = 0.3
 """For how long a router asks ahead. Ours: three rounds of questions."""
 
@@ -45,9 +48,12 @@ class Lease:
     __slots__ = (
         "_asked_at",
         "_grant_rate",
+        "_held",
         "_level",
         "_offered",
         "_offered_rate",
+        "_release_rate",
+        "_released_at",
         "_returned",
         "_starved",
         "_ticked_at",
@@ -60,7 +66,7 @@ class Lease:
     def __init__(self, rate: float, now: float) -> None:
         """Begin without tokens; `rate` is the table's, in units a second."""
         self.rate = rate
-        self.tokens = 0.0
+        self.tokens = 0.0  # may be spent now; negative is owed
         self.expires_at = now
         self.heard_at = now
         self._level: float | None = None
@@ -69,12 +75,17 @@ class Lease:
         self._offered_rate = 0.0
         self._grant_rate = 0.0
         self._returned = 0.0
+        self._held = 0.0  # leased, and to be spent later
+        self._release_rate = 0.0
+        self._released_at = now
         self._asked_at = now
         self._ticked_at = now
 
-    def admit(self, units: float) -> bool:
+    def admit(self, units: float, now: float) -> bool:
         """Spend units if there are tokens, or credit."""
         self._offered += units
+        if self._held:
+            self._release(now)
         floor = 0.0 if self._starved else -self.rate * CREDIT_SECONDS
         if self.tokens <= floor:
             return False
@@ -92,7 +103,7 @@ class Lease:
         return (
             not self._offered
             and not self._returned
-            and self.tokens == 0
+            and self.tokens == self._held == 0
             and self._offered_rate < 1e-3
         )
 
@@ -110,10 +121,11 @@ class Lease:
         self._offered = 0.0
         if now - self.heard_at > SILENCE_SECONDS and not self.idle:
             self._go_on_alone(elapsed)
-        if now >= self.expires_at and self.tokens > 0:
-            self._returned += self.tokens
-            self.tokens = 0.0
-        wanted = max(0.0, self._offered_rate * AHEAD_SECONDS - self.tokens)
+        left = self.tokens + self._held
+        if now >= self.expires_at and left > 0:
+            self._returned += left
+            left = self.tokens = self._held = 0.0
+        wanted = max(0.0, self._offered_rate * AHEAD_SECONDS - left)
         if self.idle:
             self.heard_at = now  # nothing is asked, so nothing is missed
             return None
@@ -127,18 +139,41 @@ class Lease:
         self._asked_at = now
         self.heard_at = now
         self.expires_at = now + LEASE_SECONDS
-        self.tokens += tokens
         self._returned -= ask.returned
         self._level = level
         self._starved = tokens < ask.wanted
+        if self._starved:
+            self._hold(tokens, now)
+        else:
+            self.tokens += self._held + tokens
+            self._held = 0.0
 
     def change(self, rate: float) -> None:
         """Let the table have another rate from now on."""
         self.rate = rate
 
+    def _hold(self, tokens: float, now: float) -> None:
+        """Pay what is owed; let the rest, and what is still held, be spent evenly over a round.
+
+        Of a table that wants more than it has, each round's tokens would else be spent as soon as
+        they come, and whoever else is at the nodes would wait behind so many at once.
+        """
+        self._release(now)
+        owed = min(tokens, max(0.0, -self.tokens))
+        self.tokens += owed
+        self._held += tokens - owed
+        self._release_rate = self._held / ASK_SECONDS
+
+    def _release(self, now: float) -> None:
+        released = min(self._held, (now - self._released_at) * self._release_rate)
+        self._held -= released
+        self.tokens += released
+        self._released_at = now
+
     def _go_on_alone(self, elapsed: float) -> None:
         """Without the pool: earn at the rate of the last leases, saving up a second of it."""
         rate = min(self._grant_rate, self.rate)
         self._starved = True
-        self.tokens = min(self.tokens + rate * elapsed, max(rate * SMOOTHING_SECONDS, self.tokens))
+        room = rate * SMOOTHING_SECONDS - (self.tokens + self._held)
+        self._hold(max(0.0, min(rate * elapsed, room)), self._ticked_at)
         self.expires_at = self._ticked_at + LEASE_SECONDS

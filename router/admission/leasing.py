@@ -14,12 +14,10 @@ from quorate.cluster.catalog import Catalog
 from quorate.cluster.catalog_leader import Stub
 from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
+from router.admission.lease import ASK_SECONDS
 from router.admission.tables import TableAdmission, TableAsk
 
 log = logging.getLogger(__name__)
-
-ASK_SECONDS: Final = 0.1
-"""How often a router asks. Ours: a message each is nothing, and leases stay small."""
 
 ANSWER_SECONDS_MAX: Final = 0.5
 """Longest wait for an answer. Ours: meanwhile nothing else is asked."""

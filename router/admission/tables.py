@@ -107,7 +107,7 @@ class TableAdmission:
         lease = account.reads if reads else account.writes
         if lease is None:
             return 0.0
-        if not lease.admit(units):
+        if not lease.admit(units, self.clock()):
             what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
             raise self._throttle(table, what, reads=reads)
         return units

@@ -9,10 +9,9 @@ from random import Random
 from node.capacity_pool import Pool
 from node.machine.throughput import DEFAULT_LIMITS
 from quorate.cluster.token_bucket import BURST_SECONDS, TokenBucket
-from router.admission.lease import Lease
+from router.admission.lease import ASK_SECONDS, Lease
 
 STEP_SECONDS = 0.01
-ASK_SECONDS = 0.1
 DELAY_SECONDS = 0.02
 CAP = DEFAULT_LIMITS.write_units
 """Of one partition."""
@@ -66,7 +65,7 @@ class Fleet:
                 self.owed[name] += offered(name, self.now) * STEP_SECONDS
                 while self.owed[name] >= units:
                     self.owed[name] -= units
-                    if not lease.admit(units):
+                    if not lease.admit(units, self.now):
                         self.refused[name] += units
                     elif self._is_served(units):
                         self.admitted[name] += units

@@ -11,6 +11,7 @@ from model.requests.tables import parse_create_table
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
+from router.admission.lease import ASK_SECONDS
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 
@@ -61,10 +62,16 @@ def spend(admission: TableAdmission, of: Table, *, reads: bool = False) -> int:
 
 
 def lease(admission: TableAdmission, clock: Clock, tokens: float) -> None:
-    """Let the pool, of which much more is wanted than it has, answer with so many tokens."""
+    """Let the pool, of which much more is wanted than it has, answer; all of it may be spent."""
+    lease_held(admission, clock, tokens)
+    clock.now += ASK_SECONDS
+
+
+def lease_held(admission: TableAdmission, clock: Clock, tokens: float) -> None:
+    """The same, at the moment of the answer."""
     for _ in range(500):
         assert spend(admission, table(100)) == 0
-    clock.now += 0.1
+    clock.now += ASK_SECONDS
     asks = admission.tick(clock.now)
     assert asks
     admission.granted(asks, [(tokens, 0.0) for _ in asks])
@@ -110,6 +117,23 @@ def test_credit_is_a_quarter_of_a_second_and_paid_back() -> None:
     assert spend(admission, table(100)) == 0
     lease(admission, clock, 10.0)
     assert spend(admission, table(100)) == 10
+
+
+def test_what_is_short_is_spent_evenly_over_a_round() -> None:
+    """Its requests would else come to the nodes all at once, and others' would wait behind them."""
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(100))
+    lease_held(admission, clock, 25.0 + 20.0)
+
+    spent = [spend(admission, table(100))]
+    for _ in range(6):
+        clock.now += ASK_SECONDS / 5
+        spent.append(spend(admission, table(100)))
+    assert spent[0] == 0
+    assert all(3 <= part <= 5 for part in spent[1:6])
+    assert sum(spent) == 20
+    assert spent[6] == 0
 
 
 def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_done() -> None:
