@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import signal
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -72,20 +73,23 @@ def contents(directory: Path) -> str:
     return found.hexdigest()
 
 
-async def kill_when(cluster: BackgroundCluster, ready: Callable[[], object], what: str) -> None:
+async def end_when(
+    cluster: BackgroundCluster, ready: Callable[[], object], what: str, number: signal.Signals
+) -> str:
+    """Send a signal at a moment; return how the process ended."""
     await asyncio.to_thread(wait_until, lambda: bool(ready()), what=what, timeout_seconds=60)
-    await asyncio.to_thread(cluster.kill, AWAY)
-    await asyncio.to_thread(cluster.wait_ended, AWAY)
+    cluster.signal(AWAY, number)
+    return await asyncio.to_thread(cluster.wait_ended, AWAY)
 
 
 def p99(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=100)[98]
 
 
-def test_follower_that_was_away_gets_snapshots_under_load_though_killed_on_the_way(
+def test_follower_that_was_away_gets_snapshots_under_load_though_ended_on_the_way(
     own_cluster: Callable[..., BackgroundCluster],
 ) -> None:
-    """S58, S61, S65, S66. Killed in a transfer, killed again at an install; nobody else notices."""
+    """S58, S61, S65, S66. Stopped and killed in transfers, killed at an install; nobody notices."""
     cluster = own_cluster(partitions=3)
     cluster.start()
     make_table(cluster, TABLE)
@@ -106,11 +110,18 @@ def test_follower_that_was_away_gets_snapshots_under_load_though_killed_on_the_w
             async with writing(
                 raw, TABLE, prefix=prefix + "b", partition_keys=GROUPS, writers=4
             ) as busy:
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    await asyncio.to_thread(cluster.restart, AWAY)
+                    ended = await end_when(
+                        cluster, lambda: parts_under_way(cluster), "a part has arrived", number
+                    )
+                    assert (ended == "ended with exit code 0") == (number is signal.SIGTERM)
                 await asyncio.to_thread(cluster.restart, AWAY)
-                await kill_when(cluster, lambda: parts_under_way(cluster), "a part has arrived")
-                await asyncio.to_thread(cluster.restart, AWAY)
-                await kill_when(
-                    cluster, lambda: events(cluster, "snapshot_received"), "one is there"
+                await end_when(
+                    cluster,
+                    lambda: events(cluster, "snapshot_received"),
+                    "one is there",
+                    signal.SIGKILL,
                 )
                 await asyncio.to_thread(cluster.restart, AWAY)
                 await asyncio.to_thread(cluster.wait_healthy, timeout_seconds=90)
