@@ -18,7 +18,8 @@ DEMAND_SECONDS: Final = 0.5
 """How long a router's demand counts when tokens are short. Ours: some rounds of questions."""
 
 START_SECONDS: Final = 1.0
-"""How much of its rate a pool begins with when nobody remembers its level. Ours."""
+"""How much of its rate a pool begins with when nobody remembers its level, besides what has come in
+since this node leads or the table was made or changed, whichever was later. Ours."""
 
 ROUTERS_MAX: Final = 1_000
 """Most routers whose demand is remembered. Ours."""
@@ -35,10 +36,13 @@ class Pool:
 
     __slots__ = ("_bucket", "_demands")
 
-    def __init__(self, rate: float, level: float | None, now: float) -> None:
-        """`level` is what a router remembers of an earlier pool, None if nobody does."""
+    def __init__(self, rate: float, level: float | None, now: float, unused: float = 0.0) -> None:
+        """`level` is what a router remembers of an earlier pool, None if nobody does.
+
+        Nobody can have used the table for `unused` seconds without being heard of.
+        """
         capacity = rate * BURST_SECONDS
-        start = rate * START_SECONDS if level is None else max(0.0, level)
+        start = rate * (START_SECONDS + unused) if level is None else max(0.0, level)
         self._bucket = TokenBucket(rate, capacity, start, now)
         self._demands: dict[str, _Demand] = {}
 
@@ -106,16 +110,30 @@ class CapacityPools:
 
     def __init__(self) -> None:
         self._pools: dict[tuple[int, bool], tuple[int, Pool | None]] = {}  # with table version
+        self._since: dict[tuple[int, int], float] = {}  # when a table's version was first seen
+        self._epoch = 0
+
+    def follow(self, catalog: Catalog, now: float) -> None:
+        """Know the tables of a catalog that this node leads. Call it at every tick."""
+        if catalog.epoch == self._epoch:
+            return
+        self._epoch = catalog.epoch
+        tables = [(table.id, table.version) for table in catalog.tables]
+        self._since = {table: self._since.get(table, now) for table in tables}
+        self._pools = {
+            key: pool for key, pool in self._pools.items() if key[0] in catalog.table_by_id
+        }
 
     def clear(self) -> None:
         """Forget everything: this node does not lead the catalog."""
         self._pools.clear()
+        self._since.clear()
+        self._epoch = 0
 
     def grant(self, router: str, ask: CapacityAsk, catalog: Catalog, now: float) -> CapacityGrant:
         """Answer one ask; a table without limit gets what is wanted, a dropped one nothing."""
         record = catalog.table_by_id.get(ask.table_id)
         if record is None:
-            self._pools.pop((ask.table_id, ask.reads), None)
             return CapacityGrant(0.0, 0.0)
         pool = self._pool_of(record, ask, now)
         if pool is None:
@@ -132,7 +150,8 @@ class CapacityPools:
             if limit is None:
                 pool = None
             elif pool is None:
-                pool = Pool(limit, ask.level, now)
+                unused = now - self._since.get((record.id, record.version), now)
+                pool = Pool(limit, ask.level, now, unused)
             else:
                 pool.change(limit, now)
             self._pools[key] = (record.version, pool)

@@ -34,6 +34,7 @@ from quorate.cluster.outcome import Outcome
 from quorate.v1 import node_pb2
 
 if TYPE_CHECKING:
+    from node.host import Host
     from node.shell import ProcessShell
 
     Context = grpc.aio.ServicerContext[object, object]
@@ -255,15 +256,13 @@ class NodeServicer:
     ) -> node_pb2.LeaseCapacityResponse:
         """Grant a router tokens of tables with limits, at the catalog's leader."""
         shell = await self._ready(context)
-        host = shell.host
-        replica = host.replicas.get(CATALOG_GROUP)
-        if replica is None or not replica.core.may_evaluate:
-            self._pools.clear()
+        host, now = shell.host, shell.monotonic()
+        if not self.follow_capacity(host, now):
+            replica = host.replicas.get(CATALOG_GROUP)
             leader = 0 if replica is None else replica.core.leader
             return node_pb2.LeaseCapacityResponse(
                 outcome=wire_outcome(Outcome.NOT_LEADER), leader=leader
             )
-        now = shell.monotonic()
         response = node_pb2.LeaseCapacityResponse(outcome=wire_outcome(Outcome.OK))
         for wire in request.asks:
             ask = CapacityAsk(
@@ -276,6 +275,15 @@ class NodeServicer:
             grant = self._pools.grant(request.router, ask, host.catalog, now)
             response.grants.add(tokens=grant.tokens, level=grant.level)
         return response
+
+    def follow_capacity(self, host: Host, now: float) -> bool:
+        """Return whether this node leads the catalog; then its pools save for whom nobody asks."""
+        replica = host.replicas.get(CATALOG_GROUP)
+        if replica is None or not replica.core.may_evaluate:
+            self._pools.clear()
+            return False
+        self._pools.follow(host.catalog, now)
+        return True
 
     def end_streams(self) -> None:
         """Let the routers go: this node is about to stop."""

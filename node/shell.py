@@ -339,6 +339,7 @@ class ProcessShell:
                 last += count * TICK_SECONDS
                 self.call(self.host.tick, count)
                 self._maybe_bootstrap()
+                self._servicer.follow_capacity(self.host, now)
 
     def _maybe_bootstrap(self) -> None:
         """Make the first catalog, once this node leads a catalog group that has none."""

@@ -18,9 +18,10 @@ ASK_SECONDS: Final = 0.1
 AHEAD_SECONDS: Final = 0.3
 """For how long a router asks ahead. Ours: three rounds of questions."""
 
-CREDIT_SECONDS: Final = 0.25
+CREDIT_SECONDS: Final = 1.0
 """How much of the table's rate may be spent before the pool has answered: an idle router must not
-refuse its first requests. It is paid back from the next lease. Ours."""
+refuse its first requests. It is paid back from the next leases, so no more than this is ever owed.
+Ours."""
 
 SILENCE_SECONDS: Final = 1.0
 """Without an answer of the pool for so long a router goes on with its last rate. Ours."""
@@ -98,6 +99,11 @@ class Lease:
         self._offered += units
 
     @property
+    def on_credit(self) -> bool:
+        """Whether more was spent than the pool has granted, which may well have it."""
+        return self.tokens < 0 and not self._starved
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing to ask, to give back or to pay back."""
         return (
@@ -118,6 +124,9 @@ class Lease:
         self._ticked_at = now
         weight = min(1.0, elapsed / SMOOTHING_SECONDS)
         self._offered_rate += (self._offered / elapsed - self._offered_rate) * weight
+        rate = self._offered_rate
+        if self.on_credit:  # a load that begins: the average will know only later
+            rate = max(rate, self._offered / max(elapsed, ASK_SECONDS))
         self._offered = 0.0
         if now - self.heard_at > SILENCE_SECONDS and not self.idle:
             self._go_on_alone(elapsed)
@@ -125,9 +134,10 @@ class Lease:
         if now >= self.expires_at and left > 0:
             self._returned += left
             left = self.tokens = self._held = 0.0
-        wanted = max(0.0, self._offered_rate * AHEAD_SECONDS - left)
+        wanted = max(0.0, rate * AHEAD_SECONDS - left)
         if self.idle:
             self.heard_at = now  # nothing is asked, so nothing is missed
+            self._starved = False  # nor known
             return None
         return Ask(wanted, self._returned, self._level)
 

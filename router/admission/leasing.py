@@ -1,8 +1,9 @@
-"""Asks the pools at the catalog's leader for tokens, several times a second."""
+"""Asks the pools at the catalog's leader for tokens: now and then, and when a load begins."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -43,16 +44,28 @@ class Leasing:
         self._clock = clock
         self._leader = ""  # its address, as far as known
         self._turn = count()
+        self._asking: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        admission.on_credit = self._ask_soon
 
     async def run_forever(self) -> None:
         """Ask until cancelled."""
-        asking: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await asyncio.sleep(ASK_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ASK_SECONDS):
+                        await self._wake.wait()
+                self._wake.clear()
                 asks = self._admission.tick(self._clock())
-                if asks and (asking is None or asking.done()):
-                    asking = tasks.create_task(self._ask(asks))
+                if asks and not self._is_asking():
+                    self._asking = tasks.create_task(self._ask(asks))
+
+    def _ask_soon(self) -> None:
+        if not self._is_asking():
+            self._wake.set()
+
+    def _is_asking(self) -> bool:
+        return self._asking is not None and not self._asking.done()
 
     async def _ask(self, asks: Sequence[TableAsk]) -> None:
         address = self._leader or self._next_address()

@@ -94,6 +94,7 @@ class TableAdmission:
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is the one that `tick` is called by."""
         self.clock = clock
+        self.on_credit: Callable[[], object] = lambda: None  # called when the pools should be asked
         self._accounts: dict[int, Account] = {}
         self._others = Usage(OTHER_TABLES)
         self._ticked_at = clock()
@@ -110,6 +111,8 @@ class TableAdmission:
         if not lease.admit(units, self.clock()):
             what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
             raise self._throttle(table, what, reads=reads)
+        if lease.on_credit:
+            self.on_credit()
         return units
 
     def settle(

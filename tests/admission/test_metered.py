@@ -12,7 +12,7 @@ from router.call import Call
 from router.operations.metered import WriteOwner
 from router.refusals import router_full
 from router.routed import Routed, RoutedWrite
-from tests.admission.test_tables import Clock, lease, spend, table
+from tests.admission.test_tables import CREDIT, Clock, lease, spend, table
 
 TOKENS = 50
 
@@ -66,7 +66,7 @@ def admission() -> TableAdmission:
     clock = Clock()
     admission = TableAdmission(clock)
     spend(admission, table(100))
-    lease(admission, clock, 25.0 + TOKENS)
+    lease(admission, clock, CREDIT + TOKENS)
     return admission
 
 

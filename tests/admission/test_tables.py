@@ -11,9 +11,12 @@ from model.requests.tables import parse_create_table
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
-from router.admission.lease import ASK_SECONDS
+from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
+
+CREDIT = 100 * CREDIT_SECONDS
+"""Of a table with 100 write units."""
 
 RING = Ring((PartitionRecord(id=1, low_token=0, replicas=(1,)),))
 
@@ -108,11 +111,11 @@ def test_reads_and_writes_have_buckets_of_their_own() -> None:
     assert spend(admission, table(100), reads=True) > 0
 
 
-def test_credit_is_a_quarter_of_a_second_and_paid_back() -> None:
+def test_credit_is_a_second_and_paid_back() -> None:
     clock = Clock()
     admission = TableAdmission(clock)
-    assert spend(admission, table(100)) == 25
-    lease(admission, clock, 25.0)  # pays the debt, and no more
+    assert spend(admission, table(100)) == CREDIT
+    lease(admission, clock, CREDIT)  # pays the debt, and no more
 
     assert spend(admission, table(100)) == 0
     lease(admission, clock, 10.0)
@@ -124,7 +127,7 @@ def test_what_is_short_is_spent_evenly_over_a_round() -> None:
     clock = Clock()
     admission = TableAdmission(clock)
     spend(admission, table(100))
-    lease_held(admission, clock, 25.0 + 20.0)
+    lease_held(admission, clock, CREDIT + 20.0)
 
     spent = [spend(admission, table(100))]
     for _ in range(6):
@@ -140,7 +143,7 @@ def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_do
     clock = Clock()
     admission = TableAdmission(clock)
     spend(admission, table(100))
-    lease(admission, clock, 25.0 + 20.0)
+    lease(admission, clock, CREDIT + 20.0)
 
     admission.settle(table(100), "PutItem", 9, 1, reads=False)
     admission.settle(table(100), "PutItem", 0, 2, reads=False)
@@ -157,7 +160,7 @@ def test_changed_table_is_followed() -> None:
     assert admission.admit(table(None, 1), 1000, reads=False) == 0
 
     admission.catalog_changed(catalog(40, 2), RING)
-    assert spend(admission, table(40, 2)) == 10
+    assert spend(admission, table(40, 2)) == 40 * CREDIT_SECONDS
 
 
 def test_dropped_table_is_forgotten() -> None:

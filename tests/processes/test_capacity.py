@@ -29,13 +29,16 @@ CHANGES: list[tuple[int, dict[str, Any]]] = [
 ]
 """(units a second, how UpdateTable is told of them)."""
 
+UNITS = 50
+"""What the table begins with."""
+
 EFFECTIVE_SECONDS = 2.5
 MEASURED_SECONDS = 4.0
 
 
 @pytest.fixture
 def changing(cluster: BackgroundCluster) -> Iterator[str]:
-    """Name of a table with 50 write units."""
+    """Name of a table that has just been made."""
     client = dynamodb(cluster.http_url)
     client.create_table(
         TableName=TABLE,
@@ -47,7 +50,7 @@ def changing(cluster: BackgroundCluster) -> Iterator[str]:
             {"AttributeName": "group", "AttributeType": "S"},
             {"AttributeName": "id", "AttributeType": "S"},
         ],
-        ProvisionedThroughput={"ReadCapacityUnits": 1000, "WriteCapacityUnits": 50},
+        ProvisionedThroughput={"ReadCapacityUnits": 1000, "WriteCapacityUnits": UNITS},
     )
     yield TABLE
     client.delete_table(TableName=TABLE)
@@ -99,3 +102,27 @@ def test_changed_capacity_holds_on_every_router_within_seconds_and_nothing_is_lo
                 assert await done_though_refused(client, changing, account) == []
 
     asyncio.run(story())
+
+
+def test_table_that_nobody_has_used_spends_what_it_saved_since_it_was_made(
+    cluster: BackgroundCluster, changing: str
+) -> None:
+    """DynamoDB keeps up to 300 s of unused capacity."""
+
+    async def story() -> tuple[int, float]:
+        made = time.monotonic()
+        await asyncio.sleep(8.0)
+        async with (
+            RawClient(cluster.public.http) as raw,
+            writing(raw, changing, prefix="saved", partition_keys=GROUPS, writers=16) as account,
+        ):
+            while not account.failures and time.monotonic() < made + 40:
+                await asyncio.sleep(0.01)
+            spent, seconds = len(account.acknowledged), time.monotonic() - made
+        assert {answer.code for answer in account.failures} == {
+            "ProvisionedThroughputExceededException"
+        }
+        return spent, seconds
+
+    spent, seconds = asyncio.run(story())
+    assert UNITS * (seconds - 1) < spent < UNITS * (seconds + 4), (spent, seconds)
