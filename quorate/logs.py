@@ -58,6 +58,16 @@ def warn(event: str, **facts: object) -> None:
     _emit(logging.WARNING, event, facts)
 
 
+def error(event: str, **facts: object) -> None:
+    """Log something that a person has to look at."""
+    _emit(logging.ERROR, event, facts)
+
+
+def bug(event: str, **facts: object) -> None:
+    """Log the exception that is being handled: one that should not be, and the process goes on."""
+    _logger.error(Event(event, facts), exc_info=True)  # noqa: LOG014 - the caller handles it
+
+
 def fatal(event: str, *, traceback: bool, facts: dict[str, object]) -> None:
     """Log why this process ends."""
     _logger.critical(Event(event, facts), exc_info=traceback)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 from quorate.cluster.catalog import AccessKeyRecord, Catalog, UserRecord
+from quorate.logs import error
 from quorate.security.sealing import OPERATOR_ID, KeyFile, SealBroken
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,7 @@ class AccessKeys:
                         access_key_id=record.id,
                     )
                 except SealBroken:
-                    log.error(  # noqa: TRY400  (where it broke is plain, and says no more)
-                        "access key %r of user %r was not sealed with this router's key file",
-                        record.id,
-                        user.name,
-                    )
+                    reason = "it was not sealed with this router's key file"
+                    error("access_key_unusable", key=record.id, user=user.name, reason=reason)
                     continue
                 self._by_id[record.id] = AccessKey(record, user, secret)

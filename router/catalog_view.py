@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from model.keys import token_of
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
-
-log = logging.getLogger(__name__)
+from quorate.logs import log, warn
 
 
 class UnknownTable(Exception):
@@ -51,11 +49,7 @@ class CatalogView:
         """Take a catalog if it is newer and of this cluster; return whether it was taken."""
         if catalog.cluster_id != self._cluster_id:
             if catalog.epoch:
-                log.warning(
-                    "refused a catalog of another cluster: %s, this one is %s",
-                    catalog.cluster_id,
-                    self._cluster_id,
-                )
+                warn("catalog_refused", of=catalog.cluster_id, because="it is another cluster's")
             return False
         if catalog.epoch <= self.catalog.epoch or not catalog.partitions:
             return False
@@ -68,12 +62,12 @@ class CatalogView:
         self.catalog = catalog
         self.ring = ring = Ring(catalog.partitions)
         self._tables = kept
-        log.info(
-            "catalog epoch %d: %d tables, %d nodes, %d partitions",
-            catalog.epoch,
-            len(catalog.tables),
-            len(catalog.nodes),
-            len(catalog.partitions),
+        log(
+            "catalog_taken",
+            epoch=catalog.epoch,
+            tables=len(catalog.tables),
+            nodes=len(catalog.nodes),
+            partitions=len(catalog.partitions),
         )
         for listener in self._listeners:
             listener(catalog, ring)

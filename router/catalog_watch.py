@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 import grpc.aio
 
 from quorate.cluster.codec import decode_catalog
+from quorate.logs import log
 from quorate.v1 import node_pb2
 from router.catalog_view import CatalogView
 from router.control import NodeControl
-
-log = logging.getLogger(__name__)
 
 FIRST_SECONDS_MAX: Final = 1.0
 """Longest wait for the first catalog of a stream before the next node is tried. Ours."""
@@ -55,16 +53,13 @@ class CatalogWatch:
             while message is not grpc.aio.EOF:
                 self._view.adopt(decode_catalog(message.catalog))
                 message = await call.read()
-            log.info("%s closed the catalog's stream", address)
+            log("catalog_stream_ended", node=address, reason="the node closed it")
         except TimeoutError:
-            log.info("%s sent no catalog within %.1f s", address, FIRST_SECONDS_MAX)
+            reason = f"no catalog came within {FIRST_SECONDS_MAX} s"
+            log("catalog_stream_ended", node=address, reason=reason)
         except grpc.aio.AioRpcError as error:
-            log.info(
-                "the catalog's stream from %s broke: %s %s",
-                address,
-                error.code().name,
-                error.details(),
-            )
+            reason = f"{error.code().name}: {error.details()}"
+            log("catalog_stream_ended", node=address, reason=reason)
         finally:
             call.cancel()
 

@@ -15,7 +15,6 @@ Rules:
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from model.keys import token_of
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring
+from quorate.logs import bug
 from router.in_flight import InFlightLimit
 from router.leaders import LeaderCache
 from router.refusals import (
@@ -38,8 +38,6 @@ from router.refusals import (
     storage_full,
 )
 from router.routed import NEVER, Routed, RoutedWrite, Stage
-
-log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.025
 """How often `tick` is called; deadlines and backoffs are that coarse. Ours."""
@@ -255,8 +253,8 @@ class Dispatch:
                     routed.owner.answered(routed, unit, payload)
                 except ModelError as error:
                     routed.owner.failed(routed, error)
-                except Exception:  # a bug in one answer must not end the stream
-                    log.exception("answering a request failed")
+                except Exception:  # noqa: BLE001 - a bug in one answer must not end the stream
+                    bug("answer_failed", to="request")
                     routed.owner.failed(routed, router_bug())
             else:
                 routed.refused_units = unit
@@ -286,8 +284,8 @@ class Dispatch:
             routed.owner.page_arrived(routed, keys, images, more=more)
         except ModelError as error:
             routed.owner.failed(routed, error)
-        except Exception:  # a bug in one answer must not end the stream
-            log.exception("answering a range read failed")
+        except Exception:  # noqa: BLE001 - a bug in one answer must not end the stream
+            bug("answer_failed", to="range read")
             routed.owner.failed(routed, router_bug())
 
     def learned_leaders(self, hints: Iterable[tuple[int, int, int]]) -> None:

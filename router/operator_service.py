@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import ModuleType
@@ -15,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from model.errors import ModelError, SerializationFailed
 from quorate.cluster.commands import CatalogCommand, wire_catalog_command
+from quorate.logs import warn
 from quorate.v1 import node_pb2
 from router.authentication import Authentication
 from router.catalog_view import CatalogView
@@ -22,8 +22,6 @@ from router.control import NodeControl
 from router.grpc_errors import status_code, trailing_metadata
 from router.refusals import no_catalog, outcome_unknown
 from router.request_id import new_request_id
-
-log = logging.getLogger(__name__)
 
 Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 Unary = Callable[[Any, Context], Awaitable[Any]]
@@ -102,7 +100,7 @@ class OperatorService(ABC):
                 raise AssertionError("abort raises") from None
             subject = self.subject(operation, request)
             if subject:
-                log.warning("the operator at %s did %s: %s", context.peer(), operation, subject)
+                warn("operator_call", what=operation, subject=subject, peer=context.peer())
             return response
 
         return serve

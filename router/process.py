@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import resource
 import signal
@@ -25,7 +24,7 @@ from quorate.http.addresses import BadAddress, check_free, is_loopback, split_ad
 from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
 from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
-from quorate.logs import configure
+from quorate.logs import configure, log, warn
 from quorate.security.certificate_pair import CertificateRefused
 from quorate.security.cluster_certificate import ClusterFiles
 from quorate.security.cluster_roles import Caller, Role
@@ -56,8 +55,6 @@ from router.streams import Streams
 from router.table_sizes import TableSizes
 from router.upstream import Upstream
 from router.user_service import UserService
-
-log = logging.getLogger(__name__)
 
 OPEN_FILES_WANTED: Final = 65_536
 OPEN_FILES_SPARE: Final = 256
@@ -225,7 +222,7 @@ class RouterProcess:
     def _told_to_stop(self) -> None:
         """Begin to drain; told twice, somebody is in a hurry."""
         if self.stop_wanted.is_set():
-            log.warning("told twice to stop: %d requests in flight", self.dispatch.pending_count)
+            warn("told_twice_to_stop", in_flight=self.dispatch.pending_count)
             os._exit(HURRIED_EXIT)
         self.stop_wanted.set()
 
@@ -275,10 +272,10 @@ class RouterProcess:
             hosts = {node: self._address(node, is_public=False)[0] for node in options.nodes}
             far = [node for node, host in hosts.items() if not is_loopback(host)]
             if far:
-                log.warning(
-                    "asking nodes at %s without --cluster-cert: whoever is on the way reads and can"
-                    " change everything",
-                    " and ".join(far),
+                warn(
+                    "INSECURE",
+                    nodes=",".join(far),
+                    because="no --cluster-cert: whoever is on the way reads and changes everything",
                 )
             return None
         try:
@@ -371,22 +368,22 @@ class RouterProcess:
             raise
         self.http_port, self.grpc_port = http.port, grpc_face.port
         self.listening.set()
-        log.info(
-            "router %s in %s serves HTTP on %s, gRPC on %s, %s TLS; admin on %s",
-            self.options.name,
-            self.options.az,
-            self.options.http,
-            self.options.grpc,
-            "without" if self.certificates is None else "with",
-            self.options.admin,
+        log(
+            "serving",
+            http=self.options.http,
+            grpc=self.options.grpc,
+            admin=self.options.admin,
+            tls=self.certificates is not None,
+            az=self.options.az,
         )
         hosts = {self._addresses[face][0] for face in ("HTTP", "gRPC")}
         beyond = sorted(host for host in hosts if not is_loopback(host))
         if self.certificates is None and beyond:
-            log.warning(
-                "listening on %s without --tls-cert: whoever is on the way reads every item, and"
-                " can repeat or, on gRPC, change requests",
-                " and ".join(beyond),
+            warn(
+                "INSECURE",
+                listen=",".join(beyond),
+                because="no --tls-cert: whoever is on the way reads every item, and can repeat or,"
+                " on gRPC, change requests",
             )
 
     async def _start(self, name: str, start: Coroutine[object, object, None]) -> None:
@@ -460,7 +457,7 @@ class RouterProcess:
 
     async def _drain(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
-        log.info("stopping: %d requests in flight", self.dispatch.pending_count)
+        log("stopping", in_flight=self.dispatch.pending_count)
         grace = self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS
         await asyncio.gather(grpc_face.stop(grace), self._drain_http(http, self.clock() + grace))
         admin.stop_accepting()

@@ -7,14 +7,12 @@ times what each takes; a router that is behind by too much takes no more calls.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from quorate.http.protocol import Exchange
-
-log = logging.getLogger(__name__)
+from quorate.logs import bug
 
 SLICE_SECONDS: Final = 0.004
 """How long calls are run at least before the loop reads again. Ours: refusals wait for so long."""
@@ -71,8 +69,8 @@ class RunQueue:
             exchange, arrived = waiting.popleft()
             try:
                 self._serve(exchange, arrived)
-            except Exception:  # a bug met by one call must not end the others
-                log.exception("serving an exchange failed")
+            except Exception:  # noqa: BLE001 - a bug met by one call must not end the others
+                bug("exchange_failed")
                 exchange.keep_alive = False
                 exchange.reply(500, b"Content-Type: text/plain\r\n", b"")
             count += 1

@@ -7,7 +7,6 @@ must wait (control plane) run as tasks in the process's group, not without bound
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from model.errors import (
     ModelError,
     UnknownOperation,
 )
+from quorate.logs import bug
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.call_trace import begin
@@ -29,8 +29,6 @@ from router.table_sizes import TableSizes
 
 if TYPE_CHECKING:
     from quorate.tracing.tracer import Tracer
-
-log = logging.getLogger(__name__)
 
 BACKGROUND_MAX: Final = 500
 """Most calls that run as tasks. Source: DynamoDB's bound on concurrent control-plane calls."""
@@ -106,8 +104,8 @@ class Service:
             call.fail(error)
         except UnknownTable as unknown:
             self._after_refresh(body, call, unknown.name)
-        except Exception:  # a bug met by one call must not end the others
-            log.exception("serving %s failed", operation)
+        except Exception:  # noqa: BLE001 - a bug met by one call must not end the others
+            bug("call_failed", operation=operation)
             call.fail(router_bug())
 
     def _after_refresh(self, body: object, call: Call, table_name: str) -> None:
@@ -136,8 +134,8 @@ class Service:
             call.fail(error)
         except UnknownTable as unknown:
             call.fail(table_not_found(call.operation, unknown.name))
-        except Exception:  # as in `execute`: this task belongs to one call
-            log.exception("serving %s failed", call.operation)
+        except Exception:  # noqa: BLE001 - as in `execute`: this task belongs to one call
+            bug("call_failed", operation=call.operation)
             call.fail(router_bug())
         finally:
             self._background_count -= 1

@@ -8,7 +8,6 @@ What to do with requests whose stream broke is `router.dispatch`'s decision.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,13 +17,12 @@ import grpc.aio
 
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import RECEIVER_KEY, Dialer
+from quorate.logs import log
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
 from router.dispatch import Dispatch
 from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Stage
-
-log = logging.getLogger(__name__)
 
 BATCH_REQUESTS_MAX: Final = 4_096
 """Most requests in one batch. Ours."""
@@ -116,7 +114,7 @@ class Upstream:
             except TimeoutError:
                 pass
             except StreamEnded as end:
-                log.info("stream to %s ended: %s", self.node.name, end)
+                log("stream_ended", node=self.node.name, reason=end)
             finally:
                 served = self._connected
                 self._lose()
@@ -217,7 +215,7 @@ class Upstream:
         dispatch = self._dispatch
         if not self._connected:
             self._connected = True
-            log.info("stream to %s (%s) is open", self.node.name, self.node.address)
+            log("stream_open", node=self.node.name, address=self.node.address)
             dispatch.stream_opened(self.node.id)
         if reply.accepted:
             self._accepted = reply.accepted

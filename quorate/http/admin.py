@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -11,8 +10,7 @@ from typing import Final
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from quorate.http.protocol import Exchange
-
-log = logging.getLogger(__name__)
+from quorate.logs import bug
 
 JSON: Final = b"Content-Type: application/json\r\n"
 PLAIN: Final = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -83,8 +81,8 @@ class AdminFace:
     async def _answer(self, exchange: Exchange, page: Page) -> None:
         try:
             exchange.reply(200, page.headers, await page.make())
-        except Exception:  # this task belongs to one exchange
-            log.exception("making %r failed", exchange.path)
+        except Exception:  # noqa: BLE001 - this task belongs to one exchange
+            bug("page_failed", path=exchange.path)
             exchange.reply(500, PLAIN, b"see the log of this process\n")
         finally:
             self._making -= 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
+from quorate.logs import error, log, warn
 from quorate.security.certificate_pair import CertificateRefused
-
-log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 5.0
 """How often `refresh` is to be called. Ours: a few calls of stat."""
@@ -68,19 +66,17 @@ class WatchedFiles(Generic[T]):
             try:
                 self.current = self._load(self._wall_clock())
             except CertificateRefused as refusal:
-                log.error("the old certificate stays in use: %s", refusal)  # noqa: TRY400  (the sentence says it)
+                error("old_certificate_stays", because=refusal)
             else:
                 self._next_warning = 0.0
-                log.info("new certificate, valid until %s", _date(self.current.expires))
+                log("new_certificate", ends=_date(self.current.expires))
         self._warn_of_end()
 
     def _warn_of_end(self) -> None:
         now = self._wall_clock()
         if now > self.current.expires - WARNING_SECONDS and now >= self._next_warning:
             self._next_warning = now + WARNING_PAUSE_SECONDS
-            log.warning(
-                "the certificate %s ends on %s", self._paths[0], _date(self.current.expires)
-            )
+            warn("certificate_ends", file=self._paths[0], on=_date(self.current.expires))
 
     def _read_stamp(self) -> Stamp:
         """Return what changes when a file does; a file that is not there has a stamp, too."""

@@ -108,7 +108,7 @@ def test_new_certificates_and_a_new_authority_are_taken_without_a_break(
 
     def taken(count: int) -> bool:
         return all(
-            log(cluster, each).count("new certificate, valid") >= count for each in (*streams, "r1")
+            log(cluster, each).count("new_certificate") >= count for each in (*streams, "r1")
         )
 
     bundle = (certs / "ca.crt").read_bytes() + (new / "ca.crt").read_bytes()

@@ -109,4 +109,4 @@ def test_bug_ends_its_own_exchange_only(caplog: pytest.LogCaptureFixture) -> Non
     loop.run_pass()
     assert loop.statuses == [500]
     assert [path for path, _ in loop.served] == [b"2"]
-    assert "serving an exchange failed" in caplog.text
+    assert "exchange_failed" in caplog.text

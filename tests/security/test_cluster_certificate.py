@@ -166,7 +166,7 @@ def test_authority_is_changed_by_way_of_a_bundle(
     shutil.copy(renewed.certificate, paths.certificate)
     shutil.copy(renewed.key, paths.key)
     files.refresh()
-    assert "the old certificate stays in use" in caplog.text, "nobody would know the new one yet"
+    assert "old_certificate_stays" in caplog.text, "nobody would know the new one yet"
     assert dialer.credentials is first
 
     paths.ca.write_bytes(paths.ca.read_bytes() + new_ca.read_bytes())

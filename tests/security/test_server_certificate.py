@@ -118,7 +118,7 @@ def test_new_files_are_taken_and_broken_ones_are_said_once(
         watched.refresh()
     assert watched.current is first
     assert [record.message for record in caplog.records] == [
-        f"the old certificate stays in use: {files.certificate} holds no certificate in PEM"
+        f'old_certificate_stays because="{files.certificate} holds no certificate in PEM"'
     ]
 
     files.certificate.unlink()
@@ -156,7 +156,7 @@ def test_end_of_the_certificate_is_announced_every_day(
     for _ in range(3):
         watched.refresh()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "server.crt ends on 2027-02-14" in caplog.text
+    assert "server.crt on=\"2027-02-14" in caplog.text
     now += WARNING_PAUSE_SECONDS
     watched.refresh()
     assert len(caplog.records) == 2
