@@ -156,7 +156,7 @@ def test_end_of_the_certificate_is_announced_every_day(
     for _ in range(3):
         watched.refresh()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "server.crt on=\"2027-02-14" in caplog.text
+    assert 'server.crt on="2027-02-14' in caplog.text
     now += WARNING_PAUSE_SECONDS
     watched.refresh()
     assert len(caplog.records) == 2
