@@ -112,9 +112,9 @@ class Host:
         self._installs = Installs(items, shell)
         self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
         self._live_tables = LiveTables()
-        self._leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
+        self.leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
         self.memberships = Memberships(
-            node_id, self.replicas, self._mark, self._leaderships.transfer, shell
+            node_id, self.replicas, self._mark, self.leaderships.transfer, shell
         )
 
     # Start
@@ -194,7 +194,7 @@ class Host:
     def _add(self, replica: Replica, *, preferred: bool) -> None:
         self.replicas[replica.group] = replica
         if preferred:
-            self._leaderships.campaign_soon(replica.group)
+            self.leaderships.campaign_soon(replica.group)
         if replica.durable_applied:
             replica.core.set_snapshot(
                 SnapshotMeta(replica.durable_applied, replica.applied_term, replica.configuration)
@@ -323,11 +323,11 @@ class Host:
 
     def drain(self) -> bool:
         """Hand every leadership over before this node stops; return whether that is done."""
-        return self._leaderships.drain()
+        return self.leaderships.drain()
 
     def transfer_leadership(self, group: int, to: int) -> bool:
         """Hand a group's leadership over; False if this node does not lead it or may not."""
-        return self._leaderships.transfer(group, to)
+        return self.leaderships.transfer(group, to)
 
     def _mark(self, replica: Replica) -> None:
         self._dirty[replica.group] = replica
@@ -364,13 +364,13 @@ class Host:
                 core.ring()
                 self._take_messages(replica)
         now = self._shell.monotonic()
-        self._leaderships.tick(count, now, self.catalog)
+        self.leaderships.tick(count, now, self.catalog)
         self.memberships.tick(now, self.catalog)
         writing = self._writing
         if writing is not None and now - writing.started > STALL_SECONDS and not self.disk_stalled:
             self.disk_stalled = True
             self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
-            self._leaderships.give_up()
+            self.leaderships.give_up()
         self._installs.tick(now)
         self.checkpointer.maybe_start(now)
         self._settle()
@@ -426,7 +426,7 @@ class Host:
             replica.apply(ready.committed)
             self.watch.applied(replica.group, ready.committed, began_at, self._shell.monotonic())
             replica.serve_confirmed()
-            self._leaderships.applied(replica)
+            self.leaderships.applied(replica)
             if replica.has_waiting or replica.core.has_ready():
                 self._mark(replica)
         if ready.reads or ready.dropped_reads:
@@ -498,7 +498,7 @@ class Host:
         if not self.storage_full:
             self.storage_full = True
             self._shell.log("storage_full")
-        self._leaderships.give_up()
+        self.leaderships.give_up()
         return self._writing.record
 
     def _post(self, group: int, message: Message) -> None:
@@ -527,7 +527,7 @@ class Host:
     def _follow_role(self, replica: Replica, now: float) -> None:
         replica.follow_role()
         core = replica.core
-        self._leaderships.changed(replica, now)
+        self.leaderships.changed(replica, now)
         if core.role is Role.LEADER:
             self.elections_won += 1
             replica.milestones.begin(core.last_index, now)

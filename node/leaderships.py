@@ -11,7 +11,8 @@ from raft.progress import Flow
 from raft.types import NO_NODE, ProposalRefused, Role
 
 BALANCE_SECONDS: Final = 1.0
-"""How often a leader looks whether the preferred replica could take over. Ours."""
+"""How often a leader looks whether the preferred replica could take over, and a node whether a
+second leader was refused. Ours."""
 
 SETTLED_SECONDS: Final = 5.0
 """How long a group must have had its leader before leadership is moved for balance. Ours."""
@@ -45,6 +46,7 @@ class Leaderships:
         self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
         self._elected: set[int] = set()  # groups led here that cannot evaluate yet
         self._balance_at = 0.0
+        self.second_leaders_refused = 0  # messages, in this process's life
 
     def campaign_soon(self, group: int) -> None:
         """Let this node's replica campaign in some ticks, unless a leader is known by then."""
@@ -69,9 +71,11 @@ class Leaderships:
         """Let `count` ticks pass."""
         if self._campaigns:
             self._campaign_first(count)
-        if now >= self._balance_at and not self._drained:
+        if now >= self._balance_at:
             self._balance_at = now + BALANCE_SECONDS
-            self._balance(now, catalog)
+            self._audit()
+            if not self._drained:
+                self._balance(now, catalog)
 
     def give_up(self) -> None:
         """Step down everywhere: this node's disk does not serve."""
@@ -141,6 +145,22 @@ class Leaderships:
                 if not replica.core.leader:
                     replica.core.campaign()
                     self._mark(replica)
+
+    def _audit(self) -> None:
+        """Tell of second leaders of a term: one line a group, however many messages there were."""
+        for group, replica in self._replicas.items():
+            core = replica.core
+            count, core.second_leaders_refused = core.second_leaders_refused, 0
+            if count:
+                self.second_leaders_refused += count
+                self._log(
+                    "second_leader_refused",
+                    group=group,
+                    term=core.term,
+                    leader=core.leader_of_term,
+                    sender=core.second_leader,
+                    count=count,
+                )
 
     def _balance(self, now: float, catalog: Catalog) -> None:
         """Hand at most one settled group to its preferred leader, if that has nearly all."""

@@ -49,11 +49,8 @@ __all__ = [
 ]
 
 # Plain module names: an attribute of the enum class costs a lookup more on every message.
-APPEND: Final = MessageType.APPEND
 APPEND_REPLY: Final = MessageType.APPEND_REPLY
-HEARTBEAT: Final = MessageType.HEARTBEAT
 HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
-SNAPSHOT: Final = MessageType.SNAPSHOT
 
 VOTE_REQUESTS: Final = (MessageType.PRE_VOTE, MessageType.VOTE)
 VOTE_REPLIES: Final = (MessageType.PRE_VOTE_REPLY, MessageType.VOTE_REPLY)
@@ -99,6 +96,7 @@ class RaftCore:
         "installing",
         "joined",
         "leader",
+        "leader_of_term",
         "leadership",
         "log",
         "node_id",
@@ -106,6 +104,8 @@ class RaftCore:
         "read_sequence",
         "reads",
         "role",
+        "second_leader",
+        "second_leaders_refused",
         "send_now",
         "snapshot",
         "snapshot_wanted",
@@ -144,7 +144,10 @@ class RaftCore:
         self.role = Role.FOLLOWER
         self.term = hard_state.term
         self.vote = hard_state.vote
-        self.leader = NO_NODE
+        self.leader = NO_NODE  # whom this replica follows now
+        self.leader_of_term = NO_NODE  # stays when that one is silent; a restart forgets it
+        self.second_leader = NO_NODE  # the last to claim the term of another: one of the two lies
+        self.second_leaders_refused = 0  # messages; the host sets it to 0 once it has told
         self.votes: dict[int, bool] = {}  # of the campaign that is running
         self.leadership: Leadership | None = None  # exactly while role is LEADER
         self.commit = max(hard_state.commit, applied)
@@ -272,7 +275,7 @@ class RaftCore:
             return
         message_type = message.type
         if message_type in FROM_LEADER:
-            self._step_leader(message)
+            following.on_leader_message(self, message)
         elif message_type == APPEND_REPLY:
             if self.leadership is not None:
                 self.leadership.on_append_reply(message)
@@ -528,29 +531,9 @@ class RaftCore:
         silence = self._ticks.now - self._since
         return self.leader != NO_NODE and silence < self.config.election_ticks_min
 
-    def _step_leader(self, message: Message) -> None:
-        """Take a message that only the leader of our term can have sent."""
-        if self.role is Role.LEADER or (self.leader not in (NO_NODE, message.sender)):
-            self.note("ignored_second_leader", message.sender)
-            return
-        message_type = message.type
-        if self.role is not Role.FOLLOWER:
-            self.become_follower(self.term, message.sender)
-        elif self.leader == NO_NODE:
-            self.leader = message.sender
-            self.quick_campaigns_left = 0
-            self.dirty = True
-            self.reset_election_timer()
-        else:
-            self._since = self._ticks.now
-        if message_type == APPEND:
-            following.on_append(self, message)
-        elif message_type == HEARTBEAT:
-            following.on_heartbeat(self, message)
-        elif message_type == SNAPSHOT:
-            following.on_snapshot(self, message)
-        else:
-            following.on_timeout_now(self, message)
+    def hear_leader(self) -> None:
+        """The leader that this replica follows is alive."""
+        self._since = self._ticks.now
 
     def become(self, role: Role, term: int, leader: int) -> None:
         """Change role, term and leader; all that depends on them starts anew."""
@@ -563,8 +546,11 @@ class RaftCore:
             self.vote = NO_NODE
             self._ack_index = NO_ACK  # it was for the leader of the older term
             self.joined = 0
+            self.leader_of_term = NO_NODE
         self.role = role
         self.leader = leader
+        if leader != NO_NODE:
+            self.leader_of_term = leader
         self.votes = {}
         self.dirty = True
         self.note(role.value, term)

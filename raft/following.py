@@ -1,6 +1,7 @@
 """What a replica does with what its leader sends: entries, heartbeats, snapshots, the baton.
 
-Every function here has been given a message of the current term from the leader of that term.
+`on_leader_message` lets in what is of the current term and from the leader of that term; the
+other functions are given nothing else.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -8,18 +9,56 @@ from typing import TYPE_CHECKING, Final
 from raft.configuration import decode_entry
 from raft.election import WANTED_BY_LEADER, become_candidate, promotable
 from raft.types import (
+    NO_NODE,
     BadConfiguration,
     Configuration,
     EntryKind,
     Message,
     MessageType,
+    Role,
     heartbeat_message,
 )
 
 if TYPE_CHECKING:
     from raft.core import RaftCore
 
-HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY  # as in `raft.core`
+# As in `raft.core`.
+APPEND: Final = MessageType.APPEND
+HEARTBEAT: Final = MessageType.HEARTBEAT
+HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
+SNAPSHOT: Final = MessageType.SNAPSHOT
+
+
+def on_leader_message(core: "RaftCore", message: Message) -> None:
+    """Take a message that only the leader of our term can have sent.
+
+    A term has one leader at most, also after its stream broke or it stepped down: whoever else
+    claims to be it lies, or the one before has lied. Source: Raft thesis, figure 3.2.
+    """
+    sender = message.sender
+    if core.leader_of_term not in (NO_NODE, sender):
+        core.second_leader = sender
+        core.second_leaders_refused += 1
+        core.note("ignored_second_leader", sender)
+        return
+    if core.role is not Role.FOLLOWER:
+        core.become_follower(core.term, sender)
+    elif core.leader == NO_NODE:
+        core.leader = core.leader_of_term = sender
+        core.quick_campaigns_left = 0
+        core.dirty = True
+        core.reset_election_timer()
+    else:
+        core.hear_leader()
+    message_type = message.type
+    if message_type == APPEND:
+        on_append(core, message)
+    elif message_type == HEARTBEAT:
+        on_heartbeat(core, message)
+    elif message_type == SNAPSHOT:
+        on_snapshot(core, message)
+    else:
+        on_timeout_now(core, message)
 
 
 def on_append(core: "RaftCore", message: Message) -> None:

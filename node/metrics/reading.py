@@ -103,6 +103,11 @@ COUNTERS: Final[tuple[tuple[str, str, Read], ...]] = (
         lambda shell: shell.host.elections_won,
     ),
     (
+        "second_leaders_refused",
+        "Messages of a second leader of a term: a member lies (docs/SECURITY.md).",
+        lambda shell: shell.host.leaderships.second_leaders_refused,
+    ),
+    (
         "requests_refused",
         "Requests refused at the door: the loop was late, or too many bytes waited.",
         lambda shell: shell.host.door.refused,

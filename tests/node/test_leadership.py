@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from node.peer_batch import PeerBatch
 from quorate.cluster.outcome import Outcome
-from raft.types import Role
+from raft.types import Message, MessageType, Role
 from tests.node.builders import add, key, number, put
 from tests.node.harness import PARTITION, Cluster, Node, outcomes
 
@@ -182,3 +183,23 @@ def test_router_that_left_is_answered_to_nobody(cluster: Cluster) -> None:
     assert request.outcome is None
     cluster.tick()
     assert number(cluster.items_at(2)[key("a")]) == 1
+
+
+def test_second_leader_of_a_term_is_told_of_once_and_counted(cluster: Cluster) -> None:
+    """Also after the first one's stream broke; the group goes on serving."""
+    cluster.done(put("a", n=1))
+    follower = cluster.nodes[2]
+    follower.host.peer_broken(1)
+    term = follower.replica().core.term
+    forged = [
+        Message(MessageType.HEARTBEAT, 3, 2, term, sequence=1),
+        Message(MessageType.APPEND, 3, 2, term, commit=1),
+    ]
+
+    follower.host.receive(PeerBatch(3, 2, [(PARTITION, message) for message in forged]))
+    cluster.tick(100)
+
+    assert follower.events.count("second_leader_refused") == 1
+    assert follower.host.leaderships.second_leaders_refused == len(forged)
+    cluster.done(put("a", n=2))
+    assert b"2" in cluster.read(key("a"))

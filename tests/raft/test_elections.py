@@ -15,9 +15,17 @@ from raft.types import (
     RaftConfig,
     Refusal,
     Role,
+    SnapshotMeta,
 )
 from tests.raft.cluster import Cluster, Disk, MemoryLog, Node
-from tests.raft.stories import entries_of, lone_node, messages_of, vote_request
+from tests.raft.stories import (
+    entries_of,
+    lone_node,
+    messages_of,
+    settle,
+    step_synced,
+    vote_request,
+)
 
 
 def test_single_voter_elects_itself_only_after_its_own_sync() -> None:
@@ -467,6 +475,101 @@ def test_two_leaders_of_one_term_are_not_believed() -> None:
     assert follower.leader == 1
     assert leader.role is Role.LEADER
     assert follower.trace[-1] == ("ignored_second_leader", 1, 3)
+
+
+FROM_A_LEADER = (
+    MessageType.APPEND,
+    MessageType.HEARTBEAT,
+    MessageType.SNAPSHOT,
+    MessageType.TIMEOUT_NOW,
+)
+
+
+def claims_to_lead(node: Node, sender: int) -> int:
+    """Let `sender` send all that leaders send, in the node's term; return how many were refused."""
+    core = node.core
+    before = core.second_leaders_refused
+    for kind in FROM_A_LEADER:
+        meta = SnapshotMeta(9, core.term, core.configuration)
+        entries = entries_of(core.term) if kind == MessageType.APPEND else ()
+        message = Message(kind, sender, 1, core.term, 0, 0, 1, entries, 1, snapshot=meta)
+        assert step_synced(node, message) == []
+    return core.second_leaders_refused - before
+
+
+def follower_of(leader: int) -> Node:
+    node = lone_node(1, term=3)
+    step_synced(node, Message(MessageType.HEARTBEAT, leader, 1, 3, sequence=1))
+    return node
+
+
+def test_second_leader_is_refused_after_the_stream_of_the_first_broke() -> None:
+    """Whom a replica follows is forgotten with the stream; who led the term is not."""
+    node = follower_of(2)
+    node.core.peer_unreachable(2)
+
+    refused = claims_to_lead(node, 3)
+
+    assert refused == len(FROM_A_LEADER)
+    assert (node.core.leader, node.core.leader_of_term, node.core.second_leader) == (0, 2, 3)
+    assert (node.core.role, node.core.term, node.core.last_index) == (Role.FOLLOWER, 3, 0)
+
+
+def test_leader_is_followed_again_when_its_stream_is_back() -> None:
+    node = follower_of(2)
+    node.core.peer_unreachable(2)
+
+    step_synced(node, Message(MessageType.HEARTBEAT, 2, 1, 3, sequence=2))
+
+    assert (node.core.leader, node.core.second_leaders_refused) == (2, 0)
+
+
+def test_second_leader_is_refused_in_the_middle_of_a_pre_vote() -> None:
+    """A pre-vote leaves the term as it is, so its leader is still known; that one is let back."""
+    node = follower_of(2)
+    node.core.campaign()
+    settle(node)
+
+    refused = claims_to_lead(node, 3)
+
+    assert (refused, node.core.role) == (len(FROM_A_LEADER), Role.PRE_CANDIDATE)
+    step_synced(node, Message(MessageType.HEARTBEAT, 2, 1, 3, sequence=2))
+    assert (node.core.role, node.core.leader) == (Role.FOLLOWER, 2)
+
+
+def test_leader_that_stepped_down_follows_nobody_else_in_its_term() -> None:
+    cluster = Cluster()
+    node, core = cluster.nodes[1], cluster.elect(1)
+    last = core.last_index
+    core.step_down()
+    settle(node)
+
+    refused = claims_to_lead(node, 3)
+
+    assert refused == len(FROM_A_LEADER)
+    assert (core.role, core.leader_of_term, core.last_index) == (Role.FOLLOWER, 1, last)
+
+
+def test_next_term_may_have_another_leader() -> None:
+    node = follower_of(2)
+    node.core.peer_unreachable(2)
+
+    step_synced(node, vote_request(3, to=1, term=4))
+    nobody = node.core.leader_of_term
+    step_synced(node, Message(MessageType.HEARTBEAT, 3, 1, 4, sequence=1))
+
+    assert nobody == 0
+    assert (node.core.leader, node.core.leader_of_term, node.core.term) == (3, 3, 4)
+    assert claims_to_lead(node, 2) == len(FROM_A_LEADER)
+
+
+def test_restart_forgets_who_led_the_term() -> None:
+    """It is not on disk: the first who claims the term after a restart is believed."""
+    node = lone_node(1, term=3)
+
+    step_synced(node, Message(MessageType.HEARTBEAT, 3, 1, 3, sequence=1))
+
+    assert node.core.leader_of_term == 3
 
 
 def test_misdirected_and_unknown_messages_are_ignored_and_noted() -> None:
