@@ -144,10 +144,9 @@ class RaftCore:
         self.role = Role.FOLLOWER
         self.term = hard_state.term
         self.vote = hard_state.vote
-        self.leader = NO_NODE  # whom this replica follows now
-        self.leader_of_term = NO_NODE  # stays when that one is silent; a restart forgets it
-        self.second_leader = NO_NODE  # the last to claim the term of another: one of the two lies
-        self.second_leaders_refused = 0  # messages; the host sets it to 0 once it has told
+        self.leader = self.leader_of_term = NO_NODE  # followed now; known to have led this term
+        # Who claimed last to lead another's term; how many messages. The host sets the count to 0.
+        self.second_leader = self.second_leaders_refused = 0
         self.votes: dict[int, bool] = {}  # of the campaign that is running
         self.leadership: Leadership | None = None  # exactly while role is LEADER
         self.commit = max(hard_state.commit, applied)
@@ -161,8 +160,7 @@ class RaftCore:
         self._saved_term = hard_state.term  # what is on disk
         self._saved_vote = hard_state.vote
         self._given = (hard_state.term, hard_state.vote, hard_state.commit)  # for writing, last
-        self._ticket = 0  # the newest given out
-        self._ticket_in_flight = 0  # 0: none
+        self._ticket = self._ticket_in_flight = 0  # the newest given out; 0: none
 
         self.send_now: list[Message] = []
         self._send_gated: list[Message] = []  # wait for the next write
