@@ -145,8 +145,7 @@ class RaftCore:
         self.term = hard_state.term
         self.vote = hard_state.vote
         self.leader = self.leader_of_term = NO_NODE  # followed now; known to have led this term
-        # Who claimed last to lead another's term; how many messages. The host sets the count to 0.
-        self.second_leader = self.second_leaders_refused = 0
+        self.second_leader = self.second_leaders_refused = 0  # who, last; messages, until told of
         self.votes: dict[int, bool] = {}  # of the campaign that is running
         self.leadership: Leadership | None = None  # exactly while role is LEADER
         self.commit = max(hard_state.commit, applied)
