@@ -14,6 +14,7 @@ PROCESSES := tests/processes tests/sdk
 UNIT := tests $(PROCESSES:%=--ignore=%)
 
 RAFT_BY_CHANCE := tests/raft/test_exploration.py tests/raft/test_simulation.py
+RAFT_SCENARIOS := $(filter-out $(RAFT_BY_CHANCE),$(wildcard tests/raft/test_*.py))
 
 # For `make sim`.
 SEED ?= 1
@@ -57,11 +58,11 @@ check: lint types imports core unit ## format, lint, types, import contracts, un
 
 # The scenarios alone reach every branch of raft/; what goes by chance would hide a hole.
 core: $(VENV)/.stamp-dev ## the scenarios of raft/, which must reach every branch of it
-	$(PYTHON_RUN) -m pytest -q -n auto tests/raft $(RAFT_BY_CHANCE:%=--ignore=%) \
+	$(PYTHON_RUN) -m pytest -q -n auto $(RAFT_SCENARIOS) \
 		--cov=raft --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 unit: $(VENV)/.stamp-dev ## unit tests, but for `core`
-	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) --ignore=tests/raft $(RAFT_BY_CHANCE) $(ARGS)
+	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) $(RAFT_SCENARIOS:%=--ignore=%) $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## formatting and lint
 	$(VENV)/bin/ruff format --check $(CODE)

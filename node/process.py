@@ -158,13 +158,7 @@ async def _serve(
 
     seeds = _seeds(options)
     observed = _observed(options)
-    metrics = MetricsPage(
-        observed,
-        name=options.name,
-        az=options.az,
-        data_dir=options.data_dir,
-        certificate=None if files is None else lambda: files.current,
-    )
+    metrics = _metrics_page(options, observed, files)
     refusal: JoinRefused | None = None
     async with serve_admin(options.admin, metrics, lambda: servicer.shell) as admin_refusal:
         if admin_refusal:
@@ -213,6 +207,18 @@ def _observed(options: NodeOptions) -> Observed:
     return Observed(
         slow_seconds=options.slow_request_ms / 1000 or inf,
         tracing=None if tracer is None else NodeTracing(tracer, options.name),
+    )
+
+
+def _metrics_page(
+    options: NodeOptions, observed: Observed, files: ClusterFiles | None
+) -> MetricsPage:
+    return MetricsPage(
+        observed,
+        name=options.name,
+        az=options.az,
+        data_dir=options.data_dir,
+        certificate=None if files is None else lambda: files.current,
     )
 
 

@@ -7,7 +7,7 @@ seed replays exactly: `python -m tests.raft.simulation SEED`, or COUNT seeds fro
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -44,6 +44,14 @@ class SimulatedNode(Node):
         """Apply one entry after comparing it with what others have applied there."""
         self.world.compare_committed(self, entry)
         super().apply(entry)
+
+    def may_know(self) -> Iterator[Configuration]:
+        """Yield the configurations that this node holds, or may come back to after a crash."""
+        yield self.core.configurations.current
+        yield self.disk.configuration
+        for entry in self.disk.log.entries_held:
+            if entry.kind == EntryKind.CONFIGURATION:
+                yield Configuration.decode(entry.payload)
 
 
 class World:
@@ -281,10 +289,10 @@ class World:
         if node is None or node.config.node_id in self.newest[1].members():
             return
         node_id = node.config.node_id
-        for other in self.nodes.values():
-            history = other.core.configurations
-            if history.index > self.newest[0] and node_id in history.current.members():
-                return
+        # Who lags behind might still ask it for its vote, and it has forgotten what it promised.
+        others = (other for other in self.nodes.values() if other is not node)
+        if any(node_id in known.members() for other in others for known in other.may_know()):
+            return
         if node.core.role is Role.LEADER:
             return
         node.crash()
