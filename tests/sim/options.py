@@ -97,7 +97,7 @@ def draw_options(rng: Random) -> Options:
         keys=choice((3, 8, 20)),
         collections=choice((1, 2)),
         think=choice((0.1, 0.3, 0.8)),
-        batch=choice((16, 64, 96)),
+        batch=choice((48, 96, 160)),
         patience=choice((2.0, 6.0, 10.0)),
         request_timeout=choice((0.8, 2.0, 4.0)),
         kinds=_draw_kinds(rng),
@@ -116,14 +116,7 @@ def draw_options(rng: Random) -> Options:
         checkpoint_every=choice((0.3, 1.0, 5.0)),
         log_bytes_max=choice((1 << 10, 1 << 13, 1 << 20)),
         lag_entries_max=choice((2, 64)),
-        raft={
-            "append_bytes_max": choice((1, 200, 1 << 20)),
-            "in_flight_count_max": choice((1, 4, 256)),
-            "committed_bytes_max": choice((1, 1 << 22)),
-            "cache_bytes_max": choice((0, 1 << 20)),
-        }
-        if rng.random() < 0.5
-        else {},
+        raft=_draw_raft(rng),
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
         fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
@@ -131,6 +124,18 @@ def draw_options(rng: Random) -> Options:
         rough_start=rng.random() < 0.1,
         situation="" if calm else choice(("", "", *SITUATIONS)),
     )
+
+
+def _draw_raft(rng: Random) -> dict[str, int]:
+    """Return what differs from the usual limits of a core."""
+    choice = rng.choice
+    limits = {
+        "append_bytes_max": choice((1, 200, 1 << 20)),
+        "in_flight_count_max": choice((1, 4, 256)),
+        "committed_bytes_max": choice((1, 1 << 22)),
+        "cache_bytes_max": choice((0, 1 << 20)),
+    }
+    return {"election_ticks_min": choice((10, 10, 20)), **(limits if rng.random() < 0.5 else {})}
 
 
 def _draw_kinds(rng: Random) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing import get_context
 
 from tests.sim.plants import planted
-from tests.sim.world import STEPS, SimulationFailed, run_seed
+from tests.sim.world import STEPS, SimulationFailed, run_seed, without_collector
 
 SHARE = 10
 """Seeds that a process takes at a time."""
@@ -41,8 +41,9 @@ def run_many(
     """Yield (seed, outcome) in order. Whoever stops listening stops the runs."""
     run = partial(_run_share, steps=steps, plant=plant, clients_only=clients_only)
     if jobs == 1:
-        for seed in seeds:
-            yield from run([seed])
+        with without_collector():
+            for seed in seeds:
+                yield from run([seed])
         return
     shares = [seeds[first : first + SHARE] for first in range(0, len(seeds), SHARE)]
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
@@ -57,7 +58,7 @@ def _run_share(
     seeds: Sequence[int], *, steps: int, plant: str | None, clients_only: bool
 ) -> list[tuple[int, Outcome]]:
     outcomes: list[tuple[int, Outcome]] = []
-    with planted(plant):
+    with planted(plant), without_collector():
         for seed in seeds:
             try:
                 outcomes.append((seed, run_seed(seed, steps, clients_only=clients_only).counts))

@@ -38,7 +38,7 @@ from tests.sim.situations import bring_about
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
-STEPS = 1_200
+STEPS = 750
 """Events of a seed before everything is healed."""
 
 ENTRIES_DECODED = 256
@@ -162,9 +162,9 @@ class World:
         rough = RoughStart(self) if self.options.rough_start else None
         if rough is not None:
             rough.run()
+        self._run_until(lambda: self._have_catalog(1), READY_SECONDS, "no catalog was made")
         for router in self.routers:
             router.start()
-        self._run_until(lambda: self._have_catalog(1), READY_SECONDS, "no catalog was made")
         if rough is not None and rough.replace_lost():
             self.counts["lost at first start"] += 1
         self.catalog_client.create(TABLE)
@@ -351,14 +351,22 @@ def _freeze_what_was_there() -> None:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
-    """Collect nothing during a run: looking for it costs a tenth. What it leaves goes after it."""
+def without_collector() -> Iterator[None]:
+    """Collect nothing during a run: looking for it costs a tenth.
+
+    Around many runs, each begins with collecting what the last one has left: by then nobody holds
+    that any more, and there is little to look at.
+    """
     _freeze_what_was_there()
+    was_enabled = gc.isenabled()
     gc.disable()
+    if not was_enabled:
+        gc.collect()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def run_seed(
@@ -387,7 +395,7 @@ def run_seed(
 
 def _run(world: World, steps: int) -> Exception | None:
     """Run a world to its end; return what was found."""
-    with _limits(world.options), _without_collector():
+    with _limits(world.options), without_collector():
         try:
             world.run(steps)
         except Exception as error:  # noqa: BLE001 - whatever it is, the seed has found it
