@@ -451,10 +451,14 @@ class Dispatch:
         del self._waiters[routed.partition].requests[routed]
 
     def _release(self, partition: int) -> None:
-        """Route all that wait for one partition."""
+        """Route all that wait for one partition; without a leader only eventual reads can go."""
         waiters = self._waiters.get(partition)
-        if waiters is not None:
-            for routed in list(waiters.requests):
+        if waiters is None or not waiters.requests:
+            return
+        stream = self._streams.get(self.leaders.leader_of(partition))
+        has_leader = stream is not None and stream.connected
+        for routed in list(waiters.requests):
+            if has_leader or routed.eventual:
                 self._route(routed)
 
     def _probe(self, partition: int, waiters: _Waiters) -> None:

@@ -91,7 +91,7 @@ def draw_options(rng: Random) -> Options:
     calm = rng.random() < 0.1
     return Options(
         cluster=choice(CLUSTERS),
-        partitions=choice((1, 1, 2, 3, 6)),
+        partitions=choice((1, 1, 2, 2, 4)),
         routers=choice((1, 2)),
         clients=choice((2, 4, 8)),
         keys=choice((3, 8, 20)),
