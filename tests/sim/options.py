@@ -102,7 +102,7 @@ def draw_options(rng: Random) -> Options:
         request_timeout=choice((0.8, 2.0, 4.0)),
         kinds=_draw_kinds(rng),
         scans=choice((0.0, 0.0, 0.1)),
-        ticks_at_once=choice((1, 2, 4)),
+        ticks_at_once=choice((1, 2, 4, 4)),
         loop=choice((0.0005, 0.004, 0.012)),
         delay=choice((0.0003, 0.001, 0.01, 0.03)),
         slow_message=choice((0.0, 0.0, 0.01, 0.05)),
