@@ -361,7 +361,7 @@ def without_collector() -> Iterator[None]:
     was_enabled = gc.isenabled()
     gc.disable()
     if not was_enabled:
-        gc.collect()
+        gc.collect(0)
     try:
         yield
     finally:
@@ -369,6 +369,7 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
+@without_collector()
 def run_seed(
     seed: int, steps: int = STEPS, *, clients_only: bool = False, recording: bool = False
 ) -> World:
@@ -395,7 +396,7 @@ def run_seed(
 
 def _run(world: World, steps: int) -> Exception | None:
     """Run a world to its end; return what was found."""
-    with _limits(world.options), without_collector():
+    with _limits(world.options):
         try:
             world.run(steps)
         except Exception as error:  # noqa: BLE001 - whatever it is, the seed has found it
