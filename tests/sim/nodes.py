@@ -226,18 +226,27 @@ class SimulatedNode:
         host = self.host
         replicas = host.replicas
         count = len(replicas)
-        self._reading = self.read_eio_due
-        try:
+        if self.read_eio_due:
+            if not self._has_read(act, arguments):
+                return
+        else:
             act(*arguments)
-        except ReadFailed:
-            self.world.faults.crash_node(self, why="EIO from a read")
-            return
-        finally:
-            self._reading = False
         if len(replicas) != count:  # an install has ended, or the catalog has changed
             self._checker.watch_replicas(self)
         if host._dirty:
             self._checker.after(self, host._dirty)
+
+    def _has_read(self, act: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
+        """Let the host do something whose first read fails; whether it could do without."""
+        self._reading = True
+        try:
+            act(*arguments)
+        except ReadFailed:
+            self.world.faults.crash_node(self, why="EIO from a read")
+            return False
+        finally:
+            self._reading = False
+        return True
 
     def later(
         self, seconds: float, act: Callable[..., object], *arguments: Any, **named: Any

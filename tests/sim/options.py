@@ -103,7 +103,7 @@ def draw_options(rng: Random) -> Options:
         kinds=_draw_kinds(rng),
         scans=choice((0.0, 0.0, 0.1)),
         ticks_at_once=choice((1, 2, 4, 4)),
-        loop=choice((0.0005, 0.004, 0.012)),
+        loop=choice((0.001, 0.006, 0.02)),
         delay=choice((0.0003, 0.001, 0.01, 0.03)),
         slow_message=choice((0.0, 0.0, 0.01, 0.05)),
         breaks=choice((0.0, 0.0, 0.001, 0.005)),
