@@ -38,7 +38,7 @@ from tests.sim.situations import bring_about
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
-STEPS = 640
+STEPS = 600
 """Events of a seed before everything is healed."""
 
 ENTRIES_DECODED = 256
