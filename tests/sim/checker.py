@@ -7,7 +7,7 @@ a shadow, a dumb model that takes every committed entry once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from node import memberships
@@ -78,13 +78,13 @@ class Checker:
         self.shadows: dict[int, Shadow] = {}
         self._facts: dict[int, list[tuple[int, int, bytes]]] = {}  # committed entries, from 1
         self._commit_terms: dict[int, dict[int, int]] = {}
-        self._commit_max: dict[int, int] = {}
+        self.commit_max: dict[int, int] = {}
         self._leaders: dict[tuple[int, int], int] = {}
         self._grants: dict[tuple[int, int, int], int] = {}
         self._encouraged: dict[tuple[int, int, int], set[int]] = {}  # by pre-votes
         self._heirs: set[tuple[int, int, int]] = set()  # told by their leader to campaign
         self._durable: dict[tuple[int, int, int], tuple[bytes, int]] = {}
-        self._seen: dict[Replica, tuple[int, Role, int]] = {}
+        self._seen: dict[Replica, tuple[int, Role, int, int]] = {}
         self._leading: dict[Replica, tuple[float, int, int]] = {}  # since when, term, configuration
         self._applications: dict[tuple[int, int], int] = {}
         self._hard_terms: dict[tuple[int, int], tuple[int, int]] = {}
@@ -125,7 +125,7 @@ class Checker:
         group = replica.group
 
         def watched(pending: PendingRead) -> None:
-            read(WatchedRead(self, node, pending, self._commit_max.get(group, 0)))
+            read(WatchedRead(self, node, pending, self.commit_max.get(group, 0)))
 
         return watched
 
@@ -141,7 +141,7 @@ class Checker:
             return
         if place > len(facts):
             raise Violation(f"{node.name} applies {entry.index} of group {group} before its time")
-        if entry.index > self._commit_max.get(group, 0):
+        if entry.index > self.commit_max.get(group, 0):
             raise Violation(f"{node.name} applies {entry.index} of group {group} uncommitted")
         facts.append(fact)
         if group != CATALOG_GROUP:
@@ -175,7 +175,7 @@ class Checker:
         seen = self._seen
         for replica in touched.values():
             core = replica.core
-            now = (core.term, core.role, core.commit)
+            now = (core.term, core.role, core.commit, core.configurations.index)
             before = seen.get(replica)
             if now == before:
                 continue
@@ -185,8 +185,8 @@ class Checker:
                 raise Violation(f"{node.name}: group {group} goes back from {before} to {now}")
             if not core.applied <= core.commit or core.applied > core.log.durable:
                 raise Violation(f"{node.name}: group {group} applied more than is committed")
-            if before is None or now[0] != before[0]:
-                self._term_changed(node, replica)
+            if before is None or now[0] != before[0] or now[3] < before[3]:
+                self._term_changed(node, replica)  # or a configuration was truncated
             if core.role is Role.LEADER and core.configurations.index > core.commit:
                 self._check_new_voters(node, replica)
             if core.role is Role.LEADER and (before is None or before[1] is not Role.LEADER):
@@ -230,8 +230,7 @@ class Checker:
         (_, before), (index, configuration) = history[-2:]
         for voter in configuration.voters:
             if not before.is_voter(voter) and not before.joint:
-                log = self._world.nodes[voter].log_disk.groups.get(replica.group)
-                durable = log.last_index() if log is not None else 0
+                durable = self._world.nodes[voter].last_index_ever(replica.group)
                 if durable + memberships.LAG_ENTRIES_MAX < index - 1:
                     raise Violation(
                         f"{node.name} makes node {voter} a voter of group {replica.group} at "
@@ -244,7 +243,7 @@ class Checker:
             raise Violation(f"two leaders of group {group} in term {core.term}")
         self._world.counts["elected"] += 1
         self._check_votes(node, replica)
-        index = self._commit_max.get(group, 0)
+        index = self.commit_max.get(group, 0)
         term = self._commit_terms[group][index] if index else 0
         if core.term < term or index < core.log.first_index():
             return  # an election that came late; or all of that is cut off already
@@ -310,14 +309,14 @@ class Checker:
                 )
 
     def _commit_advanced(
-        self, node: SimulatedNode, replica: Replica, before: tuple[int, Role, int] | None
+        self, node: SimulatedNode, replica: Replica, before: tuple[int, Role, int, int] | None
     ) -> None:
         core, group = replica.core, replica.group
         index = core.commit
         if not index or index < core.log.first_index():
             return
         term = core.log.term(index)
-        if before == (core.term, Role.LEADER, before and before[2]) and term != core.term:
+        if before and before[:2] == (core.term, Role.LEADER) and term != core.term:
             raise Violation(
                 f"{node.name}, leader of group {group} in term {core.term}, commits {index} of "
                 f"term {term} by counting"
@@ -328,11 +327,16 @@ class Checker:
                 f"{node.name} calls entry {index} of group {group} committed with term {term}, "
                 f"another had term {terms[index]}"
             )
-        if index > self._commit_max.get(group, 0):
-            self._commit_max[group] = index
+        if index > self.commit_max.get(group, 0):
+            self.commit_max[group] = index
             committed_before = before[2] if before else 0
             left = _joint_that_was_left(core.configurations, committed_before, index)
             self._check_quorum(node, replica, index, term, left or core.configuration)
+
+    def logged(self, node: SimulatedNode, event: str, facts: Mapping[str, object]) -> None:
+        """No honest run has a message of a second leader of a term."""
+        if event == "second_leader_refused":
+            raise Violation(f"{node.name} refuses a second leader: {facts}")
 
     # What reaches disks and the network
 
@@ -496,6 +500,8 @@ class SilentChecker(Checker):
     def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None: ...
 
     def check_leaders_are_heard(self, node: SimulatedNode) -> None: ...
+
+    def logged(self, node: SimulatedNode, event: str, facts: Mapping[str, object]) -> None: ...
 
     def log_written(self, node: SimulatedNode, write: GroupWrite) -> None: ...
 

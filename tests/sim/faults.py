@@ -126,13 +126,14 @@ class Faults:
         if node is not None and not self._some_are_lost():
             self.replace(node)
 
-    def replace(self, node: SimulatedNode) -> None:
+    def replace(self, node: SimulatedNode, *, seconds: float = 2.0) -> bool:
+        """Let a new node, which starts within so many seconds, take a node's place, if it may."""
         world = self._world
         catalog = world.newest_catalog
         old = catalog.node_by_id.get(node.id)
         others = [each for each in catalog.nodes if catalog.replacements.get(each.id) != node.id]
         if old is None or any(each.replacement for each in others):
-            return
+            return False
         incarnation = self._new_incarnation()
         name = old.name if node.is_over and world.rng.random() < 0.5 else incarnation
         world.tell(node.name, "is to be replaced by", name)
@@ -141,7 +142,8 @@ class Faults:
             world,
             NodeRecord(id=0, name=name, az=old.az, address=f"{name}:1", incarnation=incarnation),
         )
-        world.schedule.after(2 * world.rng.random(), self._start_new, new, old.id)
+        world.schedule.after(seconds * world.rng.random(), self._start_new, new, old.id)
+        return True
 
     def replace_those_that_ended(self) -> None:
         """Do what an operator would, for nodes kept out and for those lost while they join."""
@@ -163,7 +165,7 @@ class Faults:
         world = self._world
         record = world.newest_catalog.node_by_id.get(old)
         if record is not None and not record.replacement:
-            world.schedule.after(0.5, self._start_new, new, old)
+            world.schedule.after(0.1, self._start_new, new, old)
         else:
             new.start()
 

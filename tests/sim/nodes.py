@@ -339,8 +339,10 @@ class SimulatedNode:
 
     def log(self, event: str, **facts: object) -> None:
         self.world.tell(self.name, event, facts)
+        self._checker.logged(self, event, facts)
         learners = cast("Sequence[int]", facts.get("learners", ()))
         self.world.faults.noticed(self, event, learners)
+        self.world.situation.noticed(self, event, facts)
 
     # The log's disk
 
@@ -422,3 +424,8 @@ class SimulatedNode:
             if index <= items_disk.applied(group):
                 return True
         return False
+
+    def last_index_ever(self, group: int) -> int:
+        """Return how far a group's log reached on the disk that held most, lost or not."""
+        logs = [log_disk.groups.get(group) for log_disk, _ in self._disks]
+        return max((log.last_index() for log in logs if log is not None), default=0)

@@ -31,8 +31,14 @@ FAULTS = (
     "drop_table",
 )
 
-SITUATIONS = ("fall_behind", "cut_off_leader")
-"""See `tests.sim.situations`. Chance alone would mostly miss them."""
+SITUATIONS = (
+    *("", "", ""),
+    *("fall_behind", "fall_behind"),
+    "cut_off_leader",
+    "change_is_lost",
+    "change_is_split",
+)
+"""Drawn alike; see `tests.sim.situations`. Chance alone would mostly miss them."""
 
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
@@ -89,6 +95,8 @@ def draw_options(rng: Random) -> Options:
     choice = rng.choice
     kinds = rng.sample(FAULTS, rng.randrange(3, len(FAULTS) + 1))
     calm = rng.random() < 0.1
+    situation = "" if calm else choice(SITUATIONS)
+    falls_behind = situation == "fall_behind"
     return Options(
         cluster=choice(CLUSTERS),
         partitions=choice((1, 1, 2, 2, 4)),
@@ -114,15 +122,15 @@ def draw_options(rng: Random) -> Options:
         disk_tail=choice((0.0, 0.0, 0.02)),
         kept=choice((0.1, 0.5, 0.9)),
         checkpoint_every=choice((0.3, 1.0, 5.0)),
-        log_bytes_max=choice((1 << 10, 1 << 13, 1 << 20)),
+        log_bytes_max=1 << 10 if falls_behind else choice((1 << 10, 1 << 13, 1 << 20)),
         lag_entries_max=choice((2, 64)),
         raft=_draw_raft(rng),
         clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
         fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
-        strikes=0.0 if calm else choice((0.1, 0.3)),
+        strikes=0.0 if calm else 0.5 if falls_behind else choice((0.1, 0.3)),
         rough_start=rng.random() < 0.1,
-        situation="" if calm else choice(("", "", *SITUATIONS)),
+        situation=situation,
     )
 
 

@@ -9,8 +9,9 @@ from collections import Counter
 
 import pytest
 
+from node.host import Host
 from tests.sim.runs import find
-from tests.sim.world import run_seed, without_collector
+from tests.sim.world import SimulationFailed, run_seed, without_collector
 
 SEED_FIRST = int(os.environ.get("QUORATE_SIM_SEED", "0"))
 SEED_COUNT = int(os.environ.get("QUORATE_SIM_SEEDS", "500"))
@@ -55,3 +56,17 @@ def test_seed_replays_exactly() -> None:
     assert first.counts == second.counts
     assert first.schedule.read_story() == second.schedule.read_story()
     assert first.counts == run_seed(3).counts
+
+
+def test_refusal_of_a_second_leader_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = Host.tick
+
+    def refusing(self: Host, count: int) -> None:
+        for replica in self.replicas.values():
+            replica.core.second_leaders_refused += 1
+        tick(self, count)
+
+    monkeypatch.setattr(Host, "tick", refusing)
+
+    with pytest.raises(SimulationFailed, match="refuses a second leader"):
+        run_seed(0)

@@ -34,11 +34,11 @@ from tests.sim.operations import TABLE, table_of_name
 from tests.sim.options import Options, draw_options
 from tests.sim.routers import SimulatedRouter
 from tests.sim.schedule import Schedule, Violation
-from tests.sim.situations import bring_about
+from tests.sim.situations import SITUATIONS
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
-STEPS = 600
+STEPS = 310
 """Events of a seed before everything is healed."""
 
 ENTRIES_DECODED = 256
@@ -75,6 +75,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.checker = SilentChecker(self) if clients_only else Checker(self)
         self.faults = Faults(self)
+        self.situation = SITUATIONS[self.options.situation](self)
         self.first_catalog = first_catalog(self.options)
         self.newest_catalog = Catalog()
         self.catalog_voters = catalog_voters(self.first_catalog.nodes)
@@ -148,10 +149,12 @@ class World:
         """Run both phases. Raises whatever is found."""
         self._begin()
         self.faults.start()
-        bring_about(self)
+        self.schedule.after(0.3 * self.rng.random(), self.situation.begin)
         for client in self.clients:
             client.start()
         self.schedule.run(steps=steps, seconds=SECONDS_MAX)
+        while self.schedule.now < self.situation.until:
+            self.schedule.run(steps=10)
         self._end()
 
     def _begin(self) -> None:
