@@ -26,6 +26,7 @@ from bench.tables import create_table, on_demand, provisioned, update_table
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-admission"
+READ_TABLE = "bench-admission-reads"
 UNITS = 200
 OVERLOAD = 4
 SETTLE_SECONDS = 6
@@ -116,11 +117,15 @@ class Runs:
             yield "catalog's leader killed", self._catalog_leader_killed
             yield "a router killed", self._router_killed
             yield "saved and spent", self._saved_and_spent
-        # Last: meanwhile the table saves what it may write.
-        yield f"{routers}, reads", lambda: self._plain(f"{routers}, reads", request="get", keys=100)
+        yield f"{routers}, reads", lambda: self._reads(f"{routers}, reads")
 
     def _plain(self, name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of Plan
         return row_of(name, saturate(self._plan(**more)))
+
+    def _reads(self, name: str) -> dict[str, Any]:
+        """Read from a table that has just been made: the other one has saved its reads so far."""
+        create_table(self._cluster, READ_TABLE, provisioned(UNITS))
+        return self._plain(name, table=READ_TABLE, request="get", keys=100)
 
     def _catalog_leader_killed(self) -> dict[str, Any]:
         leader = catalog_leader(self._cluster)
