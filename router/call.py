@@ -72,16 +72,19 @@ class Call(ABC):
     def succeed(self, body: bytes) -> None:
         """Answer with the operation's response in DynamoDB's JSON."""
         if not self.ended:
-            self.ended = True
-            self.observer.call_ended(self, "OK")
+            self._end("OK")
             self.send_answer(body)
 
     def fail(self, error: ModelError) -> None:
         """Answer with an error."""
         if not self.ended:
-            self.ended = True
-            self.observer.call_ended(self, error.code)
+            self._end(error.code)
             self.send_error(error)
+
+    def _end(self, code: str) -> None:
+        self.ended = True
+        self.observer.call_ended(self, code)
+        self.routed = None  # its owner knows this call: a cycle, that only the collector would free
 
     @abstractmethod
     def send_answer(self, body: bytes) -> None:
