@@ -8,14 +8,21 @@ from tests.raft.cluster import Cluster
 from tests.raft.stories import append, entries_of, lone_node, messages_of, settle
 
 
-def snapshot_under_way() -> Cluster:
-    """Node 1 leads and has cut its log; a snapshot for node 3 is on its way."""
+def follower_behind_the_log() -> Cluster:
+    """Node 1 leads and has cut its log above what node 3 has."""
     cluster = Cluster(cache_bytes_max=0)
-    leader = cluster.elect(1)
+    cluster.elect(1)
     cluster.cut_off = [3]
     cluster.propose(1, b"a", b"b", b"c")
     cluster.nodes[1].cut()
     cluster.cut_off = []
+    return cluster
+
+
+def snapshot_under_way() -> Cluster:
+    """Node 1 leads and has cut its log; a snapshot for node 3 is on its way."""
+    cluster = follower_behind_the_log()
+    leader = cluster.nodes[1].core
     cluster.drop = lambda m: m.type == MessageType.SNAPSHOT
     leader.peer_unreachable(3)
     cluster.tick(8)
@@ -133,12 +140,8 @@ def test_leader_that_hears_of_a_newer_term_in_a_late_pre_vote_reply_gives_way() 
 
 def test_rejection_that_points_below_the_leaders_log_brings_a_snapshot() -> None:
     """S58: no probe goes down there one by one, and no append is made up."""
-    cluster = Cluster(cache_bytes_max=0)
-    leader = cluster.elect(1)
-    cluster.cut_off = [3]
-    cluster.propose(1, b"a", b"b", b"c")
-    cluster.nodes[1].cut()
-    cluster.cut_off = []
+    cluster = follower_behind_the_log()
+    leader = cluster.nodes[1].core
     cluster.log_of_messages.clear()
 
     cluster.tick(12)

@@ -7,7 +7,7 @@ a shadow, a dumb model that takes every committed entry once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from node import memberships
@@ -268,13 +268,12 @@ class Checker:
             limit = now - QUORUM_LOST_SECONDS
             if since[0] > limit or node.resumed_at > limit:
                 continue
-            for voters in (core.configuration.voters, core.configuration.voters_outgoing):
-                heard = [v for v in voters if v == node.id or heard_at.get(v, 0.0) > limit]
-                if voters and len(heard) * 2 <= len(voters):
-                    raise Violation(
-                        f"{node.name} still leads group {replica.group}, though of {voters} it "
-                        f"has heard only {heard} for {QUORUM_LOST_SECONDS} s"
-                    )
+            recent = {node.id, *(voter for voter, at in heard_at.items() if at > limit)}
+            for voters, heard in _minorities(core.configuration, recent):
+                raise Violation(
+                    f"{node.name} still leads group {replica.group}, though of {voters} it "
+                    f"has heard only {heard} for {QUORUM_LOST_SECONDS} s"
+                )
 
     def _check_may_campaign(self, node: SimulatedNode, replica: Replica) -> None:
         """Whoever disturbs others with a new term could win it, or its leader has asked for it."""
@@ -282,31 +281,27 @@ class Checker:
         place = (group, term, node.id)
         if place in self._heirs:
             return
-        encouraged = self._encouraged.get(place, set())
-        configuration = replica.core.configuration
-        for voters in (configuration.voters, configuration.voters_outgoing):
-            some = [voter for voter in voters if voter == node.id or voter in encouraged]
-            if voters and len(some) * 2 <= len(voters):
-                raise Violation(
-                    f"{node.name} begins term {term} of group {group}, though of {voters} only "
-                    f"{some} would vote for it"
-                )
+        encouraged = {node.id, *self._encouraged.get(place, ())}
+        for voters, some in _minorities(replica.core.configuration, encouraged):
+            raise Violation(
+                f"{node.name} begins term {term} of group {group}, though of {voters} only "
+                f"{some} would vote for it"
+            )
 
     def _check_votes(self, node: SimulatedNode, replica: Replica) -> None:
         """Whoever leads has the votes of a majority of all that have a say."""
         group, term = replica.group, replica.core.term
         configuration = replica.core.configuration
-        for voters in (configuration.voters, configuration.voters_outgoing):
-            granted = [
-                voter
-                for voter in voters
-                if voter == node.id or self._grants.get((voter, group, term)) == node.id
-            ]
-            if voters and len(granted) * 2 <= len(voters):
-                raise Violation(
-                    f"{node.name} leads group {group} in term {term} with the votes of {granted} "
-                    f"of {voters}"
-                )
+        have_granted = {
+            voter
+            for voter in (*configuration.voters, *configuration.voters_outgoing)
+            if voter == node.id or self._grants.get((voter, group, term)) == node.id
+        }
+        for voters, granted in _minorities(configuration, have_granted):
+            raise Violation(
+                f"{node.name} leads group {group} in term {term} with the votes of {granted} "
+                f"of {voters}"
+            )
 
     def _commit_advanced(
         self, node: SimulatedNode, replica: Replica, before: tuple[int, Role, int, int] | None
@@ -510,3 +505,13 @@ class SilentChecker(Checker):
     def check_equal(self) -> None: ...
 
     def acknowledged(self, operation: Operation, key: bytes) -> None: ...
+
+
+def _minorities(
+    configuration: Configuration, some: Container[int]
+) -> Iterator[tuple[Sequence[int], list[int]]]:
+    """Yield each half of which `some` are no majority, with its members that are of them."""
+    for voters in (configuration.voters, configuration.voters_outgoing):
+        members = [voter for voter in voters if voter in some]
+        if voters and len(members) * 2 <= len(voters):
+            yield voters, members
