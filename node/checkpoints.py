@@ -26,7 +26,7 @@ MEMTABLES_BYTES_REFUSED: Final = 512 * MIB
 """Memtable bytes of a node at which it takes no more entries: its items cannot be stored as fast as
 they come, or not at all. Ours."""
 
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.5
 """Between two looks at the size of all memtables: with many groups each look costs. Ours."""
 
 LOG_BYTES_MAX: Final = 128 * MIB

@@ -56,14 +56,17 @@ def decode_raft_batch(wire: node_pb2.RaftBatch, *, sender: int, receiver: int) -
     Raises CorruptMessage if an entry does not match its checksum, ValueError for what cannot be.
     """
     batch = PeerBatch(sender, receiver)
+    # Slices are Python's own lists, which are faster to go through than a message's columns.
     columns = wire.heartbeats
-    _check_numbers(max(columns.terms, default=0), max(columns.commits, default=0))
+    terms, commits = columns.terms[:], columns.commits[:]
+    _check_numbers(max(terms, default=0), max(commits, default=0))
     batch.heartbeats = list(
-        zip(columns.groups, columns.terms, columns.commits, columns.sequences, strict=True)
+        zip(columns.groups[:], terms, commits, columns.sequences[:], strict=True)
     )
     columns = wire.heartbeat_replies
-    _check_numbers(max(columns.terms, default=0))
-    batch.replies = list(zip(columns.groups, columns.terms, columns.sequences, strict=True))
+    terms = columns.terms[:]
+    _check_numbers(max(terms, default=0))
+    batch.replies = list(zip(columns.groups[:], terms, columns.sequences[:], strict=True))
     batch.messages = [
         (message.group, _decode_message(message, sender, receiver)) for message in wire.messages
     ]

@@ -48,6 +48,8 @@ from raft.types import (
     Ticks,
 )
 
+SNAPSHOT: Final = MessageType.SNAPSHOT  # as in `raft.core`
+
 TICK_SECONDS: Final = 0.05
 """Length of a Raft tick. With RaftConfig: heartbeats every 200 ms, elections after 1 to 2 s."""
 
@@ -230,7 +232,7 @@ class Host:
         self._hear_replies(batch)
         for group, message in batch.messages:
             replica = self.replicas.get(group)
-            if replica is not None and message.type != MessageType.SNAPSHOT:
+            if replica is not None and message.type != SNAPSHOT:
                 if message.entries and self.checkpointer.is_overfull:
                     continue  # as if it were lost: the leader sends it again
                 self._step(replica, message)
@@ -358,11 +360,14 @@ class Host:
         """Let `count` ticks pass, at most TICKS_AT_ONCE_MAX of them."""
         count = min(count, TICKS_AT_ONCE_MAX)
         self._ticks.now = ticks = self._ticks.now + count
-        for replica in self.replicas.values():
-            core = replica.core
-            if core.alarm <= ticks or core.dirty:  # there may be a snapshot to send now
-                core.ring()
-                self._take_messages(replica)
+        due = [
+            replica
+            for replica in self.replicas.values()
+            if replica.core.alarm <= ticks or replica.core.dirty  # a snapshot to send, maybe
+        ]
+        for replica in due:
+            replica.core.ring()
+            self._take_messages(replica)
         now = self._shell.monotonic()
         self.leaderships.tick(count, now, self.catalog)
         self.memberships.tick(now, self.catalog)
@@ -502,7 +507,7 @@ class Host:
         return self._writing.record
 
     def _post(self, group: int, message: Message) -> None:
-        if message.type == MessageType.SNAPSHOT:
+        if message.type == SNAPSHOT:
             self._shell.send_snapshot(group, message)
             return
         self._outbox(message.to).add(group, message)

@@ -217,9 +217,8 @@ class Leadership:
     def tell_commit(self) -> None:
         """Send it to the followers that have not been told the newest commit index."""
         commit = self._core.commit
-        for progress in self._others:
-            if progress.commit_told < min(commit, progress.match):
-                self._send_heartbeat(progress, sequence=0)
+        untold = [p for p in self._others if p.commit_told < min(commit, p.match)]
+        self._send_heartbeats(untold, sequence=0)
 
     # Replication
 
@@ -237,9 +236,9 @@ class Leadership:
         self._page, self._page_low = (), 0
         if self._round_due:
             self._round_due = False
-            for progress in self._others:
-                if self._core.configurations.current.is_voter(progress.node_id):
-                    self._send_heartbeat(progress, sequence=self._core.read_sequence)
+            is_voter = self._core.configurations.current.is_voter
+            voters = [progress for progress in self._others if is_voter(progress.node_id)]
+            self._send_heartbeats(voters, sequence=self._core.read_sequence)
 
     def _wake(self) -> None:
         self._flush_due = True
@@ -462,22 +461,21 @@ class Leadership:
             return
         if self.transferee and self._clock - self._transfer_clock >= timeout:
             self._abort_transfer()
-        for progress in self._others:
-            self._send_heartbeat(progress, sequence=core.read_sequence)
+        self._send_heartbeats(self._others, sequence=core.read_sequence)
 
-    def _send_heartbeat(self, progress: Progress, *, sequence: int) -> None:
-        """Send a heartbeat; its commit index is one the follower surely holds.
+    def _send_heartbeats(self, followers: Sequence[Progress], *, sequence: int) -> None:
+        """Send heartbeats; the commit index of each is one the follower surely holds.
 
         `sequence` is the newest read round, which the answer confirms; 0 asks for no answer.
         """
         core = self._core
-        commit = min(core.commit, progress.match)
-        progress.commit_told = max(progress.commit_told, commit)
-        core.send_now.append(
-            heartbeat_message(
-                HEARTBEAT, core.node_id, progress.node_id, core.term, commit, sequence
+        sender, term, committed = core.node_id, core.term, core.commit
+        for progress in followers:
+            commit = min(committed, progress.match)
+            progress.commit_told = max(progress.commit_told, commit)
+            core.send_now.append(
+                heartbeat_message(HEARTBEAT, sender, progress.node_id, term, commit, sequence)
             )
-        )
 
     # Reads
 
