@@ -406,7 +406,7 @@ class Faults:
         world.network.mend_all()
         if world.rng.random() < LEFT_DEAD and not self._some_are_lost():
             self._leave_dead()
-        for node in world.nodes.values():
+        for node in list(world.nodes.values()):  # one that goes on may learn of another
             node.eio_due = node.read_eio_due = False
             self._mend_disk(node)
             if node.paused:
