@@ -330,10 +330,11 @@ def test_a_cancelled_call_leaves_the_others_alone() -> None:
 
 def test_closing_ends_open_calls() -> None:
     async def story() -> None:
-        async with serving(answering(None)) as address:
+        arrived = asyncio.Event()
+        async with serving(FakeRouter(lambda _received: arrived.set())) as address:
             async with Client(address) as client:
                 call = asyncio.get_running_loop().create_task(client.put_item("t", {"pk": "a"}))
-                await asyncio.sleep(0.1)
+                await arrived.wait()
             with pytest.raises(OutcomeUnknown):
                 await call
 
