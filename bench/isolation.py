@@ -6,6 +6,10 @@ A quiet table gets a steady 100 puts a second, from a process of its own. What i
 noisy table of 200 WCU that is offered ten times as much, over all partitions and on one key, is
 compared with its p99 beside the same table within its provision, and with its p99 alone: what a
 table has paid for takes its share of the processors, and so does the load itself.
+
+Processes share the machine's processors, whatever the cluster does. So there is a control: the
+noisy table within its provision, and beside it a process of nobody's that uses as much processor
+time, in as many pieces, as refusals have cost the router and the load. What is above it is ours.
 """
 
 from __future__ import annotations
@@ -13,27 +17,61 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.admission import http_ports
 from bench.open_loop import OpenLoop, Plan, Seen
+from bench.processes import cpu_of
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
 QUIET, NOISY = "bench-quiet", "bench-noisy"
 QUIET_RATE, NOISY_UNITS, OVERLOAD = 100, 200, 10
+WITHIN, OVER, BUSY = "within its provision", "over its provision", "within, busy machine"
 NOISES = {
     "alone": (0, 0),
-    "within its provision": (NOISY_UNITS, 10_000),
-    "over its provision": (NOISY_UNITS * OVERLOAD, 10_000),
+    WITHIN: (NOISY_UNITS, 10_000),
+    OVER: (NOISY_UNITS * OVERLOAD, 10_000),
     "one hot key": (NOISY_UNITS * OVERLOAD, 1),
+    BUSY: (NOISY_UNITS, 10_000),
 }
 """What runs beside the quiet table: (requests a second, how many keys they have)."""
 
+REFUSALS_PER_SECOND = NOISY_UNITS * (OVERLOAD - 1)
+
 SETTLE_SECONDS = 2
+
+BURN = """
+import sys, time
+count, seconds = map(float, sys.argv[1:])
+due = time.perf_counter()
+while True:
+    due += 1 / count
+    time.sleep(max(0.0, due - time.perf_counter()))
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+"""
+"""Uses so many seconds of a processor, so many times a second."""
+
+
+@contextmanager
+def burning(seconds: float) -> Iterator[None]:
+    """Use so much processor time a second, in as many pieces as there are refusals."""
+    pieces = [str(REFUSALS_PER_SECOND), str(max(0.0, seconds) / REFUSALS_PER_SECOND)]
+    process = subprocess.Popen([sys.executable, "-c", BURN, *pieces])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def once(
@@ -55,19 +93,33 @@ def measure(cluster: BackgroundCluster, seconds: float, runs: int) -> list[dict[
     create_table(cluster, NOISY, provisioned(NOISY_UNITS))
     found: dict[str, list[dict[str, Any]]] = {noise: [] for noise in NOISES}
     once(cluster, NOISY_UNITS, 1, SETTLE_SECONDS)  # what is done for the first time is slower
+    routers = {
+        name: one.pid
+        for name, one in cluster.processes().items()
+        if one.kind == "router" and one.pid is not None
+    }
     for _ in range(runs):
+        used: dict[str, float] = {}  # by routers and the load, in seconds of a processor a second
         for noise, (rate, keys) in NOISES.items():
-            quiet, noisy = once(cluster, rate, keys, seconds)
+            before = cpu_of(routers)
+            with burning(used[OVER] - used[WITHIN]) if noise == BUSY else nullcontext():
+                quiet, noisy = once(cluster, rate, keys, seconds)
+            spent = sum(cpu_of(routers).values()) - sum(before.values())
             admitted = noisy.done_per_second(SETTLE_SECONDS) if noisy else 0.0
+            used[noise] = (spent + (noisy.cpu_seconds if noisy else 0.0)) / seconds
             found[noise].append(
-                {**quiet.done_ms(SETTLE_SECONDS), "noisy_admitted_per_second": round(admitted, 1)}
+                {
+                    **quiet.done_ms(SETTLE_SECONDS),
+                    "noisy_admitted_per_second": round(admitted, 1),
+                    "router_and_load_processors": round(used[noise], 3),
+                }
             )
     rows: list[dict[str, Any]] = []
     for noise, of_runs in found.items():
         p99 = statistics.median(run["p99_ms"] for run in of_runs)
-        alone, within = (
+        alone, within, busy = (
             statistics.median(run["p99_ms"] for run in found[other])
-            for other in ("alone", "within its provision")
+            for other in ("alone", WITHIN, BUSY)
         )
         p50 = statistics.median(run["p50_ms"] for run in of_runs)
         rows.append(
@@ -77,12 +129,14 @@ def measure(cluster: BackgroundCluster, seconds: float, runs: int) -> list[dict[
                 "p99_ms": p99,
                 "of_alone": round(p99 / alone, 2),
                 "of_within": round(p99 / within, 2),
+                "of_busy": round(p99 / busy, 2),
                 "runs": of_runs,
             }
         )
         print(
             f"{noise:20} p50 {p50:6.2f} ms  p99 {p99:6.2f} ms, {p99 / alone:.2f} of alone,"
-            f" {p99 / within:.2f} of within; runs {[run['p99_ms'] for run in of_runs]}"
+            f" {p99 / within:.2f} of within, {p99 / busy:.2f} of busy;"
+            f" runs {[run['p99_ms'] for run in of_runs]}"
         )
     return rows
 
