@@ -1,0 +1,140 @@
+"""A real Prometheus with our rules and our dashboard's questions, beside a cluster that runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quorate.local.background import BackgroundCluster, free_ports, wait_until
+from quorate.local.topology import HOST
+from tests.deploy.metric_names import RULES, alerts, expressions
+from tests.processes.test_metrics import write
+
+SCRAPE = "500ms"
+RATE_INTERVAL = "3s"
+"""What Grafana would put for $__rate_interval: some scrapes."""
+
+EMPTY_WHEN_ALL_IS_WELL = {"Errors", "Throttled", "Snapshot progress"}
+
+JOBS = {"node": "quorate-nodes", "router": "quorate-routers"}
+"""As in deploy/prometheus/prometheus.yaml: the rules know them."""
+
+
+def configuration(cluster: BackgroundCluster) -> dict[str, Any]:
+    """Return what deploy/prometheus/prometheus.yaml says, with this cluster's addresses."""
+    targets: dict[str, list[str]] = {job: [] for job in JOBS.values()}
+    for process in cluster.processes().values():
+        targets[JOBS[process.kind]].append(f"{HOST}:{process.ports['admin']}")
+    return {
+        "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": addresses}]}
+            for job, addresses in targets.items()
+        ],
+    }
+
+
+class Prometheus:
+    """One that runs; asked over its API."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://{HOST}:{port}"
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer."""
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self._url}{path}?{query}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def ask(self, expression: str) -> list[Any]:
+        """Return the samples that an expression has now."""
+        expression = expression.replace("$__rate_interval", RATE_INTERVAL)
+        found: list[Any] = self.get("/api/v1/query", query=expression)["result"]
+        return found
+
+    def raised(self) -> set[str]:
+        """Return the names of the alerts that fire, or will if it goes on."""
+        return {alert["labels"]["alertname"] for alert in self.get("/api/v1/alerts")["alerts"]}
+
+    def is_up(self, count: int) -> bool:
+        """Whether it answers and has scraped so many processes."""
+        try:
+            return len(self.ask("up == 1")) == count
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def prometheus(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[Prometheus]:
+    """A Prometheus that has seen all processes of the cluster."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("no prometheus here (Debian package prometheus)")
+    written = tmp_path / "prometheus.yaml"
+    written.write_text(json.dumps(configuration(cluster)))  # JSON is YAML
+    (port,) = free_ports(1)
+    command = (
+        program,
+        f"--config.file={written}",
+        f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address={HOST}:{port}",
+        "--log.level=error",
+    )
+    process = subprocess.Popen(command)
+    try:
+        running = Prometheus(port)
+        processes = len(cluster.processes())
+        wait_until(
+            lambda: running.is_up(processes),
+            what="all processes are scraped",
+            timeout_seconds=30,
+        )
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_every_panel_shows_something_and_no_alert_is_raised(
+    cluster: BackgroundCluster, prometheus: Prometheus
+) -> None:
+    asked = [pair for pair in expressions() if pair[0] not in EMPTY_WHEN_ALL_IS_WELL]
+    assert len({title for title, _ in expressions()} & EMPTY_WHEN_ALL_IS_WELL) == 3
+
+    def without_data() -> list[tuple[str, str]]:
+        write(cluster, 20)
+        return [(title, asks) for title, asks in asked if not prometheus.ask(asks)]
+
+    wait_until(
+        lambda: not without_data(), what="every panel has something to show", timeout_seconds=30
+    )
+    for title, asks in expressions():
+        if title in EMPTY_WHEN_ALL_IS_WELL:
+            prometheus.ask(asks)  # is understood
+    assert prometheus.raised() == set()
+
+
+def test_a_dead_node_raises_alerts_and_its_return_ends_them(
+    cluster: BackgroundCluster, prometheus: Prometheus
+) -> None:
+    expected = {"QuorateNodeDown", "QuorateQuorumAtRisk", "QuoratePeerStreamDown"}
+    assert expected <= set(alerts())
+
+    cluster.kill("b1")
+    wait_until(
+        lambda: expected <= prometheus.raised(), what="alerts are raised", timeout_seconds=30
+    )
+
+    cluster.restart("b1")
+    wait_until(
+        lambda: not expected & prometheus.raised(), what="alerts have ended", timeout_seconds=60
+    )
