@@ -26,6 +26,7 @@ from node.machine.catalog import CatalogMachine
 from node.machine.partition import LiveTables
 from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits
 from node.memberships import Memberships
+from node.outboxes import Outboxes
 from node.peer_batch import PeerBatch, ReplyRow
 from node.recovery import Recovery
 from node.replica import PartitionReplica, Replica
@@ -47,8 +48,6 @@ from raft.types import (
     SnapshotMeta,
     Ticks,
 )
-
-SNAPSHOT: Final = MessageType.SNAPSHOT  # as in `raft.core`
 
 TICK_SECONDS: Final = 0.05
 """Length of a Raft tick. With RaftConfig: heartbeats every 200 ms, elections after 1 to 2 s."""
@@ -107,7 +106,7 @@ class Host:
         self._held: dict[int, Replica] = {}
         self._streams: dict[RouteStream, None] = {}
         self._unaccepted: list[tuple[RouteStream, int]] = []
-        self._outboxes: dict[int, PeerBatch] = {}
+        self._outboxes = Outboxes(node_id, shell)
         self._writing: _LogWrite | None = None
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
@@ -232,7 +231,7 @@ class Host:
         self._hear_replies(batch)
         for group, message in batch.messages:
             replica = self.replicas.get(group)
-            if replica is not None and message.type != SNAPSHOT:
+            if replica is not None and message.type != MessageType.SNAPSHOT:
                 if message.entries and self.checkpointer.is_overfull:
                     continue  # as if it were lost: the leader sends it again
                 self._step(replica, message)
@@ -252,7 +251,7 @@ class Host:
             elif sequence:
                 answers.append((group, term, sequence))
         if answers:
-            self._outbox(sender).replies += answers
+            self._outboxes.batch_for(sender).replies += answers
 
     def _hear_replies(self, batch: PeerBatch) -> None:
         """Take a peer's answers to heartbeats; most say nothing new."""
@@ -345,14 +344,14 @@ class Host:
             self._dirty[replica.group] = replica
         elif core.send_now:
             for message in core.take_messages():
-                self._post(replica.group, message)
+                self._outboxes.post(replica.group, message)
 
     def _settle(self) -> None:
         """Take a turn soon if there is work for one; heartbeats alone leave at once."""
         if self._dirty:
             self._shell.schedule_turn()
-        elif self._outboxes:
-            self._send_outboxes()
+        else:
+            self._outboxes.send()
 
     # Time
 
@@ -403,7 +402,7 @@ class Host:
             if ready.role_changed:
                 self._follow_role(replica, now)
             for message in ready.send_now:
-                self._post(group, message)
+                self._outboxes.post(group, message)
             if ready.ticket:
                 writes.append(
                     GroupWrite(
@@ -422,7 +421,7 @@ class Host:
             # Under load the next appends tell them, at no cost.
             for group, replica in dirty.items():
                 for message in replica.core.take_news():
-                    self._post(group, message)
+                    self._outboxes.post(group, message)
         self._flush()
 
     def _finish(self, replica: Replica, ready: Ready) -> None:
@@ -484,7 +483,7 @@ class Host:
         for replica, ticket, messages in writing.tickets:
             replica.core.persisted(ticket)
             for message in messages:
-                self._post(replica.group, message)
+                self._outboxes.post(replica.group, message)
             dirty[replica.group] = replica
         for replica, index in writing.installed:
             replica.installing = False
@@ -506,26 +505,8 @@ class Host:
         self.leaderships.give_up()
         return self._writing.record
 
-    def _post(self, group: int, message: Message) -> None:
-        if message.type == SNAPSHOT:
-            self._shell.send_snapshot(group, message)
-            return
-        self._outbox(message.to).add(group, message)
-
-    def _outbox(self, to: int) -> PeerBatch:
-        box = self._outboxes.get(to)
-        if box is None:
-            box = self._outboxes[to] = PeerBatch(self.node_id, to)
-        return box
-
-    def _send_outboxes(self) -> None:
-        outboxes, self._outboxes = self._outboxes, {}
-        for outbox in outboxes.values():
-            self._shell.send(outbox)
-
     def _flush(self) -> None:
-        if self._outboxes:
-            self._send_outboxes()
+        self._outboxes.send()
         for stream in self._streams:
             stream.flush()
 
