@@ -120,7 +120,8 @@ def test_every_panel_shows_something_and_no_alert_is_raised(
     for title, asks in expressions():
         if title in EMPTY_WHEN_ALL_IS_WELL:
             prometheus.ask(asks)  # is understood
-    assert prometheus.raised() == set()
+    # Two nodes are not scraped at one moment: a leadership on its way may be seen at neither.
+    wait_until(lambda: not prometheus.raised(), what="no alert is raised", timeout_seconds=30)
 
 
 def test_a_dead_node_raises_alerts_and_its_return_ends_them(
