@@ -20,8 +20,7 @@ from random import Random
 from typing import Any
 
 from bench import results
-from bench.memory import pids_of
-from bench.processes import memory_mb
+from bench.processes import memory_mb, pids_of
 from quorate.client import Client
 from quorate.local.background import BackgroundCluster
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import results
-from bench.memory import create_table, pids_of
-from bench.processes import cpu_of, memory_mb
+from bench.memory import create_table
+from bench.processes import cpu_of, memory_mb, pids_of
 from quorate.local import admin_http
 from quorate.local.background import BackgroundCluster
 from quorate.local.topology import HOST
@@ -39,12 +39,6 @@ LATE_SECONDS_MAX = 0.5
 """Half an election timeout."""
 
 DELAY_BUCKET = re.compile(r'^quorate_node_loop_delay_seconds_bucket{le="([^"]+)"} (\S+)$', re.M)
-
-
-def node_pids(cluster: BackgroundCluster) -> dict[str, int]:
-    """Return the pids of the nodes, without the router's."""
-    nodes = {node["name"] for node in cluster.status()["nodes"]}
-    return {name: pid for name, pid in pids_of(cluster).items() if name in nodes}
 
 
 def terms(cluster: BackgroundCluster) -> dict[int, int]:
@@ -71,7 +65,7 @@ def settle(cluster: BackgroundCluster) -> None:
 
 def rest(cluster: BackgroundCluster, seconds: float) -> dict[str, Any]:
     """Return each node's share of a processor, and the elections, while nothing is written."""
-    pids = node_pids(cluster)
+    pids = pids_of(cluster, "node")
     before = terms(cluster)
     used, started = cpu_of(pids), time.monotonic()
     time.sleep(seconds)
@@ -86,7 +80,7 @@ def rest(cluster: BackgroundCluster, seconds: float) -> dict[str, Any]:
 def loop_delays(cluster: BackgroundCluster) -> dict[str, dict[float, float]]:
     """Return each node's count of loop delays up to each bucket's bound, seconds."""
     counts = {}
-    for name in node_pids(cluster):
+    for name in pids_of(cluster, "node"):
         address = f"{HOST}:{cluster.processes()[name].ports['admin']}"
         _, page = admin_http.get(address, "/metrics")
         text = page.decode()

@@ -28,7 +28,7 @@ from typing import Any
 from bench import results
 from bench.admission import http_ports
 from bench.open_loop import OpenLoop, Plan, Seen
-from bench.processes import cpu_of
+from bench.processes import cpu_of, pids_of
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
@@ -93,11 +93,7 @@ def measure(cluster: BackgroundCluster, seconds: float, runs: int) -> list[dict[
     create_table(cluster, NOISY, provisioned(NOISY_UNITS))
     found: dict[str, list[dict[str, Any]]] = {noise: [] for noise in NOISES}
     once(cluster, NOISY_UNITS, 1, SETTLE_SECONDS)  # what is done for the first time is slower
-    routers = {
-        name: one.pid
-        for name, one in cluster.processes().items()
-        if one.kind == "router" and one.pid is not None
-    }
+    routers = pids_of(cluster, "router")
     for _ in range(runs):
         used: dict[str, float] = {}  # by routers and the load, in seconds of a processor a second
         for noise, (rate, keys) in NOISES.items():

@@ -18,17 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import results
-from bench.processes import cpu_of, memory_mb, resident_mb
+from bench.processes import cpu_of, memory_mb, pids_of, resident_mb
 from quorate.client import Client
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-memory"
 IDLE_SECONDS = 5.0
-
-
-def pids_of(cluster: BackgroundCluster) -> dict[str, int]:
-    """Return the pids of the cluster's processes."""
-    return {name: one.pid for name, one in cluster.processes().items() if one.pid is not None}
 
 
 def sample(cluster: BackgroundCluster) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from bench import results
 from bench.open_loop import CLOSED, OpenLoop, Plan, Seen
-from bench.processes import cpu_of, memory_mb
+from bench.processes import cpu_of, memory_mb, pids_of
 from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
@@ -70,11 +70,6 @@ class Watch(threading.Thread):
 def terms(cluster: BackgroundCluster) -> int:
     """Return the sum of all groups' terms: it grows with each election."""
     return sum(partition["term"] for partition in cluster.status()["partitions"])
-
-
-def pids_of(cluster: BackgroundCluster) -> dict[str, int]:
-    """Return the cluster's processes."""
-    return {name: one.pid for name, one in cluster.processes().items() if one.pid is not None}
 
 
 def load(cluster: BackgroundCluster, rates: tuple[tuple[float, float], ...], **more: Any) -> Plan:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Processor time and memory of running processes, from /proc."""
+"""A cluster's processes, and the processor time and memory that they use, from /proc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from quorate.local.background import BackgroundCluster
+
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def pids_of(cluster: BackgroundCluster, kind: str = "") -> dict[str, int]:
+    """Return the pids of the cluster's processes that run, by name; only one kind's if given."""
+    return {
+        name: one.pid
+        for name, one in cluster.processes().items()
+        if one.pid is not None and kind in ("", one.kind)
+    }
 
 
 def cpu_seconds(pid: int) -> float:

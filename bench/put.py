@@ -21,7 +21,7 @@ from typing import Any
 
 from bench import results
 from bench.load import KINDS
-from bench.processes import cpu_of
+from bench.processes import cpu_of, pids_of
 from quorate.client import Client
 from quorate.local.background import BackgroundCluster
 
@@ -39,11 +39,7 @@ def run_load(
         *("--table", TABLE, "--connections", str(connections)),
         *("--seconds", str(options.seconds), "--keys", str(options.keys)),
     ]
-    pids = {
-        name: process.pid
-        for name, process in cluster.processes().items()
-        if process.pid is not None
-    }
+    pids = pids_of(cluster)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline().strip()
