@@ -455,10 +455,9 @@ class Dispatch:
         waiters = self._waiters.get(partition)
         if waiters is None or not waiters.requests:
             return
-        stream = self._streams.get(self.leaders.leader_of(partition))
-        has_leader = stream is not None and stream.connected
+        is_led = self.is_led(partition)
         for routed in list(waiters.requests):
-            if has_leader or routed.eventual:
+            if is_led or routed.eventual:
                 self._route(routed)
 
     def _probe(self, partition: int, waiters: _Waiters) -> None:

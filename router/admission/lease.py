@@ -6,7 +6,6 @@ for what they are about to need. What is leased and not spent goes back. Pure: t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,11 +82,11 @@ class Lease:
         self._asked_at = now
         self._ticked_at = now
 
-    def admit(self, units: float, clock: Callable[[], float]) -> bool:
-        """Spend units if there are tokens, or credit; the clock is looked at if it matters."""
+    def admit(self, units: float, now: float) -> bool:
+        """Spend units if there are tokens, or credit."""
         self._offered += units
         if self._held:
-            self._release(clock())
+            self._release(now)
         floor = 0.0 if self._starved else -self.rate * CREDIT_SECONDS
         if self.tokens <= floor:
             return False

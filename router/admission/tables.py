@@ -108,10 +108,10 @@ class TableAdmission:
         lease = account.reads if reads else account.writes
         if lease is None:
             return 0.0
-        if not lease.admit(units, self.clock):
+        if not lease.admit(units, self.clock()):
             what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
             raise self._throttle(table, what, reads=reads)
-        if lease.tokens < 0 and lease.on_credit:
+        if lease.on_credit:
             self.on_credit()
         return units
 

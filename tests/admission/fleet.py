@@ -65,7 +65,7 @@ class Fleet:
                 self.owed[name] += offered(name, self.now) * STEP_SECONDS
                 while self.owed[name] >= units:
                     self.owed[name] -= units
-                    if not lease.admit(units, lambda: self.now):
+                    if not lease.admit(units, self.now):
                         self.refused[name] += units
                     elif self._is_served(units):
                         self.admitted[name] += units
