@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quorate.local import admin_http
 from quorate.local.background import BackgroundCluster
 from quorate.local.topology import HOST
+from tests.processes.conftest import TABLE, dynamodb
 
 
 def page(cluster: BackgroundCluster, name: str, path: str) -> tuple[int, str]:
@@ -34,3 +35,14 @@ def value(cluster: BackgroundCluster, name: str, metric: str, **labels: str) -> 
     ]
     (found,) = samples
     return found
+
+
+def write(cluster: BackgroundCluster, count: int) -> None:
+    """Put so many items, so that there is something to show."""
+    client = dynamodb(cluster.http_url)
+    try:
+        for number in range(count):
+            item = {"group": {"S": f"metrics-{number}"}, "id": {"S": "x"}}
+            client.put_item(TableName=TABLE, Item=item)
+    finally:
+        client.close()

@@ -16,8 +16,7 @@ from quorate.local.background import BackgroundCluster, free_ports, wait_until
 from quorate.local.processes import plan_node
 from quorate.local.topology import HOST, new_topology
 from tests.deploy.metric_names import in_dashboard, in_document, in_rules
-from tests.processes.conftest import TABLE, dynamodb
-from tests.processes.metrics_page import page, scrape, value
+from tests.processes.metrics_page import page, scrape, value, write
 
 SUFFIXES = {
     "counter": ("_total",),
@@ -32,16 +31,6 @@ def names_in(families: dict[str, Metric]) -> set[str]:
     return {
         family.name + suffix for family in families.values() for suffix in SUFFIXES[family.type]
     }
-
-
-def write(cluster: BackgroundCluster, count: int) -> None:
-    client = dynamodb(cluster.http_url)
-    try:
-        for number in range(count):
-            item = {"group": {"S": f"metrics-{number}"}, "id": {"S": "x"}}
-            client.put_item(TableName=TABLE, Item=item)
-    finally:
-        client.close()
 
 
 def groups(cluster: BackgroundCluster) -> list[str]:

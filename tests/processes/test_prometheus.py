@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from quorate.local.background import BackgroundCluster, free_ports, wait_until
 from quorate.local.topology import HOST
 from tests.deploy.metric_names import RULES, alerts, expressions
-from tests.processes.test_metrics import write
+from tests.processes.metrics_page import write
 
 SCRAPE = "500ms"
 RATE_INTERVAL = "3s"
@@ -24,23 +25,21 @@ RATE_INTERVAL = "3s"
 
 EMPTY_WHEN_ALL_IS_WELL = {"Errors", "Throttled", "Snapshot progress"}
 
-JOBS = {"node": "quorate-nodes", "router": "quorate-routers"}
-"""As in deploy/prometheus/prometheus.yaml: the rules know them."""
-
 
 def configuration(cluster: BackgroundCluster) -> dict[str, Any]:
-    """Return what deploy/prometheus/prometheus.yaml says, with this cluster's addresses."""
-    targets: dict[str, list[str]] = {job: [] for job in JOBS.values()}
-    for process in cluster.processes().values():
-        targets[JOBS[process.kind]].append(f"{HOST}:{process.ports['admin']}")
-    return {
-        "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": addresses}]}
-            for job, addresses in targets.items()
-        ],
-    }
+    """Return what is in deploy, with this cluster's addresses and short intervals."""
+    document: dict[str, Any] = yaml.safe_load((RULES.parent / "prometheus.yaml").read_text())
+    document["global"] = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE}
+    document["rule_files"] = [str(RULES.parent / name) for name in document["rule_files"]]
+    processes = cluster.processes().values()
+    for job in document["scrape_configs"]:
+        addresses = [
+            f"{HOST}:{process.ports['admin']}"
+            for process in processes
+            if job["job_name"] == f"quorate-{process.kind}s"
+        ]
+        job["static_configs"] = [{"targets": addresses}]
+    return document
 
 
 class Prometheus:
@@ -80,7 +79,7 @@ def prometheus(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[Prometheu
     if program is None:
         pytest.skip("no prometheus here (Debian package prometheus)")
     written = tmp_path / "prometheus.yaml"
-    written.write_text(json.dumps(configuration(cluster)))  # JSON is YAML
+    written.write_text(yaml.safe_dump(configuration(cluster)))
     (port,) = free_ports(1)
     command = (
         program,

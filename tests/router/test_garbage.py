@@ -15,8 +15,10 @@ import grpc.aio
 import orjson
 import pytest
 
+from quorate.demo.raw_http import dynamodb_request
 from quorate.v1 import api_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
+from tests.router.talk import read_answer
 from tests.router.world import World, tell
 
 CALLS = 20
@@ -77,20 +79,10 @@ def garbage() -> Iterator[Counter[str]]:
 async def call(world: World, operation: str, body: Mapping[str, object]) -> None:
     """Send a call many times on one connection, each after the last was answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
-    content = orjson.dumps(body)
-    head = (
-        f"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.{operation}\r\n"
-        f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
+    request = dynamodb_request(operation, orjson.dumps(body), host="127.0.0.1")
     for _ in range(CALLS):
-        writer.write(head.encode() + content)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        (length,) = (
-            int(line.split(b":")[1])
-            for line in answer.lower().split(b"\r\n")
-            if line.startswith(b"content-length")
-        )
-        await reader.readexactly(length)
+        writer.write(request)
+        await read_answer(reader)
     writer.close()
     await writer.wait_closed()
 

@@ -160,13 +160,16 @@ class Checker:
     ) -> None:
         """Whoever calls something committed first is its leader, and knows who has a say."""
         nodes = self._world.nodes
-        for voters in (configuration.voters, configuration.voters_outgoing):
-            holders = [voter for voter in voters if nodes[voter].holds(replica.group, index, term)]
-            if voters and len(holders) * 2 <= len(voters):
-                raise Violation(
-                    f"{node.name} calls {index} of group {replica.group} committed in term {term}, "
-                    f"but of {voters} it is durable only at {holders}"
-                )
+        have_it = {
+            voter
+            for voter in {*configuration.voters, *configuration.voters_outgoing}
+            if nodes[voter].holds(replica.group, index, term)
+        }
+        for voters, holders in _minorities(configuration, have_it):
+            raise Violation(
+                f"{node.name} calls {index} of group {replica.group} committed in term {term}, "
+                f"but of {voters} it is durable only at {holders}"
+            )
 
     def after(self, node: SimulatedNode, touched: dict[int, Replica]) -> None:
         """Check what an event may have changed at a node."""

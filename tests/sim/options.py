@@ -31,14 +31,14 @@ FAULTS = (
     "drop_table",
 )
 
-SITUATIONS = (
+SITUATIONS_DRAWN = (
     *("", "", ""),
     *("fall_behind", "fall_behind"),
     "cut_off_leader",
     "change_is_lost",
     "change_is_split",
 )
-"""Drawn alike; see `tests.sim.situations`. Chance alone would mostly miss them."""
+"""Each as often as it is here; see `tests.sim.situations`. Chance alone would mostly miss them."""
 
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
@@ -95,7 +95,7 @@ def draw_options(rng: Random) -> Options:
     choice = rng.choice
     kinds = rng.sample(FAULTS, rng.randrange(3, len(FAULTS) + 1))
     calm = rng.random() < 0.1
-    situation = "" if calm else choice(SITUATIONS)
+    situation = "" if calm else choice(SITUATIONS_DRAWN)
     falls_behind = situation == "fall_behind"
     return Options(
         cluster=choice(CLUSTERS),
