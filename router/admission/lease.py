@@ -23,6 +23,9 @@ CREDIT_SECONDS: Final = 1.0
 refuse its first requests. It is paid back from the next leases, so no more than this is ever owed.
 Ours."""
 
+MOMENT_SECONDS: Final = 0.02
+"""Shortest time from which a beginning load's rate is told: one request is not yet a load. Ours."""
+
 SILENCE_SECONDS: Final = 1.0
 """Without an answer of the pool for so long a router goes on with its last rate. Ours."""
 
@@ -126,7 +129,7 @@ class Lease:
         self._offered_rate += (self._offered / elapsed - self._offered_rate) * weight
         rate = self._offered_rate
         if self.on_credit:  # a load that begins: the average will know only later
-            rate = max(rate, self._offered / max(elapsed, ASK_SECONDS))
+            rate = max(rate, self._offered / max(elapsed, MOMENT_SECONDS))
         self._offered = 0.0
         if now - self.heard_at > SILENCE_SECONDS and not self.idle:
             self._go_on_alone(elapsed)
@@ -151,10 +154,10 @@ class Lease:
         self.expires_at = now + LEASE_SECONDS
         self._returned -= ask.returned
         self._level = level
-        self._starved = tokens < ask.wanted
-        if self._starved:
+        was_starved, self._starved = self._starved, tokens < ask.wanted
+        if was_starved and self._starved:
             self._hold(tokens, now)
-        else:
+        else:  # the first short answer is the rest of what was saved up: nobody need wait for it
             self.tokens += self._held + tokens
             self._held = 0.0
 

@@ -18,7 +18,10 @@ CAP = DEFAULT_LIMITS.write_units
 
 
 class Fleet:
-    """Routers ask every ASK_SECONDS, each at its own moment; answers take DELAY_SECONDS."""
+    """Routers ask every ASK_SECONDS, each at its own moment, and when they spend on credit.
+
+    Answers take DELAY_SECONDS; meanwhile nothing else is asked.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Fleet:
         self.pool_is_due = False
         self.leases = {f"r{place}": Lease(rate, self.now) for place in range(routers)}
         self.ask_at = {name: self.now + self.rng.uniform(0, ASK_SECONDS) for name in self.leases}
+        self.asking: set[str] = set()
         self.answers: list[tuple[float, Callable[[], None]]] = []
         self.admitted = dict.fromkeys(self.leases, 0.0)
         self.refused = dict.fromkeys(self.leases, 0.0)
@@ -75,6 +79,8 @@ class Fleet:
                 if self.now >= self.ask_at[name]:
                     self.ask_at[name] += ASK_SECONDS
                     self._ask(name, lease)
+                elif lease.on_credit and name not in self.asking:
+                    self._ask(name, lease)
         return sum(self.admitted.values()) - before
 
     def _is_served(self, units: float) -> bool:
@@ -109,7 +115,7 @@ class Fleet:
 
     def _ask(self, name: str, lease: Lease) -> None:
         ask = lease.tick(self.now)
-        if ask is None:
+        if ask is None or name in self.asking:
             return
         if self.pool_is_due:
             self.pool_is_due = False
@@ -121,8 +127,10 @@ class Fleet:
         tokens = pool.grant(name, wanted=ask.wanted, returned=ask.returned, now=self.now)
         level = pool.level
         answer_at = self.now + DELAY_SECONDS
+        self.asking.add(name)
 
         def answer() -> None:
+            self.asking.remove(name)
             if name in self.leases:
                 lease.granted(ask, tokens, level, self.now)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from node.capacity_pool import START_SECONDS
 from router.admission.lease import CREDIT_SECONDS
-from tests.admission.fleet import CAP, Fleet
+from tests.admission.fleet import CAP, STEP_SECONDS, Fleet
 
 RATE = 200.0
 
@@ -73,6 +73,17 @@ def test_burst_is_spent_once() -> None:
 
     assert admitted == pytest.approx(300 * RATE + 200 * RATE, rel=0.02)
     assert fleet.run(60, lambda *_: 500) / 60 == pytest.approx(RATE, rel=0.05)
+
+
+@pytest.mark.parametrize("offered", [80.0, 300.0, 600.0, 1150.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_nobody_is_refused_before_the_burst_is_spent(offered: float, seed: int) -> None:
+    """However fast a load begins, as long as an answer of the pool comes within its credit."""
+    fleet = Fleet(1, 50.0, seed=seed, level=400)
+    while not fleet.refused["r0"]:
+        fleet.run(STEP_SECONDS, lambda *_: offered)
+
+    assert fleet.admitted["r0"] >= 400
 
 
 def test_loss_of_the_catalogs_leader_changes_little() -> None:

@@ -127,7 +127,8 @@ def test_what_is_short_is_spent_evenly_over_a_round() -> None:
     clock = Clock()
     admission = TableAdmission(clock)
     spend(admission, table(100))
-    lease_held(admission, clock, CREDIT + 20.0)
+    lease(admission, clock, CREDIT)
+    lease_held(admission, clock, 20.0)
 
     spent = [spend(admission, table(100))]
     for _ in range(6):
@@ -137,6 +138,16 @@ def test_what_is_short_is_spent_evenly_over_a_round() -> None:
     assert all(3 <= part <= 5 for part in spent[1:6])
     assert sum(spent) == 20
     assert spent[6] == 0
+
+
+def test_last_of_what_was_saved_up_may_be_spent_at_once() -> None:
+    """The first answer that is short is no steady shortage yet."""
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(100))
+    lease_held(admission, clock, CREDIT + 20.0)
+
+    assert spend(admission, table(100)) == 20
 
 
 def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_done() -> None:
