@@ -199,7 +199,8 @@ class GrpcFace:
 
         async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
             call = self._call(context)
-            if self._service.door_is_closed():
+            if self._service.door_is_closed:
+                self._service.count_refusal()
                 call.fail(router_full())
             elif not self._authentication.is_required or self._admit(method, context, call):
                 self._service.execute(operation, to_document(request), call)

@@ -61,8 +61,13 @@ assert len(REQUEST_ID_SUFFIX) + 32 == 52
 class Executor(Protocol):
     """The part of the service that this face needs."""
 
-    def door_is_closed(self, *, behind: bool) -> bool:
+    @property
+    def door_is_closed(self) -> bool:
         """Whether a call is to be refused before anything is done for it."""
+        ...
+
+    def count_refusal(self) -> None:
+        """Count a call that was refused at the door."""
         ...
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
@@ -133,7 +138,7 @@ class HttpCall(Call):
 
 
 class HttpFace:
-    """Turns exchanges into calls. `handle` is the handler of an `HttpServer`."""
+    """Turns exchanges into calls. `handle` is the handler of an `HttpServer`, and this its door."""
 
     def __init__(
         self,
@@ -160,10 +165,25 @@ class HttpFace:
         if exchange.method != b"POST":
             self._handle_other(exchange)
             return
-        if self._service.door_is_closed(behind=self._queue.is_behind):
-            self._refuse(exchange)
+        if self.is_closed:
+            status, headers, body = self.refusal()
+            if self._cors_origins:
+                headers += self._cors_headers(exchange.headers)
+            exchange.refuse(status, headers, body)
         else:
             self._queue.put(exchange, self._clock())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether what comes now is to be refused: it could not be run soon, or the nodes' part."""
+        return self._queue.is_behind or self._service.door_is_closed
+
+    def refusal(self) -> tuple[int, bytes, bytes]:
+        """Return the answer at the door. It must cost next to nothing: no call is made."""
+        self._service.count_refusal()
+        request_id = new_request_id().hex().upper().encode()
+        headers = ANSWER_HEADERS % (request_id, REFUSED_CHECKSUM, b"", b"")
+        return Throttled.http_status, headers, REFUSED_BODY
 
     def _serve(self, exchange: Exchange, started: float) -> None:
         headers = exchange.headers
@@ -196,13 +216,6 @@ class HttpFace:
             body = plain
         operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
         self._service.execute_json(operation, body, call)
-
-    def _refuse(self, exchange: Exchange) -> None:
-        """Answer at the door of a full router. This must cost next to nothing: no call is made."""
-        cors = self._cors_headers(exchange.headers) if self._cors_origins else b""
-        request_id = new_request_id().hex().upper().encode()
-        headers = ANSWER_HEADERS % (request_id, REFUSED_CHECKSUM, b"", cors)
-        exchange.refuse(Throttled.http_status, headers, REFUSED_BODY)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""

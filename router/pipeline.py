@@ -35,8 +35,13 @@ Stream = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 class Executor(Protocol):
     """The part of the service that this stream needs."""
 
+    @property
     def door_is_closed(self) -> bool:
         """Whether a call is to be refused before anything is done for it."""
+        ...
+
+    def count_refusal(self) -> None:
+        """Count a call that was refused at the door."""
         ...
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
@@ -164,7 +169,8 @@ class Pipeline:
             call.user = self._pass.user
             if refusal is not None:
                 call.fail(refusal)
-            elif self._service.door_is_closed():
+            elif self._service.door_is_closed:
+                self._service.count_refusal()
                 call.fail(router_full())
             else:
                 self._service.execute_json(operation, body, call)

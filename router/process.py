@@ -319,7 +319,7 @@ class RouterProcess:
         )
         certificates = self.certificates
         tls = None if certificates is None else lambda: certificates.current.context
-        return HttpServer(face.handle, limits, tls=tls)
+        return HttpServer(face.handle, limits, tls=tls, door=face)
 
     def _make_grpc(self, service: Service) -> GrpcFace:
         timeout_ms = self.options.request_timeout_ms

@@ -63,15 +63,14 @@ class Service:
         self._tasks = tasks
         self._background_count = 0
 
-    def door_is_closed(self, *, behind: bool = False) -> bool:
-        """Whether a call is to be refused before anything is done for it; counts it if so.
+    @property
+    def door_is_closed(self) -> bool:
+        """Whether a call is to be refused before anything is done for it."""
+        return self.dispatch.is_full
 
-        `behind`: the face cannot run it soon.
-        """
-        if not behind and not self.dispatch.is_full:
-            return False
+    def count_refusal(self) -> None:
+        """Count a call that was refused at the door."""
         self.dispatch.counters.refused_full += 1
-        return True
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text."""

@@ -11,9 +11,11 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
+
+from quorate.http.whole_request import is_whole_request
 
 if TYPE_CHECKING:
     from quorate.http.server import HttpServer
@@ -47,6 +49,17 @@ class HttpLimits:
     write_seconds_max: float = 10.0
     write_buffer_bytes: int = 256 << 10
     unsent_bytes_all_max: int = 512 << 20  # of answers larger than that, of all connections
+
+
+class Door(Protocol):
+    """Says whether requests are taken now. Asked before they are parsed."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether what comes now is to be refused."""
+
+    def refusal(self) -> tuple[int, bytes, bytes]:
+        """Return the answer to one request that is refused: status, header lines, body."""
 
 
 class _Refused(Exception):
@@ -88,7 +101,7 @@ class Exchange:
         self.connection.reply(self, status, headers, body)
 
     def refuse(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer at once that this is not served now; the connection rests for a pass of the loop.
+        """Answer at once that this is not served now; of many, the connections rest for a pass.
 
         A client may send again as soon as it has read this. The loop would take that in the same
         pass, and so on: refusing thousands of clients, it would come to nothing else for seconds.
@@ -180,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; whole requests go to the handler from within."""
-        if self._draining:
+        if self._draining or (self._is_idle and self._turn_away(data)):
             return
         try:
             self._read_bytes = len(data)
@@ -201,6 +214,18 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(cause.status)
         except httptools.HttpParserError:
             self._refuse(400)
+
+    def _turn_away(self, data: bytes) -> bool:
+        """Refuse a request unparsed if none is taken now; return whether that was done."""
+        door = self._server.door
+        if door is None or self._server.stopping or not door.is_closed:
+            return False
+        if not is_whole_request(data, self._server.limits.header_bytes_max):
+            return False
+        status, headers, body = door.refusal()
+        self._write_answer(status, headers, body)
+        self.rest()
+        return True
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -395,15 +420,9 @@ class HttpConnection(asyncio.Protocol):
         self._current = None
         self._release_body(len(exchange.body))
         keep_alive = exchange.keep_alive and not self._server.stopping
-        head = b"%sDate: %s\r\nContent-Length: %d\r\n%s%s\r\n" % (
-            STATUS_LINES[status],
-            self._server.date,
-            len(body),
-            headers,
-            b"" if keep_alive else b"Connection: close\r\n",
-        )
-        self.deadline = self._input_deadline()
-        transport.write(head if exchange.method == b"HEAD" else head + body)
+        if not keep_alive:
+            headers += b"Connection: close\r\n"
+        self._write_answer(status, headers, body, headers_only=exchange.method == b"HEAD")
         if not keep_alive:
             self._draining = True
             self.deadline = self._server.now + self._server.limits.write_seconds_max
@@ -412,11 +431,27 @@ class HttpConnection(asyncio.Protocol):
             # Not from here: a handler that answers at once would nest as deep as the queue is long.
             asyncio.get_running_loop().call_soon(self._pump)
 
+    def _write_answer(
+        self, status: int, headers: bytes, body: bytes, *, headers_only: bool = False
+    ) -> None:
+        assert self._transport is not None
+        head = b"%sDate: %s\r\nContent-Length: %d\r\n%s\r\n" % (
+            STATUS_LINES[status],
+            self._server.date,
+            len(body),
+            headers,
+        )
+        self.deadline = self._input_deadline()
+        self._transport.write(head if headers_only else head + body)
+
     def rest(self) -> None:
-        """Read nothing more before the loop's next pass."""
-        if self._transport is not None and not self._draining:
+        """After a refusal: read nothing more before the loop's next pass, if there were many."""
+        if (
+            self._transport is not None
+            and not self._draining
+            and self._server.rest_after_refusal(self)
+        ):
             self._pause_reading()
-            self._server.rest(self)
 
     def wake(self) -> None:
         """Go on after a rest."""
@@ -505,6 +540,12 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         return transport is not None and (
             self._current is not None or self._is_receiving or transport.get_write_buffer_size() > 0
+        )
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._current is None and not (
+            self._in_headers or self._exchange is not None or self._queue or self._write_paused
         )
 
     @property

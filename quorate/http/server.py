@@ -13,12 +13,12 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
-from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.protocol import Door, Exchange, HttpConnection, HttpLimits
 from quorate.http.tls import TlsConnection
 
-WAKE_MAX: Final = 256
-"""Most refused connections that are read again in one pass of the loop: to refuse them once more
-takes ten milliseconds, and the rest of the loop's work must not wait for longer. Ours."""
+REFUSALS_MAX: Final = 256
+"""Most requests that are refused in one pass of the loop, but for each connection's first: it takes
+some milliseconds, and the rest of the loop's work must not wait for longer. Ours."""
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -33,9 +33,14 @@ class HttpServer:
         limits: HttpLimits,
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
+        door: Door | None = None,
     ) -> None:
-        """With `tls`, which gives the context for a new connection, nothing is spoken but TLS."""
+        """With `tls`, which gives the context for a new connection, nothing is spoken but TLS.
+
+        `door` refuses what the handler would refuse as well, for a part of the cost.
+        """
         self.handler = handler
+        self.door = door
         self.limits = limits
         self.now = 0.0  # monotonic seconds, as of the last sweep
         self.date = b""  # for the Date header, as of the last sweep
@@ -44,6 +49,8 @@ class HttpServer:
         self.handshakes_failed = 0  # refused, broken off or too slow
         self._connections: set[HttpConnection | TlsConnection] = set()
         self._address_counts: Counter[str] = Counter()  # of connections
+        self._refused_count = 0  # in this pass of the loop
+        self._next_pass_is_due = False
         self._resting: deque[HttpConnection] = deque()
         self._body_bytes = 0
         self._unsent_bytes = 0
@@ -112,17 +119,30 @@ class HttpServer:
 
     # For connections
 
-    def rest(self, connection: HttpConnection) -> None:
-        """Wake a connection in the loop's next pass, or after as many as must wake before it."""
-        self._resting.append(connection)
-        if len(self._resting) == 1:
-            asyncio.get_running_loop().call_soon(self._wake_resting)
+    def rest_after_refusal(self, connection: HttpConnection) -> bool:
+        """Return whether a connection must rest; it is woken in the loop's next pass, or later.
 
-    def _wake_resting(self) -> None:
-        for _ in range(min(len(self._resting), WAKE_MAX)):
+        As many as may be refused in one pass are woken in each.
+        """
+        self._refused_count += 1
+        self._expect_next_pass()
+        if self._refused_count <= REFUSALS_MAX:
+            return False
+        self._resting.append(connection)
+        return True
+
+    def _expect_next_pass(self) -> None:
+        if not self._next_pass_is_due:
+            self._next_pass_is_due = True
+            asyncio.get_running_loop().call_soon(self._next_pass)
+
+    def _next_pass(self) -> None:
+        self._next_pass_is_due = False
+        self._refused_count = 0
+        for _ in range(min(len(self._resting), REFUSALS_MAX)):
             self._resting.popleft().wake()
         if self._resting:
-            asyncio.get_running_loop().call_soon(self._wake_resting)
+            self._expect_next_pass()
 
     def admit(self, connection: HttpConnection | TlsConnection) -> bool:
         """Take a connection into the books if there is room; return whether there was."""

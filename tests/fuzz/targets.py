@@ -156,15 +156,17 @@ def authorization(data: bytes) -> None:
     raise AssertionError("nobody can guess a signature")
 
 
-class _Transport(asyncio.Transport):
+class Transport(asyncio.Transport):
     """Takes what is written; never full."""
 
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.written = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed or not data
+        self.written += data
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 1) if name == "peername" else default
@@ -230,7 +232,7 @@ async def _serve(read_bytes: int, data: bytes) -> None:
 
     server = HttpServer(handle, SMALL)
     connection = HttpConnection(server)
-    connection.connection_made(_Transport())
+    connection.connection_made(Transport())
     for start in range(0, len(data), read_bytes):
         connection.data_received(data[start : start + read_bytes])
         await asyncio.sleep(0)

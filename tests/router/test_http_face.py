@@ -37,10 +37,11 @@ class Calls:
         self.answer = answer
         self.taken: list[tuple[str, bytes, Call]] = []
         self.ended: list[str] = []
-        self.is_full = False
+        self.door_is_closed = False
+        self.refused = 0
 
-    def door_is_closed(self, *, behind: bool) -> bool:
-        return behind or self.is_full
+    def count_refusal(self) -> None:
+        self.refused += 1
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         self.taken.append((operation, bytes(raw), call))
@@ -275,7 +276,7 @@ def test_very_large_answer_is_compressed_beside_the_loop() -> None:
 
 def test_full_router_refuses_at_the_door_and_does_nothing_else() -> None:
     calls = Calls()
-    calls.is_full = True
+    calls.door_is_closed = True
 
     status, headers, body = send(calls, headers={**CALL_HEADERS, b"authorization": b"nonsense"})
 
@@ -288,7 +289,7 @@ def test_full_router_refuses_at_the_door_and_does_nothing_else() -> None:
 
 def test_full_router_still_answers_health_checks() -> None:
     calls = Calls()
-    calls.is_full = True
+    calls.door_is_closed = True
 
     status, _, _ = send(calls, method=b"GET")
 
