@@ -4,6 +4,7 @@
 
 First the cluster's capacity: the best rate of closed loops. Then an open loop of so many times as
 much and, without a pause, one of half the capacity: from which second on is all of it served again?
+Then the capacity again, for the machine's speed changes: goodput is compared with the mean of both.
 The load shares the machine with the cluster; the share of the processors that it takes is printed.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -99,8 +101,8 @@ def capacity(cluster: BackgroundCluster, request: str, *, seconds: float) -> flo
 
 def overload(
     cluster: BackgroundCluster, rate: float, times: float, options: argparse.Namespace
-) -> tuple[Seen, dict[str, Any]]:
-    """Offer so many times a rate, then half of it; return what was seen, and its figures."""
+) -> dict[str, Any]:
+    """Offer so many times a rate, then half of it; return the figures."""
     plan = load(
         cluster,
         ((rate * 0.5, LEAD_SECONDS), (rate * times, options.seconds), (rate * 0.5, AFTER_SECONDS)),
@@ -116,12 +118,11 @@ def overload(
     seen = OpenLoop(plan, processes=options.processes).wait()
     watched = watch.stop()
     low, high = LEAD_SECONDS, LEAD_SECONDS + int(options.seconds)
-    figures = {
+    return {
         "times": times,
         "offered_per_second": round(rate * times),
         "sent_per_second": round(sent(seen, low, high)),
         "goodput_per_second": round(seen.done_per_second(low, high)),
-        "goodput_of_capacity": round(seen.done_per_second(low, high) / rate, 3),
         "recovered_after_seconds": recovery(seen, high, rate * 0.5),
         "elections": terms(cluster) - before,
         "memory_mb": {
@@ -136,7 +137,6 @@ def overload(
         "rates": plan.rates,
         "by_second": seen.by_second(),
     }
-    return seen, figures
 
 
 def sent(seen: Seen, low: int, high: int) -> float:
@@ -190,12 +190,17 @@ def main() -> None:
             create_table(cluster, TABLE, on_demand())  # nothing but the cluster is its limit
             rate = capacity(cluster, options.request, seconds=4)
             for times in map(float, options.times.split(",")):
-                _, figures = overload(cluster, rate, times, options)
+                figures = overload(cluster, rate, times, options)
+                before, rate = rate, capacity(cluster, options.request, seconds=4)
+                figures["capacity_per_second"] = [round(before), round(rate)]
+                figures["goodput_of_capacity"] = round(
+                    figures["goodput_per_second"] / statistics.mean((before, rate)), 3
+                )
                 show(figures)
                 rows.append(figures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    document = {"request": options.request, "capacity": round(rate), "rows": rows}
+    document = {"request": options.request, "rows": rows}
     print(f"kept in {results.append('overload', document)}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ def admission_rows() -> dict[str, dict[str, Any]]:
     return {row["run"]: row for document in documents for row in document["rows"]}
 
 
-def overload_row(request: str) -> dict[str, Any]:
+def overload_row(request: str) -> Any:  # noqa: ANN401 - JSON's
     """Return the newest run of a kind of request with the highest load."""
     documents = json.loads((RESULTS / "overload.json").read_text())
     newest = [document for document in documents if document["request"] == request][-1]
     rows = sorted(newest["rows"], key=lambda row: row["times"])
-    return {"capacity": newest["capacity"], **rows[-1]}
+    return rows[-1]
 
 
 def draw_admission(axes: Any, row: dict[str, Any]) -> None:  # noqa: ANN401 - matplotlib's
@@ -62,7 +63,7 @@ def draw_admission(axes: Any, row: dict[str, Any]) -> None:  # noqa: ANN401 - ma
 def draw_overload(goodput: Any, latency: Any, row: dict[str, Any]) -> None:  # noqa: ANN401
     """Draw one run: goodput by second against the capacity, and the medians of latencies."""
     seconds = row["by_second"]
-    capacity = row["capacity"]
+    capacity = statistics.mean(row["capacity_per_second"])
     goodput.step(range(len(seconds)), [one["done"] for one in seconds], where="post", linewidth=1.2)
     goodput.axhline(capacity, color="tab:red", linestyle="dashed", linewidth=1)
     goodput.axhline(0.8 * capacity, color="grey", linestyle="dotted", linewidth=0.8)
