@@ -53,6 +53,7 @@ class Lease:
         "_asked_at",
         "_grant_rate",
         "_held",
+        "_last_units",
         "_level",
         "_offered",
         "_offered_rate",
@@ -77,6 +78,7 @@ class Lease:
         self._starved = False
         self._offered = 0.0
         self._offered_rate = 0.0
+        self._last_units = 1.0  # what was taken at once last
         self._grant_rate = 0.0
         self._returned = 0.0
         self._held = 0.0  # leased, and to be spent later
@@ -85,16 +87,24 @@ class Lease:
         self._asked_at = now
         self._ticked_at = now
 
+    def is_empty(self, now: float) -> bool:
+        """Whether there are neither tokens nor credit."""
+        if self._held:
+            self._release(now)
+        return self.tokens <= (0.0 if self._starved else -self.rate * CREDIT_SECONDS)
+
     def admit(self, units: float, now: float) -> bool:
         """Spend units if there are tokens, or credit."""
         self._offered += units
-        if self._held:
-            self._release(now)
-        floor = 0.0 if self._starved else -self.rate * CREDIT_SECONDS
-        if self.tokens <= floor:
+        self._last_units = units
+        if self.is_empty(now):
             return False
         self.tokens -= units
         return True
+
+    def missed(self) -> None:
+        """Count what was refused before its units were known: as much as the last that were."""
+        self._offered += self._last_units
 
     def settle(self, units: float) -> None:
         """Spend what an admitted operation cost beyond its estimate; negative gives back."""

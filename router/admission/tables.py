@@ -109,11 +109,21 @@ class TableAdmission:
         if lease is None:
             return 0.0
         if not lease.admit(units, self.clock()):
-            what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
-            raise self._throttle(table, what, reads=reads)
+            raise self._table_refusal(table, reads=reads)
         if lease.on_credit:
             self.on_credit()
         return units
+
+    def refuse_if_empty(self, table: Table, operation: str, *, reads: bool) -> None:
+        """Raise what `admit` would, whatever the units, if there are none to spend now."""
+        account = self._accounts.get(table.id)
+        if account is None:
+            return
+        lease = account.reads if reads else account.writes
+        if lease is not None and lease.is_empty(self.clock()):
+            lease.missed()
+            account.spend(operation, 0.0, reads=reads)
+            raise self._table_refusal(table, reads=reads)
 
     def settle(
         self, table: Table, operation: str, units: float, admitted: float, *, reads: bool
@@ -196,6 +206,10 @@ class TableAdmission:
             return Lease(limit, self.clock())
         lease.change(limit)
         return lease
+
+    def _table_refusal(self, table: Table, *, reads: bool) -> ModelError:
+        what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
+        return self._throttle(table, what, reads=reads)
 
     def _throttle(self, table: Table, what: str, *, reads: bool) -> ModelError:
         account = self._accounts.get(table.id) or self._open(table)

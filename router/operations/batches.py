@@ -42,6 +42,7 @@ class _Batch(ABC):
 
     def part_failed(self, routed: Routed, error: ModelError) -> None:
         """Take the error of one part."""
+        error = error.with_traceback(None)  # whose frames know this batch: a cycle else
         if is_unknown(routed):
             self.refusal = outcome_unknown()
         elif not error.retryable:

@@ -15,7 +15,24 @@ from router.call import Call
 from router.dispatch import Dispatch, is_unknown
 from router.operations.owner import RoutedOwner
 from router.routed import Routed, RoutedGet, RoutedWrite
-from router.service import Service
+from router.service import Handler, Service
+
+
+def unless_throttled(handler: Handler, *, reads: bool) -> Handler:
+    """Return a handler that refuses for a table without capacity, before the rest is looked at.
+
+    Of a request that is refused most of the cost is to check it. What is wrong with it is told when
+    the table has capacity again.
+    """
+
+    def handle(service: Service, body: object, call: Call) -> None:
+        name = body.get("TableName") if isinstance(body, dict) else None
+        table = service.view.known_table(name)
+        if table is not None:
+            service.admission.refuse_if_empty(table, call.operation, reads=reads)
+        handler(service, body, call)
+
+    return handle
 
 
 class MeteredOwner(RoutedOwner):

@@ -11,7 +11,7 @@ from model.requests.tables import parse_create_table
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
-from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
+from router.admission.lease import AHEAD_SECONDS, ASK_SECONDS, CREDIT_SECONDS
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 
@@ -102,6 +102,40 @@ def test_refusal_names_the_reason_and_the_table() -> None:
     with pytest.raises(ProvisionedThroughputExceeded, match="throughput") as refused:
         raise admission.key_range_refusal(table(4), reads=True)
     assert refused.value.reasons[0][0] == "TableReadKeyRangeThroughputExceeded"
+
+
+def test_empty_table_refuses_before_the_units_are_known() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    admission.refuse_if_empty(table(100), "PutItem", reads=False)  # nobody has used it
+    spend(admission, table(100))
+
+    with pytest.raises(ProvisionedThroughputExceeded) as refused:
+        admission.refuse_if_empty(table(100), "PutItem", reads=False)
+
+    assert refused.value.reasons[0][0] == "TableWriteProvisionedThroughputExceeded"
+    ((_, account),) = admission.accounts()
+    assert account.usage.requests["PutItem", False] == 1
+    assert account.usage.units["PutItem", False] == 0
+    admission.refuse_if_empty(table(100), "GetItem", reads=True)
+    lease(admission, clock, CREDIT + 1.0)
+    admission.refuse_if_empty(table(100), "PutItem", reads=False)
+    admission.refuse_if_empty(table(None), "PutItem", reads=False)
+
+
+def test_what_is_refused_unseen_is_asked_for_like_what_was_admitted_last() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    admission.admit(table(100), CREDIT, reads=False)
+    clock.now += 10
+    admission.tick(clock.now)  # what was offered till now is of the past
+    for _ in range(10):
+        with pytest.raises(ProvisionedThroughputExceeded):
+            admission.refuse_if_empty(table(100), "PutItem", reads=False)
+
+    clock.now += 1.0
+    (asked,) = admission.tick(clock.now)
+    assert asked.ask.wanted > 10 * CREDIT * AHEAD_SECONDS
 
 
 def test_reads_and_writes_have_buckets_of_their_own() -> None:

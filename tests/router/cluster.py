@@ -33,9 +33,22 @@ DEFINITION = orjson.dumps(
     }
 )
 
+SCANT = orjson.dumps(
+    {
+        **orjson.loads(DEFINITION),
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+)
+"""The same table with a single unit of each kind."""
+
 
 def make_catalog(
-    *, epoch: int = 1, partitions: int = 1, ports: Sequence[int] = (1, 2, 3)
+    *,
+    epoch: int = 1,
+    partitions: int = 1,
+    ports: Sequence[int] = (1, 2, 3),
+    definition: bytes = DEFINITION,
 ) -> Catalog:
     """Return a catalog of three nodes, one in each AZ, and one table, Music."""
     nodes = tuple(
@@ -46,8 +59,9 @@ def make_catalog(
         epoch=epoch,
         cluster_id=CLUSTER_ID,
         next_table_id=2,
-        tables=(TableRecord(id=1, name="Music", definition=DEFINITION),),
+        tables=(TableRecord(id=1, name="Music", definition=definition),),
         nodes=nodes,
+        catalog_replicas=tuple(node.id for node in nodes),
         partitions=place_partitions(partitions, nodes),
     )
 

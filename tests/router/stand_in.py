@@ -90,6 +90,13 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
             reason=reason,
         )
 
+    async def LeaseCapacity(  # noqa: N802
+        self, request: node_pb2.LeaseCapacityRequest, context: Any
+    ) -> node_pb2.LeaseCapacityResponse:
+        """Have nothing to give: a router's credit is all that its tables get."""
+        grants = [node_pb2.CapacityGrant() for _ in request.asks]
+        return node_pb2.LeaseCapacityResponse(outcome=node_pb2.OUTCOME_OK, grants=grants)
+
     async def GetStatus(  # noqa: N802
         self, request: node_pb2.GetStatusRequest, context: Any
     ) -> node_pb2.GetStatusResponse:

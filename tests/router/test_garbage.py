@@ -18,6 +18,7 @@ import pytest
 from quorate.demo.raw_http import dynamodb_request
 from quorate.v1 import api_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
+from tests.router.cluster import SCANT
 from tests.router.talk import read_answer
 from tests.router.world import World, tell
 
@@ -97,6 +98,20 @@ def test_answered_call_over_http_leaves_no_cycle(kind: str) -> None:
         assert sum(found.values()) < CALLS, found
 
     tell(story)
+
+
+@pytest.mark.parametrize("kind", ["put", "get", "delete", "update", "batch", "query", "scan"])
+def test_throttled_call_leaves_no_cycle(kind: str) -> None:
+    async def story(world: World) -> None:
+        await call(world, *REQUESTS[kind])
+        with garbage() as found:
+            await call(world, *REQUESTS[kind])
+            await asyncio.sleep(0)
+        assert sum(found.values()) < CALLS, found
+        refused = sum(sum(usage.throttled.values()) for usage in world.router.admission.usages())
+        assert refused > CALLS, "and this was about throttled ones"
+
+    tell(story, definition=SCANT)
 
 
 def test_answered_call_over_grpc_leaves_no_cycle() -> None:

@@ -19,7 +19,7 @@ from router.grpc_errors import DETAILS_KEY
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
 from router.upstream import RANGES_OUTSTANDING_MAX
-from tests.router.cluster import CLUSTER_ID, DEFINITION
+from tests.router.cluster import CLUSTER_ID, DEFINITION, SCANT
 from tests.router.loops import run
 from tests.router.world import TIMEOUT_MS, World, tell
 
@@ -508,6 +508,27 @@ def test_stopping_router_answers_what_it_has_taken() -> None:
             assert list(answer.http_status) == [200]
 
     tell(story)
+
+
+def test_table_without_capacity_refuses_before_it_looks_at_the_item() -> None:
+    """To check what will be refused is most of its cost. Other tables' requests are as ever."""
+
+    async def story(world: World) -> None:
+        status, answer = await world.put("a")
+        assert status == 200, "a router spends a second's units before it has asked"
+        for item in ({"p": {"S": "b"}}, {}, {"p": {"S": 1}}, "nonsense"):
+            status, _, answer = await world.http("PutItem", {"TableName": "Music", "Item": item})
+            assert (status, str(answer["__type"]).partition("#")[2]) == (
+                400,
+                "ProvisionedThroughputExceededException",
+            )
+        status, _, answer = await world.http("GetItem", {"TableName": "Music", "Key": {}})
+        assert "ValidationException" in str(answer["__type"]), "reads have units of their own"
+        for name in ("Nothing", None, ["Music"]):
+            status, _, answer = await world.http("PutItem", {"TableName": name, "Item": {}})
+            assert "Exceeded" not in str(answer["__type"])
+
+    tell(story, definition=SCANT)
 
 
 @pytest.mark.parametrize(

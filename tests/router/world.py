@@ -14,7 +14,7 @@ import orjson
 from quorate.cluster.catalog import UserRecord
 from router.options import RouterOptions
 from router.process import RouterProcess
-from tests.router.cluster import CLUSTER_ID, make_catalog
+from tests.router.cluster import CLUSTER_ID, DEFINITION, make_catalog
 from tests.router.loops import run
 from tests.router.stand_in import StandIn
 
@@ -72,13 +72,18 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    *, partitions: int = 1, users: tuple[UserRecord, ...] = (), **options: Any
+    *,
+    partitions: int = 1,
+    users: tuple[UserRecord, ...] = (),
+    definition: bytes = DEFINITION,
+    **options: Any,
 ) -> AsyncIterator[World]:
     items: dict[bytes, bytes] = {}
     seen_ids: set[bytes] = set()
     nodes = [StandIn(number, items, seen_ids) for number in (1, 2, 3)]
     ports = [await node.start() for node in nodes]
-    catalog = replace(make_catalog(partitions=partitions, ports=ports), users=users)
+    catalog = make_catalog(partitions=partitions, ports=ports, definition=definition)
+    catalog = replace(catalog, users=users)
     for node in nodes:
         node.publish(catalog)
         for partition in catalog.partitions:
