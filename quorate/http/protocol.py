@@ -545,7 +545,7 @@ class HttpConnection(asyncio.Protocol):
     @property
     def _is_idle(self) -> bool:
         return self._current is None and not (
-            self._in_headers or self._exchange is not None or self._queue or self._write_paused
+            self._is_receiving or self._queue or self._write_paused
         )
 
     @property

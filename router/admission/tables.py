@@ -69,6 +69,10 @@ class Account:
     _read_units: float = 0.0
     _write_units: float = 0.0
 
+    def lease(self, *, reads: bool) -> Lease | None:
+        """Return the lease of its reads or its writes, None if they have no limit."""
+        return self.reads if reads else self.writes
+
     def spend(self, operation: str, units: float, *, reads: bool) -> None:
         """Count what an operation has used."""
         key = (operation, reads)
@@ -105,7 +109,7 @@ class TableAdmission:
         Raises a throttling ModelError if there are none: nothing is to be done then.
         """
         account = self._accounts.get(table.id) or self._open(table)
-        lease = account.reads if reads else account.writes
+        lease = account.lease(reads=reads)
         if lease is None:
             return 0.0
         if not lease.admit(units, self.clock()):
@@ -119,7 +123,7 @@ class TableAdmission:
         account = self._accounts.get(table.id)
         if account is None:
             return
-        lease = account.reads if reads else account.writes
+        lease = account.lease(reads=reads)
         if lease is not None and lease.is_empty(self.clock()):
             lease.missed()
             account.spend(operation, 0.0, reads=reads)
@@ -133,7 +137,7 @@ class TableAdmission:
         if account is None:
             return  # dropped meanwhile
         account.spend(operation, units, reads=reads)
-        lease = account.reads if reads else account.writes
+        lease = account.lease(reads=reads)
         if admitted and lease is not None:
             lease.settle(units - admitted)
 
@@ -183,9 +187,7 @@ class TableAdmission:
         now = self.clock()
         for asked, (tokens, level) in zip(asks, grants, strict=True):
             account = self._accounts.get(asked.table_id)
-            lease = None
-            if account is not None:
-                lease = account.reads if asked.reads else account.writes
+            lease = None if account is None else account.lease(reads=asked.reads)
             if lease is not None:
                 lease.granted(asked.ask, tokens, level, now)
 
