@@ -1,12 +1,13 @@
 """Does a table over its provision, or one hot partition, slow another table on the same nodes?
 
-    python -m bench.isolation [--seconds 10] [--runs 5]
+    python -m bench.isolation [--units 200] [--pairs 10]
 
-A quiet table gets a steady 100 puts a second, from a process of its own. What its p99 is beside a
-noisy table of 200 WCU that is offered five and ten times as much, over all partitions and on one
-key, is compared with its p99 beside the same table within its provision: what a table has paid for
-takes its share of the processors, and so does the load itself. Both tables are used through one
-router, and in the last case through a router each: then they share nothing but the nodes.
+A quiet table gets a steady 100 puts a second, from a process of its own. Beside it a noisy table of
+200 WCU is offered, five seconds each in turn, what it is provisioned for and several times as much,
+over all partitions or on one key: what a table has paid for takes its share of the processors, and
+so does the load itself. The quiet table's p99 in the one turns is compared with that in the others,
+medians of all; in turns that short the machine is as fast for both. Both tables are used through
+one router, and in the last case through a router each: then they share nothing but the nodes.
 
 All processes share the machine's processors, and so do the loads.
 """
@@ -14,42 +15,46 @@ All processes share the machine's processors, and so do the loads.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import statistics
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.admission import http_ports
-from bench.open_loop import OpenLoop, Plan, Seen
+from bench.open_loop import OpenLoop, Plan
 from bench.processes import cpu_of, pids_of
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
 QUIET, NOISY = "bench-quiet", "bench-noisy"
-QUIET_RATE, NOISY_UNITS = 100, 200
-DRAIN_SECONDS, DRAIN_TIMES = 2, 10
-"""A table that is to be over its provision is first rid of what it has saved up: spending that is
-within its provision."""
+QUIET_RATE = 100
+TURN_SECONDS = 5
+"""The first second of a turn does not count: requests of the turn before are still answered."""
 
-SETTLE_SECONDS = 3
+LOOKED_BEFORE_SECONDS = 0.5
+"""Processors are looked at so long before a turn ends: after the last one the loads have gone."""
+
+DRAIN_TIMES, DRAIN_SECONDS = 10, 5
+"""What the noisy table has saved up is spent first: that would be within its provision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What runs beside the quiet table: so many times its provision, on so many keys."""
+    """So many times the noisy table's provision, on so many keys."""
 
     times: int
     keys: int = 10_000
     through_other_router: bool = False
 
 
-WITHIN = "within its provision"
+WITHIN = Noise(1)
 NOISES = {
-    "alone": Noise(0),
-    WITHIN: Noise(1),
+    "none": Noise(0),
     "5 times": Noise(5),
     "10 times": Noise(10),
     "10 times, one hot key": Noise(10, keys=1),
@@ -57,88 +62,110 @@ NOISES = {
 }
 
 
-def once(cluster: BackgroundCluster, noise: Noise, seconds: float) -> tuple[Seen, Seen | None]:
-    """Run the quiet load, beside a noise."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was seen in one turn; `processors` are those of the cluster and of the loads."""
+
+    quiet_ms: dict[str, float]
+    admitted_per_second: float
+    processors: float
+
+
+def compare(
+    cluster: BackgroundCluster, noise: Noise, units: int, pairs: int
+) -> tuple[list[Turn], list[Turn]]:
+    """Return the turns beside a table within its provision, and those beside a noise."""
     first, other = http_ports(cluster)
-    noisy = None
-    if noise.times:
-        noisy_plan = Plan(
-            ports=(other if noise.through_other_router else first,),
-            table=NOISY,
-            rates=(
-                ((DRAIN_TIMES if noise.times > 1 else 1) * NOISY_UNITS, DRAIN_SECONDS),
-                (noise.times * NOISY_UNITS, seconds - DRAIN_SECONDS),
-            ),
-            keys=noise.keys,
-        )
-        noisy = OpenLoop(noisy_plan)
+    seconds = DRAIN_SECONDS + 2 * pairs * TURN_SECONDS
     quiet_plan = Plan(ports=(first,), table=QUIET, rates=((QUIET_RATE, seconds),), seed=2)
-    quiet = OpenLoop(quiet_plan).wait()
-    return quiet, None if noisy is None else noisy.wait()
+    noisy_plans = [
+        Plan(
+            ports=(other if each.through_other_router else first,),
+            table=NOISY,
+            rates=((DRAIN_TIMES * units / 2, DRAIN_SECONDS), *turns * pairs),
+            keys=each.keys,
+        )
+        for each, turns in (
+            (WITHIN, ((units, TURN_SECONDS), (0, TURN_SECONDS))),
+            (noise, ((0, TURN_SECONDS), (noise.times * units, TURN_SECONDS))),
+        )
+    ]
+    loads = [OpenLoop(plan) for plan in (quiet_plan, *noisy_plans)]
+    pids = pids_of(cluster) | {f"load {pid}": pid for load in loads for pid in load.pids}
+    counted = [
+        (start + 1, start + TURN_SECONDS) for start in range(DRAIN_SECONDS, seconds, TURN_SECONDS)
+    ]
+    used = [
+        cpu_between(pids, loads[0].started + low, loads[0].started + high - LOOKED_BEFORE_SECONDS)
+        for low, high in counted
+    ]
+    quiet, *noisy = [load.wait() for load in loads]
+    turns = [
+        Turn(
+            quiet.done_ms(low, high),
+            sum(one.done_per_second(low, high) for one in noisy),
+            processors,
+        )
+        for (low, high), processors in zip(counted, used, strict=True)
+    ]
+    return turns[0::2], turns[1::2]
 
 
-def measure(cluster: BackgroundCluster, seconds: float, runs: int) -> list[dict[str, Any]]:
-    """Return a row for each kind of noise, runs interleaved."""
-    create_table(cluster, QUIET, provisioned(QUIET_RATE * 2))
-    create_table(cluster, NOISY, provisioned(NOISY_UNITS))
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in NOISES}
-    for noise in NOISES.values():
-        once(cluster, noise, SETTLE_SECONDS + 1)  # what is done for the first time is slower
-    pids = pids_of(cluster)
-    for _ in range(runs):
-        for name, noise in NOISES.items():
-            before = sum(cpu_of(pids).values())
-            quiet, noisy = once(cluster, noise, seconds)
-            used = sum(cpu_of(pids).values()) - before + quiet.cpu_seconds
-            admitted = 0.0
-            if noisy is not None:
-                used += noisy.cpu_seconds
-                admitted = noisy.done_per_second(SETTLE_SECONDS)
-            found[name].append(
-                {
-                    **quiet.done_ms(SETTLE_SECONDS),
-                    "noisy_admitted_per_second": round(admitted, 1),
-                    "processors": round(used / seconds, 2),
-                }
-            )
-    return [summary(name, of_runs, found[WITHIN]) for name, of_runs in found.items()]
+def cpu_between(pids: dict[str, int], low: float, high: float) -> float:
+    """Return how many processors are used on average between two moments that are to come."""
+    time.sleep(max(0.0, low - time.monotonic()))
+    before, low = cpu_of(pids), time.monotonic()
+    time.sleep(max(0.0, high - time.monotonic()))
+    after, high = cpu_of(pids), time.monotonic()
+    return (sum(after.values()) - sum(before.values())) / (high - low)
 
 
-def summary(name: str, runs: list[dict[str, Any]], within: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one kind of noise's row, and print it."""
-    p50, p99, processors = (
-        statistics.median(run[figure] for run in runs)
-        for figure in ("p50_ms", "p99_ms", "processors")
-    )
-    of_within = p99 / statistics.median(run["p99_ms"] for run in within)
-    print(
-        f"{name:25} p50 {p50:6.2f} ms  p99 {p99:6.2f} ms, {of_within:.2f} of within;"
-        f" {processors:.2f} processors; p99 of the runs {[run['p99_ms'] for run in runs]}"
-    )
-    return {
+def summary(name: str, turns: list[Turn]) -> dict[str, Any]:
+    """Return the medians of some turns, and print them."""
+    row = {
         "noise": name,
-        "p50_ms": p50,
-        "p99_ms": p99,
-        "of_within": round(of_within, 2),
-        "processors": processors,
-        "runs": runs,
+        "p50_ms": statistics.median(turn.quiet_ms["p50_ms"] for turn in turns),
+        "p99_ms": statistics.median(turn.quiet_ms["p99_ms"] for turn in turns),
+        "processors": round(statistics.median(turn.processors for turn in turns), 2),
+        "admitted_per_second": statistics.median(turn.admitted_per_second for turn in turns),
     }
+    print(
+        f"{name:25} p50 {row['p50_ms']:6.2f} ms  p99 {row['p99_ms']:6.2f} ms"
+        f"  {row['processors']:.2f} processors  {row['admitted_per_second']:.0f} admitted/s"
+        f"  p99 of the turns {[round(turn.quiet_ms['p99_ms'], 1) for turn in turns]}"
+    )
+    return {**row, "turns": [dataclasses.asdict(turn) for turn in turns]}
+
+
+def measure(cluster: BackgroundCluster, units: int, pairs: int) -> list[dict[str, Any]]:
+    """Return two rows for each noise: of the turns within the provision, and of those with it."""
+    create_table(cluster, QUIET, provisioned(QUIET_RATE * 2))
+    create_table(cluster, NOISY, provisioned(units))
+    compare(cluster, WITHIN, units, 1)  # what is done for the first time is slower
+    rows = []
+    for name, noise in NOISES.items():
+        within, beside = compare(cluster, noise, units, pairs)
+        first, second = summary("within its provision", within), summary(name, beside)
+        second["of_within"] = round(second["p99_ms"] / first["p99_ms"], 2)
+        print(f"{name}: p99 {second['of_within']:.2f} of within its provision", flush=True)
+        rows += [first, second]
+    return rows
 
 
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--units", type=int, default=200, help="of the noisy table")
+    parser.add_argument("--pairs", type=int, default=10, help="of turns, for each kind of noise")
     parser.add_argument("--data-dir", type=Path, help="where data goes")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
     try:
         with BackgroundCluster(folder / "data", routers=2) as cluster:
-            rows = measure(cluster, options.seconds, options.runs)
+            rows = measure(cluster, options.units, options.pairs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"kept in {results.append('isolation', {'rows': rows})}")
+    print(f"kept in {results.append('isolation', {'units': options.units, 'rows': rows})}")
 
 
 if __name__ == "__main__":

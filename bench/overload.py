@@ -1,37 +1,45 @@
 """What ten times its capacity does to a cluster: goodput, refusals, memory, elections, recovery.
 
-    python -m bench.overload [--request batch|put] [--times 1,2,10]
+    python -m bench.overload [--request batch|put] [--times 1,2,10] [--cycles 8]
 
-First the cluster's capacity: the best rate of closed loops. Then an open loop of so many times as
-much and, without a pause, one of half the capacity: from which second on is all of it served again?
-Then the capacity again, for the machine's speed changes: goodput is compared with the mean of both.
-The load shares the machine with the cluster; the share of the processors that it takes is printed.
+Cycles of three phases of five seconds: as much as the cluster can do, asked by closed loops; an
+open loop of so many times as much; and, without a pause, one of a third: from which second on is
+all of it served again? What is served in the second phase is compared with the first of the same
+cycle, medians of all cycles, for machines are faster and slower within seconds.
+
+The load has one of the machine's processors to itself, the cluster has the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import statistics
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import results
-from bench.open_loop import CLOSED, OpenLoop, Plan, Seen
-from bench.processes import cpu_of, memory_mb, pids_of
+from bench.open_loop import CLOSED, OpenLoop, Plan, Second, Seen
+from bench.processes import cpu_of, memory_mb, on_processors, pids_of, processor_for_load
 from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-overload"
-LOOPS = {"put": (64, 256), "batch": (16, 64)}
-"""Requests in flight when the capacity is looked for: the better one counts."""
+IN_FLIGHT = {"put": 256, "batch": 48}
+"""Requests of the closed loops: as many as routers let in, on a slow machine too."""
 
-LEAD_SECONDS = 2
-AFTER_SECONDS = 10
+LEAD_SECONDS, FIRST_SECONDS = 2, 8
+PHASE_SECONDS = 5
+"""The first second of a phase does not count: requests of the phase before are still answered."""
+
+REST = 0.3
+"""What is offered of the capacity after the overload: less than what a slow moment leaves of it."""
+
 CONNECTIONS, CONNECTIONS_MAX = 1_024, 4_000
 
 
@@ -81,126 +89,162 @@ def load(cluster: BackgroundCluster, rates: tuple[tuple[float, float], ...], **m
     return Plan(ports=ports, table=TABLE, rates=rates, **more)
 
 
-def capacity(cluster: BackgroundCluster, request: str, *, seconds: float) -> float:
-    """Return the best rate of closed loops, in requests a second."""
-    best = 0.0
-    for connections in LOOPS[request]:
-        plan = load(
-            cluster,
-            ((CLOSED, LEAD_SECONDS + seconds),),
-            connections=connections,
-            connections_max=connections,
-            request=request,
-        )
-        seen = OpenLoop(plan).wait()
-        rate = seen.done_per_second(LEAD_SECONDS)
-        print(f"capacity, {connections} in flight: {rate:.0f} requests/s", flush=True)
-        best = max(best, rate)
-    return best
+def closed(
+    cluster: BackgroundCluster, request: str, rates: tuple[tuple[float, float], ...]
+) -> Plan:
+    """Return a plan of closed loops."""
+    count = IN_FLIGHT[request]
+    return load(cluster, rates, request=request, connections=count, connections_max=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One cycle: what was served in a second of closed loops, and beyond the capacity."""
+
+    capacity_per_second: float
+    goodput_per_second: float
+    recovered_after_seconds: int | None
 
 
 def overload(
-    cluster: BackgroundCluster, rate: float, times: float, options: argparse.Namespace
+    cluster: BackgroundCluster,
+    rate: float,
+    times: float,
+    request: str,
+    count: int,
 ) -> dict[str, Any]:
-    """Offer so many times a rate, then half of it; return the figures."""
-    plan = load(
+    """Run so many cycles with so many times a rate; return the figures."""
+    rest = rate * REST
+    asking = closed(cluster, request, ((CLOSED, PHASE_SECONDS), (0, 2 * PHASE_SECONDS)) * count)
+    offered = load(
         cluster,
-        ((rate * 0.5, LEAD_SECONDS), (rate * times, options.seconds), (rate * 0.5, AFTER_SECONDS)),
+        ((0, PHASE_SECONDS), (rate * times, PHASE_SECONDS), (rest, PHASE_SECONDS)) * count,
         connections=CONNECTIONS,
         connections_max=CONNECTIONS_MAX,
-        request=options.request,
+        request=request,
     )
     pids = pids_of(cluster)
     idle_mb = {name: memory_mb(pid) for name, pid in pids.items()}
     before = terms(cluster)
     watch = Watch(pids)
     watch.start()
-    seen = OpenLoop(plan, processes=options.processes).wait()
+    loops = OpenLoop(asking), OpenLoop(offered)
+    at_capacity, beyond = loops[0].wait(), loops[1].wait()
     watched = watch.stop()
-    low, high = LEAD_SECONDS, LEAD_SECONDS + int(options.seconds)
+    starts = range(0, 3 * PHASE_SECONDS * count, 3 * PHASE_SECONDS)
+    cycles = [
+        Cycle(
+            at_capacity.done_per_second(start + 1, start + PHASE_SECONDS),
+            beyond.done_per_second(start + PHASE_SECONDS + 1, start + 2 * PHASE_SECONDS),
+            recovery(beyond.seconds[start + 2 * PHASE_SECONDS : start + 3 * PHASE_SECONDS], rest),
+        )
+        for start in starts
+    ]
+    during = Seen(
+        [
+            second
+            for start in starts
+            for second in beyond.seconds[start + PHASE_SECONDS + 1 : start + 2 * PHASE_SECONDS]
+        ],
+        beyond.first_failure,
+    )
     return {
         "times": times,
         "offered_per_second": round(rate * times),
-        "sent_per_second": round(sent(seen, low, high)),
-        "goodput_per_second": round(seen.done_per_second(low, high)),
-        "recovered_after_seconds": recovery(seen, high, rate * 0.5),
+        "sent_per_second": round(sent(during)),
+        "cycles": [dataclasses.asdict(cycle) for cycle in cycles],
+        "goodput_of_capacity": sorted(
+            round(cycle.goodput_per_second / cycle.capacity_per_second, 2) for cycle in cycles
+        ),
         "elections": terms(cluster) - before,
         "memory_mb": {
             name: [round(idle_mb[name]), round(mb)] for name, mb in watched.memory_mb.items()
         },
         "processors": {
-            **{name: round(used / plan.seconds, 2) for name, used in watched.cpu_seconds.items()},
-            "load": round(seen.cpu_seconds / plan.seconds, 2),
+            name: round(used / offered.seconds, 2) for name, used in watched.cpu_seconds.items()
         },
-        "during": seen.describe(low, high),
-        "after": seen.describe(high),
-        "rates": plan.rates,
-        "by_second": seen.by_second(),
+        "during": during.describe(),
+        "by_second": {"at_capacity": at_capacity.by_second(), "beyond": beyond.by_second()},
     }
 
 
-def sent(seen: Seen, low: int, high: int) -> float:
+def sent(seen: Seen) -> float:
     """Return how many requests a second were sent and answered, one way or the other."""
-    chosen = seen.seconds[low:high]
-    return sum(len(one.done) + len(one.refused) + one.failed for one in chosen) / len(chosen)
+    answered = sum(len(one.done) + len(one.refused) + one.failed for one in seen.seconds)
+    return answered / len(seen.seconds)
 
 
-def recovery(seen: Seen, high: int, rate: float) -> int | None:
+def recovery(seconds: Sequence[Second], rate: float) -> int | None:
     """Return after how many seconds all of a rate was served and nothing refused; None is never."""
-    for after, second in enumerate(seen.seconds[high:]):
+    for after, second in enumerate(seconds):
         if len(second.done) > rate * 0.97 and not second.refused and not second.failed:
             return after
     return None
 
 
 def show(figures: Mapping[str, Any]) -> None:
-    """Print one run."""
-    during = figures["during"]
+    """Print the figures of one load."""
+    during, cycles = figures["during"], figures["cycles"]
+    shares = figures["goodput_of_capacity"]
+    capacity_median = statistics.median(cycle["capacity_per_second"] for cycle in cycles)
     print(
-        f"{figures['times']:4g} times: offered {figures['offered_per_second']}/s, answered"
-        f" {figures['sent_per_second']}/s; goodput {figures['goodput_per_second']}/s,"
-        f" {figures['goodput_of_capacity']:.0%} of capacity, p50"
+        f"{figures['times']:4g} times: offered {figures['offered_per_second']}/s,"
+        f" {figures['offered_per_second'] / capacity_median:.1f} times the capacity meanwhile;"
+        f" answered {figures['sent_per_second']}/s;"
+        f" goodput {statistics.median(shares):.0%} of capacity"
+        f" ({', '.join(f'{share:.0%}' for share in shares)}), p50"
         f" {during['done_latency']['p50_ms']:.0f} p99 {during['done_latency']['p99_ms']:.0f} ms;"
         f" refusals p50 {during['refused_latency']['p50_ms']:.1f} p99"
         f" {during['refused_latency']['p99_ms']:.0f} ms; failed {during['failed']}"
-        f" {during['first_failure'][:100]}; recovered after {figures['recovered_after_seconds']} s;"
+        f" {during['first_failure'][:100]}; recovered after"
+        f" {[cycle['recovered_after_seconds'] for cycle in cycles]} s;"
         f" elections {figures['elections']}\n"
         f"     processors {figures['processors']}  MB before, at most {figures['memory_mb']}",
         flush=True,
     )
 
 
+def measure(cluster: BackgroundCluster, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row for each load."""
+    create_table(cluster, TABLE, on_demand())  # nothing but the cluster is its limit
+    plan = closed(cluster, options.request, ((CLOSED, LEAD_SECONDS + FIRST_SECONDS),))
+    rate = OpenLoop(plan).wait().done_per_second(LEAD_SECONDS)
+    print(f"capacity at first: {rate:.0f} requests/s", flush=True)
+    rows = []
+    for times in map(float, options.times.split(",")):
+        rows.append(overload(cluster, rate, times, options.request, options.cycles))
+        show(rows[-1])
+    return rows
+
+
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--request", choices=("put", "batch"), default="batch")
-    parser.add_argument("--times", default="1,2,5,10")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--times", default="1,2,10")
+    parser.add_argument("--cycles", type=int, default=8)
     parser.add_argument("--routers", type=int, default=1)
     parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--processes", type=int, default=2, help="of the load")
     parser.add_argument("--data-dir", type=Path, help="where data goes")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
-    rows = []
+    for_cluster, for_load = processor_for_load()
     try:
-        with BackgroundCluster(
-            folder / "data", partitions=options.partitions, routers=options.routers
-        ) as cluster:
-            create_table(cluster, TABLE, on_demand())  # nothing but the cluster is its limit
-            rate = capacity(cluster, options.request, seconds=4)
-            for times in map(float, options.times.split(",")):
-                figures = overload(cluster, rate, times, options)
-                before, rate = rate, capacity(cluster, options.request, seconds=4)
-                figures["capacity_per_second"] = [round(before), round(rate)]
-                figures["goodput_of_capacity"] = round(
-                    figures["goodput_per_second"] / statistics.mean((before, rate)), 3
-                )
-                show(figures)
-                rows.append(figures)
+        with (
+            on_processors(for_cluster),
+            BackgroundCluster(
+                folder / "data", partitions=options.partitions, routers=options.routers
+            ) as cluster,
+            on_processors(for_load),
+        ):
+            rows = measure(cluster, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    document = {"request": options.request, "rows": rows}
+    document = {
+        "request": options.request,
+        "processors": {"cluster": len(for_cluster), "load": len(for_load)},
+        "rows": rows,
+    }
     print(f"kept in {results.append('overload', document)}")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 
 from quorate.local.background import BackgroundCluster
@@ -18,6 +19,27 @@ def pids_of(cluster: BackgroundCluster, kind: str = "") -> dict[str, int]:
         for name, one in cluster.processes().items()
         if one.pid is not None and kind in ("", one.kind)
     }
+
+
+@contextmanager
+def on_processors(numbers: Set[int]) -> Iterator[None]:
+    """Have this process, and those that it starts meanwhile, run on these processors only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, numbers)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def processor_for_load() -> tuple[set[int], set[int]]:
+    """Return the processors for a cluster, and one that the load is to have to itself.
+
+    Elsewhere a load has machines of its own: what sending costs is not to be a cluster's loss. With
+    one processor they share it.
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    return set(processors[:-1] or processors), {processors[-1]}
 
 
 def cpu_seconds(pid: int) -> float:
