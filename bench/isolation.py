@@ -2,14 +2,13 @@
 
     python -m bench.isolation [--units 200] [--pairs 10]
 
-A quiet table gets a steady 100 puts a second, from a process of its own. Beside it a noisy table of
-200 WCU is offered, five seconds each in turn, what it is provisioned for and several times as much,
-over all partitions or on one key: what a table has paid for takes its share of the processors, and
-so does the load itself. The quiet table's p99 in the one turns is compared with that in the others,
-medians of all; in turns that short the machine is as fast for both. Both tables are used through
-one router, and in the last case through a router each: then they share nothing but the nodes.
+A quiet table gets 50 puts a second. Beside it a noisy table of 50 WCU is offered, five seconds each
+in turn, nine tenths of what it is provisioned for, and several times as much, over all partitions
+or on one key. The quiet table's p99 in the one turns is compared with that in the others, medians
+of all; in turns that short the machine is as fast for both. Both tables are used through one
+router, and in the last case through a router each: then they share nothing but the nodes.
 
-All processes share the machine's processors, and so do the loads.
+The loads have one of the machine's processors to themselves, the cluster has the others.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from typing import Any
 from bench import results
 from bench.admission import http_ports
 from bench.open_loop import OpenLoop, Plan
-from bench.processes import cpu_of, pids_of
+from bench.processes import cpu_of, on_processors, pids_of, processor_for_load
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
 QUIET, NOISY = "bench-quiet", "bench-noisy"
-QUIET_RATE = 100
+QUIET_RATE = 50
 TURN_SECONDS = 5
 """The first second of a turn does not count: requests of the turn before are still answered."""
 
@@ -47,12 +46,12 @@ DRAIN_TIMES, DRAIN_SECONDS = 10, 5
 class Noise:
     """So many times the noisy table's provision, on so many keys."""
 
-    times: int
+    times: float
     keys: int = 10_000
     through_other_router: bool = False
 
 
-WITHIN = Noise(1)
+WITHIN = Noise(0.9)
 NOISES = {
     "none": Noise(0),
     "5 times": Noise(5),
@@ -64,7 +63,7 @@ NOISES = {
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was seen in one turn; `processors` are those of the cluster and of the loads."""
+    """What was seen in one turn; `processors` are those that the cluster used."""
 
     quiet_ms: dict[str, float]
     admitted_per_second: float
@@ -91,7 +90,7 @@ def compare(
         )
     ]
     loads = [OpenLoop(plan) for plan in (quiet_plan, *noisy_plans)]
-    pids = pids_of(cluster) | {f"load {pid}": pid for load in loads for pid in load.pids}
+    pids = pids_of(cluster)
     counted = [
         (start + 1, start + TURN_SECONDS) for start in range(DRAIN_SECONDS, seconds, TURN_SECONDS)
     ]
@@ -155,13 +154,18 @@ def measure(cluster: BackgroundCluster, units: int, pairs: int) -> list[dict[str
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--units", type=int, default=200, help="of the noisy table")
+    parser.add_argument("--units", type=int, default=50, help="of the noisy table")
     parser.add_argument("--pairs", type=int, default=10, help="of turns, for each kind of noise")
     parser.add_argument("--data-dir", type=Path, help="where data goes")
     options = parser.parse_args()
+    for_cluster, for_load = processor_for_load()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
     try:
-        with BackgroundCluster(folder / "data", routers=2) as cluster:
+        with (
+            on_processors(for_cluster),
+            BackgroundCluster(folder / "data", routers=2) as cluster,
+            on_processors(for_load),
+        ):
             rows = measure(cluster, options.units, options.pairs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

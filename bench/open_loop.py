@@ -1,5 +1,8 @@
 """An open loop of writes: so many requests a second, whether or not earlier ones were answered.
 
+They come as those of many independent clients do, at random (a Poisson process). Two loads in equal
+steps would keep step with each other: one's requests would always, or never, meet the other's.
+
 The load comes from processes of its own, which do little but system calls: requests are made
 before the clock starts, answers are told by their first bytes. As in an SDK there is one request at
 a time on a connection, a request that finds none free opens another, and one that is lost is opened
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import select
 import socket
 import subprocess
@@ -20,6 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import orjson
@@ -221,6 +226,7 @@ class _Sender:
         self._plan = plan
         self._requests = requests_of(plan)
         self._next = 0
+        self._random = Random(plan.seed)
         self._seconds = [Second() for _ in range(round(plan.seconds))]
         self._first_failure = ""
         self._poll = select.epoll()
@@ -244,7 +250,7 @@ class _Sender:
         ends = 0.0
         now = 0.0
         for rate, seconds in plan.rates:
-            began, sent = ends, 0
+            due = ends + self._gap(rate)
             ends += seconds
             while now < ends:
                 if rate == CLOSED:
@@ -253,13 +259,11 @@ class _Sender:
                             self._send(port, clock() - self._started, 0)
                     self._receive(0.1)
                 else:
-                    owed = int((now - began) * rate) - sent
                     opened = 0
-                    for number in range(owed):
-                        port = ports[turn % len(ports)]
+                    while due <= min(now, ends):
+                        opened += self._send(ports[turn % len(ports)], due, opened)
                         turn += 1
-                        opened += self._send(port, began + (sent + number + 1) / rate, opened)
-                    sent += owed
+                        due += self._gap(rate)
                     self._receive(STEP_SECONDS)
                 now = clock() - self._started
         while self._due and clock() - self._started < ends + 2:
@@ -269,6 +273,10 @@ class _Sender:
             "first_failure": self._first_failure,
             "cpu_seconds": time.process_time() - cpu,
         }
+
+    def _gap(self, rate: float) -> float:
+        """Draw the seconds between two requests of an open loop."""
+        return self._random.expovariate(rate) if rate > 0 else math.inf
 
     def _second(self, at: float) -> Second:
         return self._seconds[min(int(at), len(self._seconds) - 1)]
