@@ -40,7 +40,8 @@ PHASE_SECONDS = 5
 REST = 0.3
 """What is offered of the capacity after the overload: less than what a slow moment leaves of it."""
 
-CONNECTIONS, CONNECTIONS_MAX = 1_024, 4_000
+CONNECTIONS, CONNECTIONS_MAX = 1_024, 3_800
+"""Those of the closed loops besides, these are as many as a router takes from one address."""
 
 
 @dataclass(slots=True)

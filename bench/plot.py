@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,15 @@ mpl.rcParams["svg.hashsalt"] = "quorate"  # the same figures give the same file
 from matplotlib import pyplot as plt  # noqa: E402 - after its back end was chosen
 
 from bench.admission import LEVELS, UNITS  # noqa: E402
+from bench.overload import PHASE_SECONDS  # noqa: E402
 from bench.results import RESULTS  # noqa: E402
 
 FILE = Path(__file__).parent.parent / "docs" / "capacity.svg"
 RUNS = ("2 routers", "catalog's leader killed", "a router killed", "capacity changed")
+
+
+CYCLES = 4
+"""How many of an overload's are drawn."""
 
 
 def admission_rows() -> dict[str, dict[str, Any]]:
@@ -61,29 +65,38 @@ def draw_admission(axes: Any, row: dict[str, Any]) -> None:  # noqa: ANN401 - ma
 
 
 def draw_overload(goodput: Any, latency: Any, row: dict[str, Any]) -> None:  # noqa: ANN401
-    """Draw one run: goodput by second against the capacity, and the medians of latencies."""
-    seconds = row["by_second"]
-    capacity = statistics.mean(row["capacity_per_second"])
-    goodput.step(range(len(seconds)), [one["done"] for one in seconds], where="post", linewidth=1.2)
-    goodput.axhline(capacity, color="tab:red", linestyle="dashed", linewidth=1)
-    goodput.axhline(0.8 * capacity, color="grey", linestyle="dotted", linewidth=0.8)
+    """Draw the first cycles of a load: what was served by second, and the medians of latencies."""
+    seconds = 3 * PHASE_SECONDS * CYCLES
+    at_capacity, beyond = (row["by_second"][name][:seconds] for name in ("at_capacity", "beyond"))
+    for each, label, color in (
+        (at_capacity, "closed loops: the capacity", "tab:red"),
+        (beyond, "open loop", "tab:blue"),
+    ):
+        values = [one["done"] or None for one in each]
+        goodput.step(range(seconds), values, where="post", linewidth=1.2, label=label, color=color)
     goodput.set_title(f"{row['times']:g} times the capacity offered: goodput", fontsize=9)
     goodput.set_ylabel("batches of 25/s", fontsize=8)
     goodput.set_ylim(bottom=0)
+    goodput.legend(fontsize=7, loc="lower right")
     for name, label in (("done_p50_ms", "served"), ("refused_p50_ms", "refused")):
-        values = [one[name] or None for one in seconds]
-        latency.step(range(len(seconds)), values, where="post", linewidth=1.2, label=label)
+        values = [one[name] or None for one in beyond]
+        latency.step(range(seconds), values, where="post", linewidth=1.2, label=label)
     latency.axhline(20, color="grey", linestyle="dotted", linewidth=0.8)
     latency.set_yscale("log")
     latency.set_ylabel("ms, median", fontsize=8)
     latency.legend(fontsize=7)
     latency.set_title("latency meanwhile", fontsize=9)
-    at = 0.0
-    for rate, length in row["rates"]:
-        goodput.axvline(at, color="grey", linewidth=0.8, linestyle="dotted")
-        share = f" {rate / capacity:.2g}x"
-        goodput.text(at, 1.0, share, fontsize=6, va="top", transform=goodput.get_xaxis_transform())
-        at += length
+    for start in range(PHASE_SECONDS, seconds, 3 * PHASE_SECONDS):
+        for axes in (goodput, latency):
+            axes.axvspan(start, start + PHASE_SECONDS, color="tab:grey", alpha=0.15, linewidth=0)
+        goodput.text(
+            start,
+            1.0,
+            f" {row['times']:g}x",
+            fontsize=6,
+            va="top",
+            transform=goodput.get_xaxis_transform(),
+        )
 
 
 def main() -> None:
