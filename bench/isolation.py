@@ -1,6 +1,6 @@
 """Does a table over its provision, or one hot partition, slow another table on the same nodes?
 
-    python -m bench.isolation [--units 200] [--pairs 10]
+    python -m bench.isolation [--units 50] [--pairs 10]
 
 A quiet table gets 50 puts a second. Beside it a noisy table of 50 WCU is offered, five seconds each
 in turn, nine tenths of what it is provisioned for, and several times as much, over all partitions
@@ -34,9 +34,6 @@ QUIET, NOISY = "bench-quiet", "bench-noisy"
 QUIET_RATE = 50
 TURN_SECONDS = 5
 """The first second of a turn does not count: requests of the turn before are still answered."""
-
-LOOKED_BEFORE_SECONDS = 0.5
-"""Processors are looked at so long before a turn ends: after the last one the loads have gone."""
 
 DRAIN_TIMES, DRAIN_SECONDS = 10, 5
 """What the noisy table has saved up is spent first: that would be within its provision."""
@@ -77,37 +74,33 @@ def compare(
     first, other = http_ports(cluster)
     seconds = DRAIN_SECONDS + 2 * pairs * TURN_SECONDS
     quiet_plan = Plan(ports=(first,), table=QUIET, rates=((QUIET_RATE, seconds),), seed=2)
-    noisy_plans = [
-        Plan(
+    noisy_plans = []
+    for place, each in enumerate((WITHIN, noise)):
+        turns = [(0.0, TURN_SECONDS), (0.0, TURN_SECONDS)]
+        turns[place] = (each.times * units, TURN_SECONDS)
+        plan = Plan(
             ports=(other if each.through_other_router else first,),
             table=NOISY,
             rates=((DRAIN_TIMES * units / 2, DRAIN_SECONDS), *turns * pairs),
             keys=each.keys,
         )
-        for each, turns in (
-            (WITHIN, ((units, TURN_SECONDS), (0, TURN_SECONDS))),
-            (noise, ((0, TURN_SECONDS), (noise.times * units, TURN_SECONDS))),
-        )
-    ]
+        noisy_plans.append(plan)
     loads = [OpenLoop(plan) for plan in (quiet_plan, *noisy_plans)]
-    pids = pids_of(cluster)
+    pids, began = pids_of(cluster), loads[0].started
     counted = [
         (start + 1, start + TURN_SECONDS) for start in range(DRAIN_SECONDS, seconds, TURN_SECONDS)
     ]
-    used = [
-        cpu_between(pids, loads[0].started + low, loads[0].started + high - LOOKED_BEFORE_SECONDS)
-        for low, high in counted
-    ]
+    processors = [cpu_between(pids, began + low, began + high) for low, high in counted]
     quiet, *noisy = [load.wait() for load in loads]
-    turns = [
+    seen = [
         Turn(
             quiet.done_ms(low, high),
             sum(one.done_per_second(low, high) for one in noisy),
-            processors,
+            used,
         )
-        for (low, high), processors in zip(counted, used, strict=True)
+        for (low, high), used in zip(counted, processors, strict=True)
     ]
-    return turns[0::2], turns[1::2]
+    return seen[0::2], seen[1::2]
 
 
 def cpu_between(pids: dict[str, int], low: float, high: float) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import shutil
 import statistics
 import tempfile
@@ -100,7 +101,7 @@ def closed(
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One cycle: what was served in a second of closed loops, and beyond the capacity."""
+    """One cycle: requests a second that closed loops got done, and what was served beyond that."""
 
     capacity_per_second: float
     goodput_per_second: float
@@ -177,8 +178,10 @@ def sent(seen: Seen) -> float:
 
 def recovery(seconds: Sequence[Second], rate: float) -> int | None:
     """Return after how many seconds all of a rate was served and nothing refused; None is never."""
+    least = rate - 3 * math.sqrt(rate)  # requests come at random moments
     for after, second in enumerate(seconds):
-        if len(second.done) > rate * 0.97 and not second.refused and not second.failed:
+        unserved = len(second.refused) + second.failed + second.unsent
+        if len(second.done) > least and not unserved:
             return after
     return None
 
