@@ -22,6 +22,7 @@ from typing import Any
 
 from bench import results
 from bench.open_loop import OpenLoop, Plan, Seen
+from bench.processes import router_ports
 from bench.tables import create_table, on_demand, provisioned, update_table
 from quorate.local.background import BackgroundCluster
 
@@ -43,11 +44,6 @@ LEVELS = (
 
 Event = tuple[float, str, Callable[[], object]]
 """(seconds after the settling, name, what to do)."""
-
-
-def http_ports(cluster: BackgroundCluster) -> list[int]:
-    """Return the ports of all routers."""
-    return [one.ports["http"] for one in cluster.processes().values() if one.kind == "router"]
 
 
 def catalog_leader(cluster: BackgroundCluster) -> str:
@@ -93,7 +89,7 @@ class Runs:
         self._cluster = cluster
         self._routers = routers
         self._seconds = seconds
-        self._ports = http_ports(cluster)
+        self._ports = router_ports(cluster)
 
     def _plan(self, **more: Any) -> Plan:  # noqa: ANN401 - fields of Plan
         fields: dict[str, Any] = {

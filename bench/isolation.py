@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import results
-from bench.admission import http_ports
 from bench.open_loop import OpenLoop, Plan
-from bench.processes import cpu_of, on_processors, pids_of, processor_for_load
+from bench.processes import apart_from_load, cpu_of, pids_of, router_ports
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
@@ -71,7 +70,7 @@ def compare(
     cluster: BackgroundCluster, noise: Noise, units: int, pairs: int
 ) -> tuple[list[Turn], list[Turn]]:
     """Return the turns beside a table within its provision, and those beside a noise."""
-    first, other = http_ports(cluster)
+    first, other = router_ports(cluster)
     seconds = DRAIN_SECONDS + 2 * pairs * TURN_SECONDS
     quiet_plan = Plan(ports=(first,), table=QUIET, rates=((QUIET_RATE, seconds),), seed=2)
     noisy_plans = []
@@ -151,14 +150,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10, help="of turns, for each kind of noise")
     parser.add_argument("--data-dir", type=Path, help="where data goes")
     options = parser.parse_args()
-    for_cluster, for_load = processor_for_load()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
     try:
-        with (
-            on_processors(for_cluster),
-            BackgroundCluster(folder / "data", routers=2) as cluster,
-            on_processors(for_load),
-        ):
+        with apart_from_load(BackgroundCluster(folder / "data", routers=2)) as cluster:
             rows = measure(cluster, options.units, options.pairs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -26,7 +26,7 @@ from typing import Any
 
 from bench import results
 from bench.open_loop import CLOSED, OpenLoop, Plan, Second, Seen
-from bench.processes import cpu_of, memory_mb, on_processors, pids_of, processor_for_load
+from bench.processes import apart_from_load, cpu_of, memory_mb, pids_of, router_ports
 from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
@@ -86,9 +86,7 @@ def terms(cluster: BackgroundCluster) -> int:
 
 def load(cluster: BackgroundCluster, rates: tuple[tuple[float, float], ...], **more: Any) -> Plan:  # noqa: ANN401
     """Return a plan for all routers of a cluster."""
-    processes = cluster.processes().values()
-    ports = tuple(one.ports["http"] for one in processes if one.kind == "router")
-    return Plan(ports=ports, table=TABLE, rates=rates, **more)
+    return Plan(ports=tuple(router_ports(cluster)), table=TABLE, rates=rates, **more)
 
 
 def closed(
@@ -109,11 +107,7 @@ class Cycle:
 
 
 def overload(
-    cluster: BackgroundCluster,
-    rate: float,
-    times: float,
-    request: str,
-    count: int,
+    cluster: BackgroundCluster, rate: float, times: float, request: str, count: int
 ) -> dict[str, Any]:
     """Run so many cycles with so many times a rate; return the figures."""
     rest = rate * REST
@@ -133,23 +127,16 @@ def overload(
     loops = OpenLoop(asking), OpenLoop(offered)
     at_capacity, beyond = loops[0].wait(), loops[1].wait()
     watched = watch.stop()
-    starts = range(0, 3 * PHASE_SECONDS * count, 3 * PHASE_SECONDS)
     cycles = [
         Cycle(
-            at_capacity.done_per_second(start + 1, start + PHASE_SECONDS),
-            beyond.done_per_second(start + PHASE_SECONDS + 1, start + 2 * PHASE_SECONDS),
-            recovery(beyond.seconds[start + 2 * PHASE_SECONDS : start + 3 * PHASE_SECONDS], rest),
+            phase(at_capacity, number, 0).done_per_second(1),
+            phase(beyond, number, 1).done_per_second(1),
+            recovery(phase(beyond, number, 2).seconds, rest),
         )
-        for start in starts
+        for number in range(count)
     ]
-    during = Seen(
-        [
-            second
-            for start in starts
-            for second in beyond.seconds[start + PHASE_SECONDS + 1 : start + 2 * PHASE_SECONDS]
-        ],
-        beyond.first_failure,
-    )
+    counted = [second for number in range(count) for second in phase(beyond, number, 1).seconds[1:]]
+    during = Seen(counted, beyond.first_failure)
     return {
         "times": times,
         "offered_per_second": round(rate * times),
@@ -168,6 +155,12 @@ def overload(
         "during": during.describe(),
         "by_second": {"at_capacity": at_capacity.by_second(), "beyond": beyond.by_second()},
     }
+
+
+def phase(seen: Seen, cycle: int, place: int) -> Seen:
+    """Return the seconds of one of the three phases of a cycle."""
+    start = (3 * cycle + place) * PHASE_SECONDS
+    return Seen(seen.seconds[start : start + PHASE_SECONDS])
 
 
 def sent(seen: Seen) -> float:
@@ -232,23 +225,15 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="where data goes")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
-    for_cluster, for_load = processor_for_load()
     try:
-        with (
-            on_processors(for_cluster),
-            BackgroundCluster(
-                folder / "data", partitions=options.partitions, routers=options.routers
-            ) as cluster,
-            on_processors(for_load),
-        ):
+        planned = BackgroundCluster(
+            folder / "data", partitions=options.partitions, routers=options.routers
+        )
+        with apart_from_load(planned) as cluster:
             rows = measure(cluster, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    document = {
-        "request": options.request,
-        "processors": {"cluster": len(for_cluster), "load": len(for_load)},
-        "rows": rows,
-    }
+    document = {"request": options.request, "rows": rows}
     print(f"kept in {results.append('overload', document)}")
 
 

@@ -25,8 +25,6 @@ from bench.results import RESULTS  # noqa: E402
 
 FILE = Path(__file__).parent.parent / "docs" / "capacity.svg"
 RUNS = ("2 routers", "catalog's leader killed", "a router killed", "capacity changed")
-
-
 CYCLES = 4
 """How many of an overload's are drawn."""
 
@@ -89,14 +87,6 @@ def draw_overload(goodput: Any, latency: Any, row: dict[str, Any]) -> None:  # n
     for start in range(PHASE_SECONDS, seconds, 3 * PHASE_SECONDS):
         for axes in (goodput, latency):
             axes.axvspan(start, start + PHASE_SECONDS, color="tab:grey", alpha=0.15, linewidth=0)
-        goodput.text(
-            start,
-            1.0,
-            f" {row['times']:g}x",
-            fontsize=6,
-            va="top",
-            transform=goodput.get_xaxis_transform(),
-        )
 
 
 def main() -> None:

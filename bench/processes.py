@@ -1,9 +1,9 @@
-"""A cluster's processes, and the processor time and memory that they use, from /proc."""
+"""A cluster's processes: where they listen and run, what they use of processors and memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,24 +22,25 @@ def pids_of(cluster: BackgroundCluster, kind: str = "") -> dict[str, int]:
 
 
 @contextmanager
-def on_processors(numbers: Set[int]) -> Iterator[None]:
-    """Have this process, and those that it starts meanwhile, run on these processors only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, numbers)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def processor_for_load() -> tuple[set[int], set[int]]:
-    """Return the processors for a cluster, and one that the load is to have to itself.
+def apart_from_load(cluster: BackgroundCluster) -> Iterator[BackgroundCluster]:
+    """Run a cluster; what is started meanwhile has one of the machine's processors to itself.
 
     Elsewhere a load has machines of its own: what sending costs is not to be a cluster's loss. With
     one processor they share it.
     """
     processors = sorted(os.sched_getaffinity(0))
-    return set(processors[:-1] or processors), {processors[-1]}
+    os.sched_setaffinity(0, processors[:-1] or processors)
+    try:
+        with cluster:
+            os.sched_setaffinity(0, processors[-1:])
+            yield cluster
+    finally:
+        os.sched_setaffinity(0, processors)
+
+
+def router_ports(cluster: BackgroundCluster) -> list[int]:
+    """Return where the routers take DynamoDB's HTTP."""
+    return [one.ports["http"] for one in cluster.processes().values() if one.kind == "router"]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -36,6 +36,7 @@ import boto3
 from bench import results
 from bench.failover import summary
 from bench.gateway import Gateway
+from bench.processes import router_ports
 from quorate.demo.probe import INTERVAL_MS_DEFAULT, OK, Attempt, ProbeProcess, longest_gap
 from quorate.local.background import BackgroundCluster, partition_of
 from quorate.local.topology import HOST
@@ -155,11 +156,6 @@ def key_of_each_partition(cluster: BackgroundCluster) -> dict[int, str]:
         if len(found) == len(status["partitions"]):
             return found
     raise AssertionError("a partition has none of ten thousand keys")
-
-
-def router_ports(cluster: BackgroundCluster) -> list[int]:
-    """Return where the routers take DynamoDB's HTTP."""
-    return [one.ports["http"] for one in cluster.processes().values() if one.kind == "router"]
 
 
 def restart_all(cluster: BackgroundCluster, rng: random.Random, away_seconds_max: float) -> None:
