@@ -70,6 +70,16 @@ class _Refused(Exception):
         self.status = status
 
 
+def refusal(status: int) -> bytes:
+    """Return the answer that refuses something with a status and ends the connection."""
+    body = REASONS[status]
+    return b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (
+        STATUS_LINES[status],
+        len(body),
+        body,
+    )
+
+
 class Exchange:
     """One request and the way to answer it. `headers` have lower-case names."""
 
@@ -175,7 +185,7 @@ class HttpConnection(asyncio.Protocol):
         limits = self._server.limits
         self._transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
         self.deadline = self._server.now + limits.header_seconds_max
-        if not self._server.admit(self):
+        if not self._server.admit(self):  # a stop has begun, or others came since it was accepted
             # Not drained as other refusals are: what is over the limit must not stay.
             self._draining = True
             self._write_refusal(503)
@@ -498,11 +508,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _write_refusal(self, status: int) -> None:
         assert self._transport is not None
-        body = REASONS[status]
-        self._transport.write(
-            b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
-            % (STATUS_LINES[status], len(body), body)
-        )
+        self._transport.write(refusal(status))
         self._server.count_refusal(status)
 
     def _input_deadline(self) -> float:

@@ -11,9 +11,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Final
 
-from quorate.http.protocol import Door, Exchange, HttpConnection, HttpLimits
+from quorate.http.acceptor import Acceptor
+from quorate.http.protocol import Door, Exchange, HttpConnection, HttpLimits, refusal
 from quorate.http.tls import TlsConnection
 
 REFUSALS_MAX: Final = 256
@@ -54,8 +56,8 @@ class HttpServer:
         self._resting: deque[HttpConnection] = deque()
         self._body_bytes = 0
         self._unsent_bytes = 0
-        self._server: asyncio.Server | None = None
         self._tls = tls
+        self._acceptor = Acceptor(self._make_protocol, self._farewell)
 
     @property
     def connection_count(self) -> int:
@@ -70,15 +72,12 @@ class HttpServer:
     @property
     def port(self) -> int:
         """The port listened on."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._acceptor.port
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be had."""
-        loop = asyncio.get_running_loop()
         self._read_clocks()
-        self._server = await loop.create_server(self._make_protocol, host, port, backlog=1024)
+        await self._acceptor.listen(host, port)
 
     def _make_protocol(self) -> HttpConnection | TlsConnection:
         return HttpConnection(self) if self._tls is None else TlsConnection(self, self._tls())
@@ -103,8 +102,7 @@ class HttpServer:
     def stop_accepting(self) -> None:
         """Close the listener; connections end with their next answer."""
         self.stopping = True
-        if self._server is not None:
-            self._server.close()
+        self._acceptor.close()
 
     def close_idle(self) -> None:
         """Close the connections on which no request is received or answered."""
@@ -147,15 +145,28 @@ class HttpServer:
     def admit(self, connection: HttpConnection | TlsConnection) -> bool:
         """Take a connection into the books if there is room; return whether there was."""
         address = connection.peer_address
-        if (
-            self.stopping
-            or len(self._connections) >= self.limits.connections_max
-            or self._address_counts[address] >= self.limits.connections_per_address_max
-        ):
+        if self.stopping or not self._has_room(address):
             return False
         self._connections.add(connection)
         self._address_counts[address] += 1
         return True
+
+    def _has_room(self, address: str) -> bool:
+        limits = self.limits
+        return (
+            len(self._connections) < limits.connections_max
+            and self._address_counts[address] < limits.connections_per_address_max
+        )
+
+    def _farewell(self, address: str) -> bytes | None:
+        """Return what a client is told for whose connection there is no room, None if there is."""
+        if self._has_room(address):
+            return None
+        if self._tls is not None:
+            self.handshakes_failed += 1
+            return b""
+        self.count_refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def forget(self, connection: HttpConnection | TlsConnection) -> None:
         """Strike a connection off the books, if it was ever on them."""

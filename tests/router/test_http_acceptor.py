@@ -1,0 +1,117 @@
+"""How connections come in: soon, though the loop is busy; with bounds; also when files run out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+
+from quorate.http import acceptor
+from quorate.http.acceptor import ACCEPTED_MAX, Acceptor
+from quorate.http.protocol import HttpLimits
+from tests.router.loops import run
+from tests.router.talk import Talk, tell
+
+CLIENTS = 5 * ACCEPTED_MAX
+ROOMY = HttpLimits()
+
+
+@contextlib.contextmanager
+def clients(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """So many connections; the loop does not run meanwhile, so the kernel keeps them."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(count)
+        ]
+
+
+async def counts_by_pass(talk: Talk, until: Callable[[], bool]) -> list[int]:
+    """Return how many connections there were in each pass of the loop, until something is true."""
+    counts = [talk.server.connection_count]
+    while not until():
+        await asyncio.sleep(0)
+        counts.append(talk.server.connection_count)
+    return counts
+
+
+def test_clients_that_come_at_once_are_taken_in_few_passes_and_not_all_in_one() -> None:
+    async def story(talk: Talk) -> None:
+        with clients(talk.server.port, CLIENTS):
+            counts = await counts_by_pass(talk, lambda: talk.server.connection_count == CLIENTS)
+
+        steps = [after - before for before, after in pairwise(counts)]
+        assert max(steps) == ACCEPTED_MAX
+        assert len(counts) < 5 * CLIENTS / ACCEPTED_MAX
+
+    tell(story, ROOMY)
+
+
+def test_when_files_run_out_clients_wait_until_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(acceptor, "REST_SECONDS", 0.001)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def story(talk: Talk) -> None:
+        with clients(talk.server.port, 3):
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+            taken = list(all_files())
+            await counts_by_pass(talk, lambda: "connections_wait" in caplog.text)
+            assert talk.server.connection_count == 0
+            for each in taken:
+                os.close(each)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await counts_by_pass(talk, lambda: talk.server.connection_count == 3)
+
+    try:
+        tell(story, ROOMY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def all_files() -> Iterator[int]:
+    """Take every file descriptor that is left."""
+    with contextlib.suppress(OSError):
+        while True:
+            yield os.dup(0)
+
+
+def test_all_addresses_of_a_host_are_listened_on_or_none() -> None:
+    async def story() -> None:
+        taken = socket.create_server(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        listening = Acceptor(asyncio.Protocol, lambda _: None)
+        with taken, pytest.raises(OSError, match="in use"):
+            await listening.listen("localhost", port)
+        await listening.listen("localhost", port)
+        assert listening.port == port
+        with clients(port, 1):
+            pass
+        listening.close()
+        with pytest.raises(ConnectionRefusedError), clients(port, 1):
+            pass
+
+    run(story())
+
+
+def test_who_is_turned_away_hears_it_whole_though_it_has_sent_something() -> None:
+    async def story() -> None:
+        listening = Acceptor(asyncio.Protocol, lambda address: b"not you, " + address.encode())
+        await listening.listen("127.0.0.1", 0)
+        with clients(listening.port, 1) as [client]:
+            client.send(b"hello")
+            client.settimeout(0)
+            await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            assert await loop.sock_recv(client, 100) == b"not you, 127.0.0.1"
+            assert await loop.sock_recv(client, 100) == b""
+        listening.close()
+
+    run(story())
