@@ -18,14 +18,13 @@ import dataclasses
 import shutil
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.open_loop import OpenLoop, Plan
-from bench.processes import apart_from_load, cpu_of, pids_of, router_ports
+from bench.processes import apart_from_load, cpu_between, pids_of, router_ports
 from bench.tables import create_table, provisioned
 from quorate.local.background import BackgroundCluster
 
@@ -89,7 +88,9 @@ def compare(
     counted = [
         (start + 1, start + TURN_SECONDS) for start in range(DRAIN_SECONDS, seconds, TURN_SECONDS)
     ]
-    processors = [cpu_between(pids, began + low, began + high) for low, high in counted]
+    processors = [
+        sum(cpu_between(pids, began + low, began + high).values()) for low, high in counted
+    ]
     quiet, *noisy = [load.wait() for load in loads]
     seen = [
         Turn(
@@ -100,15 +101,6 @@ def compare(
         for (low, high), used in zip(counted, processors, strict=True)
     ]
     return seen[0::2], seen[1::2]
-
-
-def cpu_between(pids: dict[str, int], low: float, high: float) -> float:
-    """Return how many processors are used on average between two moments that are to come."""
-    time.sleep(max(0.0, low - time.monotonic()))
-    before, low = cpu_of(pids), time.monotonic()
-    time.sleep(max(0.0, high - time.monotonic()))
-    after, high = cpu_of(pids), time.monotonic()
-    return (sum(after.values()) - sum(before.values())) / (high - low)
 
 
 def summary(name: str, turns: list[Turn]) -> dict[str, Any]:

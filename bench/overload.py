@@ -20,13 +20,13 @@ import statistics
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.open_loop import CLOSED, OpenLoop, Plan, Second, Seen
-from bench.processes import apart_from_load, cpu_of, memory_mb, pids_of, router_ports
+from bench.processes import apart_from_load, cpu_between, memory_mb, pids_of, router_ports
 from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
@@ -45,15 +45,6 @@ CONNECTIONS, CONNECTIONS_MAX = 1_024, 3_800
 """Those of the closed loops besides, these are as many as a router takes from one address."""
 
 
-@dataclass(slots=True)
-class Watched:
-    """What was seen of the processes meanwhile: the most memory, and time used, by name."""
-
-    memory_mb: dict[str, float] = field(default_factory=dict)
-    cpu_seconds: dict[str, float] = field(default_factory=dict)
-    elections: int = 0
-
-
 class Watch(threading.Thread):
     """Looks at the memory of processes, several times a second, until told to stop."""
 
@@ -61,22 +52,19 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self._pids = pids
         self._stopped = threading.Event()
-        self._cpu = cpu_of(pids)
-        self.seen = Watched(dict.fromkeys(pids, 0.0))
+        self._most_mb = dict.fromkeys(pids, 0.0)
 
     def run(self) -> None:
         """Look."""
         while not self._stopped.wait(0.2):
             for name, pid in self._pids.items():
-                self.seen.memory_mb[name] = max(self.seen.memory_mb[name], memory_mb(pid))
+                self._most_mb[name] = max(self._most_mb[name], memory_mb(pid))
 
-    def stop(self) -> Watched:
-        """Return what was seen."""
+    def stop(self) -> dict[str, float]:
+        """Return the most that each has had."""
         self._stopped.set()
         self.join()
-        now = cpu_of(self._pids)
-        self.seen.cpu_seconds = {name: now[name] - used for name, used in self._cpu.items()}
-        return self.seen
+        return self._most_mb
 
 
 def terms(cluster: BackgroundCluster) -> int:
@@ -99,11 +87,16 @@ def closed(
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One cycle: requests a second that closed loops got done, and what was served beyond that."""
+    """One cycle: requests a second that closed loops got done, and what was served beyond that.
+
+    The processors are those that nodes and routers used for the one and for the other.
+    """
 
     capacity_per_second: float
     goodput_per_second: float
     recovered_after_seconds: int | None
+    processors_at_capacity: dict[str, float]
+    processors_beyond: dict[str, float]
 
 
 def overload(
@@ -125,13 +118,16 @@ def overload(
     watch = Watch(pids)
     watch.start()
     loops = OpenLoop(asking), OpenLoop(offered)
+    starts = [loops[0].started + number * PHASE_SECONDS for number in range(3 * count)]
+    processors = [cpu_between(pids, start + 1, start + PHASE_SECONDS) for start in starts]
     at_capacity, beyond = loops[0].wait(), loops[1].wait()
-    watched = watch.stop()
+    most_mb = watch.stop()
     cycles = [
         Cycle(
             phase(at_capacity, number, 0).done_per_second(1),
             phase(beyond, number, 1).done_per_second(1),
             recovery(phase(beyond, number, 2).seconds, rest),
+            *processors[3 * number : 3 * number + 2],
         )
         for number in range(count)
     ]
@@ -146,12 +142,7 @@ def overload(
             round(cycle.goodput_per_second / cycle.capacity_per_second, 2) for cycle in cycles
         ),
         "elections": terms(cluster) - before,
-        "memory_mb": {
-            name: [round(idle_mb[name]), round(mb)] for name, mb in watched.memory_mb.items()
-        },
-        "processors": {
-            name: round(used / offered.seconds, 2) for name, used in watched.cpu_seconds.items()
-        },
+        "memory_mb": {name: [round(idle_mb[name]), round(mb)] for name, mb in most_mb.items()},
         "during": during.describe(),
         "by_second": {"at_capacity": at_capacity.by_second(), "beyond": beyond.by_second()},
     }
@@ -196,9 +187,19 @@ def show(figures: Mapping[str, Any]) -> None:
         f" {during['first_failure'][:100]}; recovered after"
         f" {[cycle['recovered_after_seconds'] for cycle in cycles]} s;"
         f" elections {figures['elections']}\n"
-        f"     processors {figures['processors']}  MB before, at most {figures['memory_mb']}",
+        f"     processors at capacity {processors_used(cycles, 'processors_at_capacity')}, beyond"
+        f" {processors_used(cycles, 'processors_beyond')}"
+        f"  MB before, at most {figures['memory_mb']}",
         flush=True,
     )
+
+
+def processors_used(cycles: Sequence[Mapping[str, Any]], when: str) -> dict[str, float]:
+    """Return the medians of all cycles, by process."""
+    return {
+        name: round(statistics.median(cycle[when][name] for cycle in cycles), 2)
+        for name in cycles[0][when]
+    }
 
 
 def measure(cluster: BackgroundCluster, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,15 @@ def cpu_seconds(pid: int) -> float:
 def cpu_of(pids: Mapping[str, int]) -> dict[str, float]:
     """Return the processor time of each process by name."""
     return {name: cpu_seconds(pid) for name, pid in pids.items()}
+
+
+def cpu_between(pids: Mapping[str, int], low: float, high: float) -> dict[str, float]:
+    """Return the processors that each process uses between two moments that are to come."""
+    time.sleep(max(0.0, low - time.monotonic()))
+    before, low = cpu_of(pids), time.monotonic()
+    time.sleep(max(0.0, high - time.monotonic()))
+    after, high = cpu_of(pids), time.monotonic()
+    return {name: (after[name] - before[name]) / (high - low) for name in pids}
 
 
 def memory_mb(pid: int) -> float:
