@@ -15,10 +15,6 @@ from typing import Final
 
 from quorate.logs import warn
 
-ACCEPTED_MAX: Final = 64
-"""Most connections taken in one pass: it takes some milliseconds, and the rest of the loop's work
-must not wait for longer. Ours."""
-
 BACKLOG: Final = 4_096
 """Most connections that the kernel keeps until they are taken. Source: Linux' own bound, which a
 machine may have set lower."""
@@ -39,13 +35,15 @@ class Acceptor:
         self,
         make_protocol: Callable[[], asyncio.Protocol],
         farewell: Callable[[str], bytes | None],
+        count_max: int,
     ) -> None:
-        """`make_protocol` is called for each connection that is taken.
+        """`make_protocol` is called for each connection that is taken, `count_max` in a pass.
 
         `farewell` says of a client's address that one more may come, None, or what it is told.
         """
         self._make_protocol = make_protocol
         self._farewell = farewell
+        self._count_max = count_max
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
@@ -82,7 +80,7 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(ACCEPTED_MAX):
+        for _ in range(self._count_max):
             try:
                 connection, address = listener.accept()
             except (BlockingIOError, InterruptedError):

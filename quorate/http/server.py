@@ -22,6 +22,12 @@ REFUSALS_MAX: Final = 256
 """Most requests that are refused in one pass of the loop, but for each connection's first: it takes
 some milliseconds, and the rest of the loop's work must not wait for longer. Ours."""
 
+ACCEPTED_MAX: Final = 64
+"""Most connections taken in one pass of the loop: as long as refusals may take. Ours."""
+
+HANDSHAKES_MAX: Final = 8
+"""Most of them with TLS, whose handshakes take 0.4 to 0.8 ms each. Ours."""
+
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
 
@@ -57,7 +63,11 @@ class HttpServer:
         self._body_bytes = 0
         self._unsent_bytes = 0
         self._tls = tls
-        self._acceptor = Acceptor(self._make_protocol, self._farewell)
+        self._acceptor = Acceptor(
+            self._make_protocol,
+            self._farewell,
+            count_max=ACCEPTED_MAX if tls is None else HANDSHAKES_MAX,
+        )
 
     @property
     def connection_count(self) -> int:

@@ -7,18 +7,19 @@ import contextlib
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
 
 from quorate.http import acceptor
-from quorate.http.acceptor import ACCEPTED_MAX, Acceptor
+from quorate.http.acceptor import Acceptor
 from quorate.http.protocol import HttpLimits
+from quorate.http.server import ACCEPTED_MAX, HANDSHAKES_MAX
 from tests.router.loops import run
 from tests.router.talk import Talk, tell
 
-CLIENTS = 5 * ACCEPTED_MAX
 ROOMY = HttpLimits()
 
 
@@ -40,16 +41,23 @@ async def counts_by_pass(talk: Talk, until: Callable[[], bool]) -> list[int]:
     return counts
 
 
-def test_clients_that_come_at_once_are_taken_in_few_passes_and_not_all_in_one() -> None:
+@pytest.mark.parametrize(
+    ("tls", "count_max"),
+    [(None, ACCEPTED_MAX), (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), HANDSHAKES_MAX)],
+    ids=["plain", "TLS"],
+)
+def test_clients_that_come_at_once_are_taken_in_few_passes_and_not_all_in_one(
+    tls: ssl.SSLContext | None, count_max: int
+) -> None:
     async def story(talk: Talk) -> None:
-        with clients(talk.server.port, CLIENTS):
-            counts = await counts_by_pass(talk, lambda: talk.server.connection_count == CLIENTS)
+        count = 10 * count_max
+        with clients(talk.server.port, count):
+            counts = await counts_by_pass(talk, lambda: talk.server.connection_count == count)
 
-        steps = [after - before for before, after in pairwise(counts)]
-        assert max(steps) == ACCEPTED_MAX
-        assert len(counts) < 5 * CLIENTS / ACCEPTED_MAX
+        assert max(after - before for before, after in pairwise(counts)) == count_max
+        assert len(counts) < 20, "not one in each pass"
 
-    tell(story, ROOMY)
+    tell(story, ROOMY, tls=tls)
 
 
 def test_when_files_run_out_clients_wait_until_there_are_some(
@@ -87,7 +95,7 @@ def test_all_addresses_of_a_host_are_listened_on_or_none() -> None:
     async def story() -> None:
         taken = socket.create_server(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        listening = Acceptor(asyncio.Protocol, lambda _: None)
+        listening = Acceptor(asyncio.Protocol, lambda _: None, count_max=1)
         with taken, pytest.raises(OSError, match="in use"):
             await listening.listen("localhost", port)
         await listening.listen("localhost", port)
@@ -103,7 +111,9 @@ def test_all_addresses_of_a_host_are_listened_on_or_none() -> None:
 
 def test_who_is_turned_away_hears_it_whole_though_it_has_sent_something() -> None:
     async def story() -> None:
-        listening = Acceptor(asyncio.Protocol, lambda address: b"not you, " + address.encode())
+        listening = Acceptor(
+            asyncio.Protocol, lambda address: b"not you, " + address.encode(), count_max=1
+        )
         await listening.listen("127.0.0.1", 0)
         with clients(listening.port, 1) as [client]:
             client.send(b"hello")
