@@ -31,8 +31,8 @@ from bench.tables import create_table, on_demand
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-overload"
-IN_FLIGHT = {"put": 256, "batch": 48}
-"""Requests of the closed loops: as many as routers let in, on a slow machine too."""
+IN_FLIGHT = {"put": 1_024, "batch": 48}
+"""Requests of the closed loops: with fewer or more of them less, or no more, gets done."""
 
 LEAD_SECONDS, FIRST_SECONDS = 2, 8
 PHASE_SECONDS = 5
@@ -41,8 +41,9 @@ PHASE_SECONDS = 5
 REST = 0.3
 """What is offered of the capacity after the overload: less than what a slow moment leaves of it."""
 
-CONNECTIONS, CONNECTIONS_MAX = 1_024, 3_800
-"""Those of the closed loops besides, these are as many as a router takes from one address."""
+CONNECTIONS, CONNECTIONS_ALL = 1_024, 4_000
+"""At first, and at most, those of the closed loops among them: a router takes hardly more from one
+address."""
 
 
 class Watch(threading.Thread):
@@ -109,7 +110,7 @@ def overload(
         cluster,
         ((0, PHASE_SECONDS), (rate * times, PHASE_SECONDS), (rest, PHASE_SECONDS)) * count,
         connections=CONNECTIONS,
-        connections_max=CONNECTIONS_MAX,
+        connections_max=CONNECTIONS_ALL - IN_FLIGHT[request],
         request=request,
     )
     pids = pids_of(cluster)
