@@ -85,11 +85,9 @@ class Acceptor:
                 connection, address = listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionAbortedError:
-                continue  # its client has gone already
             except OSError as error:
                 if error.errno not in RAN_OUT:
-                    raise
+                    continue  # of this one connection, which has ended. Source: accept(2)
                 warn("connections_wait", reason=error.strerror)
                 loop.remove_reader(listener)
                 loop.call_later(REST_SECONDS, self._resume, listener)
