@@ -20,8 +20,8 @@ AHEAD_SECONDS: Final = 0.3
 
 CREDIT_SECONDS: Final = 1.0
 """How much of the table's rate may be spent before the pool has answered: an idle router must not
-refuse its first requests. It is paid back from the next leases, so no more than this is ever owed.
-Ours."""
+refuse its first requests. It is paid back from the next leases, and until then all is refused: so
+never more is spent than the pool can have, as far as that is known. Ours."""
 
 MOMENT_SECONDS: Final = 0.02
 """Shortest time from which a beginning load's rate is told: one request is not yet a load. Ours."""
@@ -55,6 +55,7 @@ class Lease:
         "_held",
         "_last_units",
         "_level",
+        "_level_at",
         "_offered",
         "_offered_rate",
         "_release_rate",
@@ -75,6 +76,7 @@ class Lease:
         self.expires_at = now
         self.heard_at = now
         self._level: float | None = None
+        self._level_at = now
         self._starved = False
         self._offered = 0.0
         self._offered_rate = 0.0
@@ -91,7 +93,7 @@ class Lease:
         """Whether there are neither tokens nor credit."""
         if self._held:
             self._release(now)
-        return self.tokens <= (0.0 if self._starved else -self.rate * CREDIT_SECONDS)
+        return self.tokens <= (0.0 if self._starved else -self._credit(now))
 
     def admit(self, units: float, now: float) -> bool:
         """Spend units if there are tokens, or credit."""
@@ -163,7 +165,7 @@ class Lease:
         self.heard_at = now
         self.expires_at = now + LEASE_SECONDS
         self._returned -= ask.returned
-        self._level = level
+        self._level, self._level_at = level, now
         was_starved, self._starved = self._starved, tokens < ask.wanted
         if was_starved and self._starved:
             self._hold(tokens, now)
@@ -174,6 +176,12 @@ class Lease:
     def change(self, rate: float) -> None:
         """Let the table have another rate from now on."""
         self.rate = rate
+
+    def _credit(self, now: float) -> float:
+        most = self.rate * CREDIT_SECONDS
+        if self._level is None:
+            return most
+        return min(most, max(0.0, self._level) + (now - self._level_at) * self.rate)
 
     def _hold(self, tokens: float, now: float) -> None:
         """Pay what is owed; let the rest, and what is still held, be spent evenly over a round.

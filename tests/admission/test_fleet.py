@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from node.capacity_pool import START_SECONDS
-from router.admission.lease import CREDIT_SECONDS
+from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
 from tests.admission.fleet import CAP, STEP_SECONDS, Fleet
 
 RATE = 200.0
@@ -64,6 +64,18 @@ def test_first_request_after_a_long_silence_is_admitted() -> None:
     fleet.run(0.1, lambda *_: 20)
 
     assert sum(fleet.refused.values()) == 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_batches_after_pauses_always_get_something(seed: int) -> None:
+    """A client that sends a batch again after a pause gives up if all of it was refused each time.
+
+    What came in meanwhile may be spent, but not on credit what has yet to come.
+    """
+    fleet = Fleet(1, 10.0, seed=seed, level=10)
+    for _ in range(50):
+        assert fleet.run(STEP_SECONDS, lambda *_: 25 / STEP_SECONDS) > 0
+        fleet.run(fleet.rng.uniform(2 * ASK_SECONDS, 1), lambda *_: 0)
 
 
 def test_burst_is_spent_once() -> None:
