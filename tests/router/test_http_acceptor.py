@@ -50,7 +50,7 @@ def test_clients_that_come_at_once_are_taken_in_few_passes_and_not_all_in_one(
     tls: ssl.SSLContext | None, count_max: int
 ) -> None:
     async def story(talk: Talk) -> None:
-        count = 10 * count_max
+        count = 4 * count_max  # with their other ends fewer than the usual limit of files
         with clients(talk.server.port, count):
             counts = await counts_by_pass(talk, lambda: talk.server.connection_count == count)
 
