@@ -50,12 +50,11 @@ class Lease:
     """The tokens of one table and kind (reads or writes) at one router."""
 
     __slots__ = (
-        "_asked_at",
         "_grant_rate",
+        "_granted_at",
         "_held",
         "_last_units",
         "_level",
-        "_level_at",
         "_offered",
         "_offered_rate",
         "_release_rate",
@@ -76,7 +75,6 @@ class Lease:
         self.expires_at = now
         self.heard_at = now
         self._level: float | None = None
-        self._level_at = now
         self._starved = False
         self._offered = 0.0
         self._offered_rate = 0.0
@@ -86,14 +84,16 @@ class Lease:
         self._held = 0.0  # leased, and to be spent later
         self._release_rate = 0.0
         self._released_at = now
-        self._asked_at = now
+        self._granted_at = now
         self._ticked_at = now
 
     def is_empty(self, now: float) -> bool:
         """Whether there are neither tokens nor credit."""
         if self._held:
             self._release(now)
-        return self.tokens <= (0.0 if self._starved else -self._credit(now))
+        if self.tokens > 0:
+            return False
+        return self._starved or self.tokens <= -self._credit(now)
 
     def admit(self, units: float, now: float) -> bool:
         """Spend units if there are tokens, or credit."""
@@ -158,14 +158,14 @@ class Lease:
 
     def granted(self, ask: Ask, tokens: float, level: float, now: float) -> None:
         """Take the pool's answer to an ask: tokens, and how much it has left."""
-        elapsed = max(now - self._asked_at, 1e-3)
+        elapsed = max(now - self._granted_at, 1e-3)
         weight = min(1.0, elapsed / SMOOTHING_SECONDS)
         self._grant_rate += (tokens / elapsed - self._grant_rate) * weight
-        self._asked_at = now
+        self._granted_at = now
         self.heard_at = now
         self.expires_at = now + LEASE_SECONDS
         self._returned -= ask.returned
-        self._level, self._level_at = level, now
+        self._level = level
         was_starved, self._starved = self._starved, tokens < ask.wanted
         if was_starved and self._starved:
             self._hold(tokens, now)
@@ -178,10 +178,11 @@ class Lease:
         self.rate = rate
 
     def _credit(self, now: float) -> float:
+        """Return how much may be owed: what the pool had left, and what has come in since."""
         most = self.rate * CREDIT_SECONDS
         if self._level is None:
             return most
-        return min(most, max(0.0, self._level) + (now - self._level_at) * self.rate)
+        return min(most, max(0.0, self._level) + (now - self._granted_at) * self.rate)
 
     def _hold(self, tokens: float, now: float) -> None:
         """Pay what is owed; let the rest, and what is still held, be spent evenly over a round.
