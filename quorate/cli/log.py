@@ -37,7 +37,7 @@ def find(
 ) -> None:
     """Find the entries of a request's writes; exit 4 if the log has none, or not any more.
 
-    A log is cut once its items are in the tree. A refused write is found by its `write` only.
+    A log is cut once its items are in the tree.
     """
     from node.storage.errors import StorageError
     from node.storage.log_search import find_request, parse_id

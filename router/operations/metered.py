@@ -100,7 +100,7 @@ class WriteOwner(MeteredOwner):
             self,
             service.view.partition_of(write.key),
             self.call.deadline,
-            write_id(self.call.request_id, write.key),
+            write_id(self.call.request_id, write.key, write.image, write.program),
             write.key,
             write.image,
             write.program,

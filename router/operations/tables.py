@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 
+import orjson
+
 from model.requests.tables import (
     CreateTable,
     DescribeTable,
@@ -17,6 +19,7 @@ from model.requests.tables import (
 )
 from model.tables import Table
 from model.tables import describe_table as describe
+from quorate.cluster.write_id import command_id
 from quorate.v1 import catalog_pb2, node_pb2
 from router.call import Call
 from router.refusals import catalog_refusal, outcome_unknown
@@ -26,7 +29,7 @@ from router.service import Service
 def create_table(service: Service, body: object, call: Call) -> None:
     """Serve CreateTable."""
     request = parse_create_table(body)
-    service.run_in_background(call, _create(service, request, call))
+    service.run_in_background(call, _create(service, request, call, _command_id(call, body)))
 
 
 def describe_table(service: Service, body: object, call: Call) -> None:
@@ -47,7 +50,7 @@ def delete_table(service: Service, body: object, call: Call) -> None:
     request = parse_delete_table(body)
     table = service.view.table(request.table_name)
     request.check(table)
-    service.run_in_background(call, _delete(service, table, call))
+    service.run_in_background(call, _delete(service, table, call, _command_id(call, body)))
 
 
 def update_table(service: Service, body: object, call: Call) -> None:
@@ -55,13 +58,24 @@ def update_table(service: Service, body: object, call: Call) -> None:
     request = parse_update_table(body)
     table = service.view.table(request.table_name)
     definition = request.definition(table, now=time.time())
-    service.run_in_background(call, _update(service, table, definition, call))
+    service.run_in_background(
+        call, _update(service, table, definition, call, _command_id(call, body))
+    )
 
 
-async def _create(service: Service, request: CreateTable, call: Call) -> bytes:
+def _command_id(call: Call, body: object) -> bytes:
+    """Return under which id the catalog remembers the call's command.
+
+    It is made from the request and not from the command: a retry's command has another time.
+    """
+    request = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return command_id(call.request_id, call.operation, request)
+
+
+async def _create(service: Service, request: CreateTable, call: Call, request_id: bytes) -> bytes:
     definition = request.definition(created_at=time.time(), table_uuid=str(uuid.uuid4()))
     command = catalog_pb2.CatalogCommand(
-        request_id=call.request_id,
+        request_id=request_id,
         create_table=catalog_pb2.CatalogCommand.CreateTable(
             name=request.table_name, definition=definition
         ),
@@ -75,12 +89,14 @@ async def _describe(service: Service, request: DescribeTable, table: Table) -> b
     return request.response(await _described(service, table, "ACTIVE"))
 
 
-async def _update(service: Service, table: Table, definition: bytes, call: Call) -> bytes:
+async def _update(
+    service: Service, table: Table, definition: bytes, call: Call, request_id: bytes
+) -> bytes:
     """Replace a table's definition; an empty one is no change."""
     if not definition:
         return changed_response(await _described(service, table, "ACTIVE"))
     command = catalog_pb2.CatalogCommand(
-        request_id=call.request_id,
+        request_id=request_id,
         update_table=catalog_pb2.CatalogCommand.UpdateTable(
             name=table.name, id=table.id, version=table.version, definition=definition
         ),
@@ -97,9 +113,9 @@ async def _update(service: Service, table: Table, definition: bytes, call: Call)
     return changed_response(description)
 
 
-async def _delete(service: Service, table: Table, call: Call) -> bytes:
+async def _delete(service: Service, table: Table, call: Call, request_id: bytes) -> bytes:
     command = catalog_pb2.CatalogCommand(
-        request_id=call.request_id,
+        request_id=request_id,
         delete_table=catalog_pb2.CatalogCommand.DeleteTable(
             name=table.name, id=table.id, version=table.version
         ),

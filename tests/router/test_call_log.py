@@ -34,13 +34,13 @@ def test_slow_write_names_the_ids_that_lead_on(caplog: pytest.LogCaptureFixture)
             {"TableName": "Music", "Item": {"p": {"S": "secret"}}},
             b"amz-sdk-invocation-id: %b\r\n" % ID.encode(),
         )
-        (key,) = world.items
+        ((key, image),) = world.items.items()
         (line,) = lines(caplog)
         assert line["event"] == "slow_request"
         assert (line["operation"], line["code"]) == ("PutItem", "OK")
         assert line["request"] == ID.replace("-", "")
         assert fields[b"x-amzn-requestid"].decode().startswith(line["request"])
-        assert line["write"] == write_id(bytes.fromhex(line["request"]), key).hex()
+        assert line["write"] == write_id(bytes.fromhex(line["request"]), key, image, b"").hex()
         assert (line["partition"], line["attempts"]) == (1, 1)
         assert 0 < line["decode_ms"] + line["dispatch_ms"] <= line["ms"] + 0.2
         assert "secret" not in str(line)

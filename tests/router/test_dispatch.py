@@ -357,6 +357,7 @@ def test_router_behind_the_nodes_catalog_asks_for_a_newer_one() -> None:
         (Outcome.NO_TABLE, b"", ResourceNotFound),
         (Outcome.EXPIRED, b"", ServiceUnavailable),
         (Outcome.INVALID, encode_error(ValidationError("no")), ValidationError),
+        (Outcome.INVALID, b"", ValidationError),  # its reason is not remembered any more
         (Outcome.CONDITION_FAILED, b"", ConditionFailed),
         (99, b"", InternalServerError),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quorate.cluster.write_id import write_id
+from quorate.cluster.write_id import call_mark, command_id, write_id
 from router.request_id import request_id_of
 
 
@@ -32,7 +32,37 @@ def test_each_write_of_a_call_has_its_own_id_and_keeps_it() -> None:
     first, second = (number.to_bytes(16, "big") for number in (1, 2))
     keys = [b"key-%d" % number for number in range(25)]
 
-    ids = [write_id(batch, key) for batch in (first, second) for key in keys]
+    ids = [write_id(batch, key, b"image", b"") for batch in (first, second) for key in keys]
 
     assert len(set(ids)) == 50
-    assert write_id(first, keys[3]) == ids[3]
+    assert write_id(first, keys[3], b"image", b"") == ids[3]
+
+
+def test_equal_id_with_anything_else_that_decides_a_write_is_another_write() -> None:
+    """No two of these may be one: where a part ends is in the digest, too."""
+    parts = [
+        (key, image, program)
+        for key in (b"k", b"kk")
+        for image in (b"", b"k", b"kk", b"image")
+        for program in (b"", b"k", b"program")
+    ]
+
+    ids = {write_id(b"\x0f" * 16, *each) for each in parts}
+
+    assert len(ids) == len(parts)
+
+
+def test_writes_of_one_call_are_told_by_their_first_bytes() -> None:
+    one, other = b"\x0f" * 16, b"\xf0" * 16
+
+    assert write_id(one, b"k", b"image", b"").startswith(call_mark(one))
+    assert write_id(one, b"kk", b"", b"program").startswith(call_mark(one))
+    assert not write_id(other, b"k", b"image", b"").startswith(call_mark(one))
+
+
+def test_catalog_command_is_known_by_operation_and_request() -> None:
+    call = b"\x0f" * 16
+    asked = [("CreateTable", b"{}"), ("DeleteTable", b"{}"), ("CreateTable", b'{"a":1}')]
+
+    assert len({command_id(call, *each) for each in asked}) == 3
+    assert command_id(call, *asked[0]) == command_id(call, *asked[0])

@@ -424,8 +424,11 @@ def test_typed_grpc_calls_do_the_same() -> None:
             assert answer.found
             assert answer.item["data"].b == b"\x00\xff"
             ids = [i for batch in world.nodes[0].batches for i in batch.writes.request_ids]
-            keys = [key for batch in world.nodes[0].batches for key in batch.writes.keys]
-            assert ids == [write_id(b"\x0f" * 16, key) for key in keys]
+            writes = [batch.writes for batch in world.nodes[0].batches]
+            asked = [
+                each for w in writes for each in zip(w.keys, w.images, w.programs, strict=True)
+            ]
+            assert ids == [write_id(b"\x0f" * 16, *each) for each in asked]
 
     tell(story)
 
