@@ -147,9 +147,9 @@ def decode_snapshot_meta(wire: node_pb2.SnapshotMeta) -> SnapshotMeta:
 class WriteColumns:
     """The writes of one entry. Keys and images belong together, and so do request ids and units.
 
-    `answers` holds, by request id, what a write returned besides its capacity. A refused write, by
-    its condition for one, has units of REFUSED and more, no key and no image, and its outcome and
-    payload as answer.
+    A refused write, by its condition for one, has no key and no image; `refusals` holds its
+    outcome by request id. `answers` holds, by request id, what a write returned besides its
+    capacity: of a refused one its outcome's payload.
     `sizes` holds, by table id, the change of (number of items, bytes). `traces` are the contexts of
     sampled writes; they mean nothing to the state.
     """
@@ -158,6 +158,7 @@ class WriteColumns:
     images: Sequence[bytes]
     request_ids: Sequence[bytes]
     units: Sequence[int]
+    refusals: dict[bytes, int] = field(default_factory=dict)
     answers: dict[bytes, bytes] = field(default_factory=dict)
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     traces: Sequence[bytes] = ()
@@ -171,12 +172,12 @@ def encode_write_entry(columns: WriteColumns) -> bytes:
         request_ids=columns.request_ids,
         write_units=columns.units,
     )
-    if columns.answers:
-        for position, request_id in enumerate(columns.request_ids):
-            answer = columns.answers.get(request_id)
-            if answer is not None:
-                entry.answer_of.append(position)
-                entry.answers.append(answer)
+    if columns.refusals or columns.answers:
+        position_of = {request_id: at for at, request_id in enumerate(columns.request_ids)}
+        entry.refused.extend([position_of[request_id] for request_id in columns.refusals])
+        entry.refusal_outcomes.extend(columns.refusals.values())
+        entry.answer_of.extend([position_of[request_id] for request_id in columns.answers])
+        entry.answers.extend(columns.answers.values())
     if columns.traces:
         entry.trace_contexts.extend(columns.traces)
     for table, (item_count, size_bytes) in columns.sizes.items():
@@ -200,6 +201,10 @@ def decode_write_entry(payload: bytes) -> WriteColumns:
         images=list(entry.images),
         request_ids=request_ids,
         units=list(entry.write_units),
+        refusals={
+            request_ids[position]: outcome
+            for position, outcome in zip(entry.refused, entry.refusal_outcomes, strict=True)
+        },
         answers={
             request_ids[position]: answer
             for position, answer in zip(entry.answer_of, entry.answers, strict=True)

@@ -16,6 +16,7 @@ from model.errors import (
     ResourceNotFound,
     ServiceUnavailable,
     Throttled,
+    ValidationError,
     decode_error,
 )
 from model.limits import TABLES_MAX
@@ -34,7 +35,7 @@ def error_of(outcome: int, payload: bytes, *, maybe_proposed: bool) -> ModelErro
     if outcome == Outcome.CONDITION_FAILED:
         return ConditionFailed(payload)
     if outcome == Outcome.INVALID:
-        return decode_error(payload)
+        return decode_error(payload) if payload else refused_before()
     if maybe_proposed:
         return outcome_unknown()
     if outcome == Outcome.NO_TABLE:
@@ -65,6 +66,14 @@ def table_not_found(operation: str, table_name: str) -> ModelError:
     if operation in NAMING_THE_TABLE:
         return ResourceNotFound(Sentence.TABLE_NOT_FOUND.format(table=table_name))
     return ResourceNotFound()
+
+
+def refused_before() -> ModelError:
+    """Return the answer to the retry of a write that was refused, by whom nobody remembers."""
+    return ValidationError(
+        "An earlier attempt of this request was refused, and nothing was written. "
+        "The reason is not remembered any more: send it as a new request to see it again."
+    )
 
 
 def outcome_unknown() -> ModelError:

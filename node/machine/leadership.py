@@ -35,9 +35,6 @@ ENTRY_BYTES_MAX: Final = 4 << 20
 """Bytes of keys and images at which an entry is full; the write that reaches it is its last. Ours:
 ten of the largest items, and well under a message between nodes."""
 
-REFUSED: Final = 1 << 16
-"""Added to its units: the write was refused and has no image. Ours: no write costs as much."""
-
 
 @dataclass(slots=True)
 class Proposal:
@@ -100,6 +97,7 @@ class Leadership:
         `waiting` are done with.
         """
         machine, speculative, in_flight = self._machine, self._speculative, self._in_flight
+        is_full = machine.window_is_full(now)
         keys: list[bytes] = []
         images: list[bytes] = []
         request_ids: list[bytes] = []
@@ -116,7 +114,8 @@ class Leadership:
             table = key[:4]
             capped = live_tables.get(table)
             bucket = throughput.write_bucket(table, now) if capped else None
-            if self._is_done_with(write, now, is_live=capped is not None, bucket=bucket):
+            is_live = capped is not None
+            if self._is_done_with(write, now, is_live=is_live, bucket=bucket, full=is_full):
                 continue
             in_flight[request_id] = proposal
             request_ids.append(request_id)
@@ -130,10 +129,9 @@ class Leadership:
                 try:
                     result = evaluate(decode_program(program), old, image)
                 except ModelError as error:
-                    refusal = columns.answers[request_id] = _refusal(error)
-                    entry_bytes += len(refusal)
+                    entry_bytes += _note_refusal(columns, request_id, error)
                     cost = write_units(image_size_bytes(old), 0)
-                    units.append(REFUSED + cost)
+                    units.append(cost)
                     if bucket is not None:
                         bucket.settle(cost)
                     continue
@@ -156,9 +154,18 @@ class Leadership:
         return Evaluation(proposal if request_ids else None, taken)
 
     def _is_done_with(
-        self, write: WaitingWrite, now: float, *, is_live: bool, bucket: TokenBucket | None
+        self,
+        write: WaitingWrite,
+        now: float,
+        *,
+        is_live: bool,
+        bucket: TokenBucket | None,
+        full: bool,
     ) -> bool:
-        """Answer a write that needs no evaluation; return whether it was one."""
+        """Answer a write that needs no evaluation; return whether it was one.
+
+        `full`: no further request id can be remembered, so nothing new may be done.
+        """
         stream, slot, deadline, request_id = write[:4]
         if deadline <= now:
             stream.answer(slot, Outcome.EXPIRED)
@@ -168,11 +175,14 @@ class Leadership:
             return True
         answered = self._machine.answered(request_id)
         if answered is not None:
-            _answer(stream, slot, *answered)
+            stream.answer(slot, *answered)
             return True
         earlier = self._in_flight.get(request_id)
         if earlier is not None:
             earlier.also.append((stream, slot, request_id))
+            return True
+        if full:
+            stream.answer(slot, Outcome.OVERLOADED)
             return True
         if bucket is not None and bucket.level <= 0:
             stream.answer(slot, Outcome.THROTTLED)
@@ -204,13 +214,14 @@ class Leadership:
     def resolve(self, proposal: Proposal) -> None:
         """Answer the writes of an applied proposal and forget their speculative images."""
         columns = proposal.columns
-        answers = columns.answers
+        refusals, answers = columns.refusals, columns.answers
         in_flight = self._in_flight
-        if answers:
+        if refusals or answers:
             for stream, slot, units, request_id in zip(
                 proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
             ):
-                _answer(stream, slot, units, answers.get(request_id, b""))
+                outcome = Outcome(refusals.get(request_id, Outcome.OK))
+                stream.answer(slot, outcome, units, answers.get(request_id, b""))
         else:
             for stream, slot, units in zip(
                 proposal.streams, proposal.slots, columns.units, strict=True
@@ -219,7 +230,7 @@ class Leadership:
         for stream, slot, request_id in proposal.also:
             answered = self._machine.answered(request_id)
             assert answered is not None, "an applied request id is remembered"
-            _answer(stream, slot, *answered)
+            stream.answer(slot, *answered)
         for request_id in columns.request_ids:
             del in_flight[request_id]
         if not self._proposals:
@@ -246,19 +257,15 @@ def _answer_all(proposal: Proposal, outcome: Outcome) -> None:
         stream.answer(slot, outcome)
 
 
-def _refusal(error: ModelError) -> bytes:
-    """Return how a refused write is remembered: the outcome in one byte, then its payload."""
+def _note_refusal(columns: WriteColumns, request_id: bytes, error: ModelError) -> int:
+    """Let the entry say that a write is refused; return the bytes that this takes."""
     if isinstance(error, ConditionFailed):
-        return bytes((Outcome.CONDITION_FAILED,)) + error.item_json
-    return bytes((Outcome.INVALID,)) + encode_error(error)
-
-
-def _answer(stream: RouteStream, slot: int, units: int, answer: bytes) -> None:
-    """Answer a write that is applied, now or before, with what came of it."""
-    if units < REFUSED:
-        stream.answer(slot, Outcome.OK, units, answer)
+        columns.refusals[request_id], payload = Outcome.CONDITION_FAILED, error.item_json
     else:
-        stream.answer(slot, Outcome(answer[0]), units - REFUSED, answer[1:])
+        columns.refusals[request_id], payload = Outcome.INVALID, encode_error(error)
+    if payload:
+        columns.answers[request_id] = payload
+    return len(payload)
 
 
 def _add_size(

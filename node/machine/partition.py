@@ -92,6 +92,12 @@ class PartitionMachine:
         """Number of request ids remembered."""
         return len(self._window)
 
+    def window_is_full(self, now: float) -> bool:
+        """Whether no more writes may be taken until the oldest request ids may be forgotten."""
+        if self._window.is_full:
+            self._window.forget_old(now)
+        return self._window.is_full
+
     def image(self, key: bytes) -> bytes:
         """Return the committed image under `key`; b"" if there is no such item."""
         image = self._active.get(key)
@@ -113,7 +119,7 @@ class PartitionMachine:
         return merge_newest_first(layers, backwards=backwards)
 
     def answered(self, request_id: bytes) -> Answer | None:
-        """Return what an applied write with this id answered, if it is remembered."""
+        """Return how an applied write with this id ended, if it is remembered."""
         return self._window.find(request_id)
 
     def apply(self, payload: bytes) -> None:
@@ -123,7 +129,7 @@ class PartitionMachine:
     def apply_columns(self, columns: WriteColumns) -> None:
         """Apply one committed entry whose columns are at hand."""
         self._active.apply(columns.keys, columns.images)
-        self._window.add(columns.request_ids, columns.units, columns.answers)
+        self._window.add(columns.request_ids, columns.units, columns.refusals, columns.answers)
         sizes = self.table_sizes
         for table, (item_count, size_bytes) in columns.sizes.items():
             count_before, size_before = sizes.get(table, (0, 0))

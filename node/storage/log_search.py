@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from node.codec import decode_write_entry
-from node.machine.leadership import REFUSED
 from node.storage.identity import LOG_DIRECTORY, DirectoryLock
 from node.storage.log import LogStore
 from quorate.cluster.catalog import CATALOG_GROUP
-from quorate.cluster.write_id import REQUEST_ID_BYTES, write_id
+from quorate.cluster.write_id import REQUEST_ID_BYTES, call_mark
 from raft.types import EntryKind
 
 READ_BYTES: Final = 4 << 20
@@ -46,7 +45,6 @@ def parse_id(text: str) -> bytes:
 def find_request(directory: Path, wanted: bytes) -> list[FoundWrite]:
     """Return the writes of a request, or the one write whose id this is.
 
-    Refused writes have no key in the log, so only a write's own id finds them.
     Raises DirectoryInUse if the node runs, StorageError.
     """
     lock = DirectoryLock.acquire(directory)
@@ -65,7 +63,7 @@ def find_request(directory: Path, wanted: bytes) -> list[FoundWrite]:
 
 
 def _find_in(log: LogStore, group: int, wanted: bytes) -> Iterator[FoundWrite]:
-    reader = log.reader(group)
+    reader, mark = log.reader(group), call_mark(wanted)
     commit = log.recovered()[group].hard_state.commit
     low, last = reader.first_index(), reader.last_index()
     while low <= last:
@@ -75,16 +73,15 @@ def _find_in(log: LogStore, group: int, wanted: bytes) -> Iterator[FoundWrite]:
             if entry.kind != EntryKind.COMMAND:
                 continue
             columns = decode_write_entry(entry.payload)
-            wanted_ids = {wanted, *(write_id(wanted, key) for key in columns.keys)}
             for request_id, units in zip(columns.request_ids, columns.units, strict=True):
-                if request_id in wanted_ids:
+                if request_id == wanted or request_id.startswith(mark):
                     yield FoundWrite(
                         group=group,
                         index=entry.index,
                         term=entry.term,
                         write=request_id.hex(),
-                        refused=units >= REFUSED,
-                        units=units % REFUSED,
+                        refused=request_id in columns.refusals,
+                        units=units,
                         writes_in_entry=len(columns.request_ids),
                         committed=entry.index <= commit,
                     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from node.codec import WriteColumns, encode_write_entry
-from node.machine.leadership import REFUSED
 from node.storage.identity import LOG_DIRECTORY, DirectoryLock, Identity, save_identity
 from node.storage.log import GroupWrite, LogStore
+from quorate.cluster.outcome import Outcome
 from quorate.cluster.write_id import write_id
 from raft.types import Entry, EntryKind, HardState
 from tests.cli.conftest import Command
@@ -18,13 +18,15 @@ from tests.cli.conftest import Command
 REQUEST = bytes(range(16))
 HEADER = REQUEST.hex().upper() + "QUORATE0QUORATE0Q012"  # as x-amzn-RequestId has it
 KEYS = [bytes([0, 0, 0, 1]) + bytes([number]) * 16 for number in range(3)]
-REFUSED_ID = write_id(REQUEST, b"a key that only the router knows")
+OTHER = bytes(range(16, 32))
+REFUSED_ID = write_id(OTHER, b"a key that only the router knows", b"", b"")
 
 
 def payload(keys: list[bytes], *more_ids: bytes) -> bytes:
-    ids = [*(write_id(REQUEST, key) for key in keys), *more_ids]
-    units = [3] * len(keys) + [REFUSED + 1] * len(more_ids)
-    return encode_write_entry(WriteColumns(keys, [b"image"] * len(keys), ids, units))
+    ids = [*(write_id(REQUEST, key, b"image", b"") for key in keys), *more_ids]
+    units = [3] * len(keys) + [1] * len(more_ids)
+    refusals: dict[bytes, int] = dict.fromkeys(more_ids, Outcome.CONDITION_FAILED)
+    return encode_write_entry(WriteColumns(keys, [b"image"] * len(keys), ids, units, refusals))
 
 
 @pytest.fixture
@@ -61,12 +63,17 @@ def test_all_writes_of_a_call_are_found_by_the_id_that_its_client_got(
         (5, 2, True),
         (5, 4, False),
     ]
-    assert [one["write"] for one in found] == [write_id(REQUEST, key).hex() for key in KEYS]
+    assert [one["write"] for one in found] == [
+        write_id(REQUEST, key, b"image", b"").hex() for key in KEYS
+    ]
     assert {one["units"] for one in found} == {3}
 
 
-def test_refused_write_is_found_by_its_own_id(quorate: Command, directory: Path) -> None:
-    ended = quorate("log", "find", REFUSED_ID.hex(), str(directory))
+@pytest.mark.parametrize("text", [REFUSED_ID.hex(), OTHER.hex()])
+def test_refused_write_is_found_by_its_own_id_and_its_call_s(
+    quorate: Command, directory: Path, text: str
+) -> None:
+    ended = quorate("log", "find", text, str(directory))
 
     assert ended.code == 0
     assert f"group 5, index 4, term 1: write {REFUSED_ID.hex()} refused, 1 units" in ended.out

@@ -85,9 +85,10 @@ def test_write_entry_is_read_as_it_was_written() -> None:
     columns = WriteColumns(
         keys=[b"k1", b"k2"],
         images=[b"", b"image"],
-        request_ids=[b"1" * 16, b"2" * 16],
-        units=[1, 400],
-        answers={b"2" * 16: b'{"n":{"N":"1"}}'},
+        request_ids=[b"1" * 16, b"2" * 16, b"3" * 16],
+        units=[1, 400, 2],
+        refusals={b"3" * 16: Outcome.CONDITION_FAILED},
+        answers={b"2" * 16: b'{"n":{"N":"1"}}', b"3" * 16: b"old"},
         sizes={1: (-1, -30), 7: (1, 40)},
     )
 

@@ -8,26 +8,31 @@ import pytest
 
 from node.machine import dedupe
 from node.machine.dedupe import DedupeWindow, Generation, decode_generation
+from quorate.cluster.outcome import Outcome
 
 
 def request_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def remember(window: DedupeWindow, number: int, *, answer: bytes = b"") -> None:
+def remember(
+    window: DedupeWindow, number: int, *, answer: bytes = b"", refusal: Outcome = Outcome.OK
+) -> None:
     answers = {request_id(number): answer} if answer else {}
-    window.add([request_id(number)], [number % 100], answers)
+    refusals = {request_id(number): refusal} if refusal is not Outcome.OK else {}
+    window.add([request_id(number)], [number % 100], refusals, answers)
 
 
 def random_generation(seed: int) -> Generation:
     random = Random(seed)
     count = random.choice([0, 1, 2, 50])
     ids = [random.randbytes(16) for _ in range(count)]
+    refusals = {each: random.randrange(20) for each in ids if random.random() < 0.3}
     answers = {
         each: random.randbytes(random.randrange(40)) for each in ids if random.random() < 0.4
     }
     units = [random.randrange(1 << 32) for _ in ids]
-    return Generation(random.randrange(1, 1 << 32), None, ids, units, answers)
+    return Generation(random.randrange(1, 1 << 32), None, ids, units, refusals, answers)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -62,7 +67,7 @@ def test_generation_that_claims_billions_of_ids_is_refused_at_once() -> None:
 
 
 def test_answer_of_an_id_that_is_not_there_is_refused() -> None:
-    generation = Generation(1, 5, [request_id(1)], [1], {request_id(1): b"x"})
+    generation = Generation(1, 5, [request_id(1)], [1], {}, {request_id(1): b"x"})
     encoded = bytearray(generation.encode())
     encoded[-9:-5] = (9).to_bytes(4, "big")
 
@@ -75,17 +80,21 @@ def test_window_gives_units_and_answer_of_a_remembered_id() -> None:
     remember(window, 1)
     remember(window, 2, answer=b"old")
 
-    assert window.find(request_id(1)) == (1, b"")
-    assert window.find(request_id(2)) == (2, b"old")
-    assert window.find(request_id(3)) is None
-    assert len(window) == 2
+    remember(window, 3, answer=b"item", refusal=Outcome.CONDITION_FAILED)
+
+    assert window.find(request_id(1)) == (Outcome.OK, 1, b"")
+    assert window.find(request_id(2)) == (Outcome.OK, 2, b"old")
+    assert window.find(request_id(3)) == (Outcome.CONDITION_FAILED, 3, b"item")
+    assert window.find(request_id(4)) is None
+    assert len(window) == 3
 
 
 def test_window_recovered_from_its_generations_knows_the_same() -> None:
     window = DedupeWindow()
     stored = []
     for number in range(1, 40):
-        remember(window, number, answer=b"a" * (number % 3))
+        refusal = Outcome.INVALID if number % 5 == 0 else Outcome.OK
+        remember(window, number, answer=b"a" * (number % 3), refusal=refusal)
         if number % 7 == 0:
             closed, _ = window.rotate(now=0.0)
             assert closed is not None
@@ -129,7 +138,7 @@ def test_generation_older_than_the_window_is_forgotten_whole() -> None:
     assert window.rotate(now=30.0)[1] == []
     remember(window, 4)
 
-    _, forgotten = window.rotate(now=60.1)
+    _, forgotten = window.rotate(now=dedupe.WINDOW_SECONDS + 0.1)
 
     assert forgotten == [1]
     assert [window.find(request_id(number)) is None for number in (1, 2, 3, 4)] == [
@@ -165,38 +174,67 @@ def test_recovered_generation_counts_from_when_it_is_first_looked_at() -> None:
     assert recovered.rotate(now=1_000_000.1 + dedupe.WINDOW_SECONDS)[1] == [1, 2]
 
 
-def test_window_is_bounded_in_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_that_is_full_says_so_and_forgets_no_id_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(dedupe, "IDS_MAX", 10)
     window = DedupeWindow()
-    for number in range(30):
+    for number in range(10):
+        assert not window.is_full
         remember(window, number)
-        if number % 5 == 4:
-            window.rotate(now=0.0)
+        window.rotate(now=0.0)
 
-    assert len(window) <= 10
-    assert window.find(request_id(29)) is not None
-    assert window.find(request_id(0)) is None
+    window.forget_old(now=dedupe.WINDOW_SECONDS)
+    assert window.is_full
+    assert window.find(request_id(0)) is not None
+
+    window.forget_old(now=dedupe.WINDOW_SECONDS + 0.1)
+    assert not window.is_full
+    assert window.rotate(now=dedupe.WINDOW_SECONDS + 0.1)[1] == list(range(1, 11))
 
 
-def test_window_is_bounded_in_bytes_of_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_forgotten_before_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry is told how the write ended, and never done again."""
     monkeypatch.setattr(dedupe, "ANSWERS_BYTES_MAX", 1_000)
     window = DedupeWindow()
-    for number in range(20):
+    remember(window, 0, answer=b"x" * 200)
+    remember(window, 1, answer=b"item", refusal=Outcome.CONDITION_FAILED)
+    for number in range(2, 20):
         remember(window, number, answer=b"x" * 200)
         window.rotate(now=0.0)
 
-    assert window.find(request_id(19)) == (19, b"x" * 200)
-    assert window.find(request_id(0)) is None
-    assert len(window) <= 6
+    assert window.find(request_id(0)) == (Outcome.OK, 0, b"")
+    assert window.find(request_id(1)) == (Outcome.CONDITION_FAILED, 1, b"")
+    assert window.find(request_id(14)) == (Outcome.OK, 14, b"")
+    assert window.find(request_id(15)) == (Outcome.OK, 15, b"x" * 200)
+    assert len(window) == 20
 
 
-def test_newest_generation_stays_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bound that forgets what was just acknowledged would be no window at all."""
-    monkeypatch.setattr(dedupe, "IDS_MAX", 1)
+def test_one_answer_above_the_bound_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedupe, "ANSWERS_BYTES_MAX", 100)
     window = DedupeWindow()
-    for number in range(10):
-        remember(window, number)
+    remember(window, 1, answer=b"x" * 200)
 
-    window.rotate(now=0.0)
+    assert window.find(request_id(1)) == (Outcome.OK, 1, b"")
 
-    assert len(window) == 10
+
+def test_id_that_its_leader_had_forgotten_earlier_counts_anew() -> None:
+    """Each replica forgets by its own clock; what is used again must not go with its first use."""
+    window = DedupeWindow()
+    remember(window, 1, answer=b"first", refusal=Outcome.CONDITION_FAILED)
+    remember(window, 2)
+    first, _ = window.rotate(now=0.0)
+    window.add([request_id(1)], [7], {}, {request_id(1): b"second"})
+    second, _ = window.rotate(now=50.0)
+
+    assert window.find(request_id(1)) == (Outcome.OK, 7, b"second")
+    window.rotate(now=dedupe.WINDOW_SECONDS + 1)
+    assert window.find(request_id(1)) == (Outcome.OK, 7, b"second")
+    assert window.find(request_id(2)) is None
+
+    assert first is not None
+    assert second is not None
+    stored = [decode_generation(each.number, each.encode()) for each in (first, second)]
+    recovered = DedupeWindow(stored)
+    assert recovered.find(request_id(1)) == (Outcome.OK, 7, b"second")
+    assert len(recovered) == 2

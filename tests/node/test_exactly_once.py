@@ -1,10 +1,13 @@
 """Exactly once: a request id is applied once, and a retry gets the first attempt's answer.
 
-Source: design.md, section 5: `ADD n 1` retried across a leader kill counts once.
+`ADD n 1` retried across the death of a leader counts once.
 """
 
 from __future__ import annotations
 
+import pytest
+
+from node.machine import dedupe
 from quorate.cluster.outcome import Outcome
 from tests.node.builders import (
     add,
@@ -15,6 +18,7 @@ from tests.node.builders import (
     number,
     put,
     put_if_absent,
+    put_returning_old,
 )
 from tests.node.harness import NODES, PARTITION, Cluster, outcomes
 
@@ -224,8 +228,64 @@ def test_forgotten_ids_are_deleted_from_the_items_store(cluster: Cluster) -> Non
     assert len(cluster.nodes[2].items.generations(PARTITION)) <= 3
 
 
+def test_large_answers_of_other_writes_do_not_shorten_the_window(cluster: Cluster) -> None:
+    """90 answers of 200 KB are more than is kept of answers; the ids stay, all of them."""
+    write = add("counter")
+    first = cluster.done(write)
+    cluster.checkpoint()
+    text = "x" * 200_000
+    for number_ in range(90):
+        cluster.done(put_returning_old("other", text=text, n=number_))
+        if number_ % 20 == 0:
+            cluster.now += 5.0
+            cluster.checkpoint()
+
+    again = cluster.done(write)
+
+    assert (again.outcome, again.units, again.payload) == (Outcome.OK, first.units, b"")
+    assert number(cluster.read(key("counter"))) == 1
+
+
+def test_refusal_whose_item_is_forgotten_stays_a_refusal(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedupe, "ANSWERS_BYTES_MAX", 100)
+    cluster.done(put("a", n=1))
+    write = put_if_absent("a", old=True, n=2)
+    (first,) = cluster.do(write)
+    cluster.done(put("a", text="x" * 100))
+    cluster.done(delete_returning_old("a"))
+
+    (again,) = cluster.do(write)
+
+    assert (first.outcome, again.outcome) == (Outcome.CONDITION_FAILED, Outcome.CONDITION_FAILED)
+    assert first.payload
+    assert not again.payload
+    assert cluster.read(key("a")) == b""
+
+
+def test_partition_whose_window_is_full_refuses_until_ids_are_old_enough(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids are not forgotten early to make room; what is refused may be sent again later."""
+    monkeypatch.setattr(dedupe, "IDS_MAX", 10)
+    write = add("counter")
+    cluster.done(write)
+    for number_ in range(9):
+        cluster.done(put("other", n=number_))
+    cluster.checkpoint()
+
+    (refused,) = cluster.do(put("a"))
+    assert refused.outcome is Outcome.OVERLOADED
+    assert attributes(cluster.done(write).payload) == ONE
+    cluster.now += dedupe.WINDOW_SECONDS + 1  # nothing is applied meanwhile, so no checkpoint
+
+    cluster.done(put("a"))
+    assert number(cluster.read(key("counter"))) == 1
+
+
 def test_two_requests_with_one_id_on_other_keys_are_one_request(cluster: Cluster) -> None:
-    """An id names a request, whatever it holds: the second is taken for a retry of the first."""
+    """An id names a write, whatever it holds: it is the router's to give others to other writes."""
     first, second = put("a", n=1), put("b", n=2)
     first.request_id = second.request_id = new_id()
 

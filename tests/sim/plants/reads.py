@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node.machine.dedupe import DedupeWindow
-from node.machine.leadership import REFUSED, Proposal
 from node.machine.leadership import Leadership as PartitionLeadership
+from node.machine.leadership import Proposal
 from node.replica import GetReads, PartitionReplica, Replica
 from quorate.cluster.outcome import Outcome
 from raft.core import RaftCore
@@ -90,12 +90,12 @@ def condition_failed_without_proof() -> Sequence[Change]:
     def at_once(self: PartitionLeadership, proposal: Proposal, index: int) -> None:
         proposed(self, proposal, index)
         columns = proposal.columns
-        for stream, slot, units, request_id in zip(
-            proposal.streams, proposal.slots, columns.units, columns.request_ids, strict=True
+        for stream, slot, request_id in zip(
+            proposal.streams, proposal.slots, columns.request_ids, strict=True
         ):
-            if units >= REFUSED:
-                answer = columns.answers[request_id]
-                stream.answer(slot, Outcome(answer[0]), 0, answer[1:])
+            if request_id in columns.refusals:
+                outcome = Outcome(columns.refusals[request_id])
+                stream.answer(slot, outcome, 0, columns.answers.get(request_id, b""))
 
     return [(PartitionLeadership, "proposed", at_once)]
 
@@ -109,10 +109,11 @@ def refusals_forgotten() -> Sequence[Change]:
         self: DedupeWindow,
         request_ids: Sequence[bytes],
         units: Sequence[int],
-        answers: dict[bytes, bytes],
+        refusals: Mapping[bytes, int],
+        answers: Mapping[bytes, bytes],
     ) -> None:
-        kept = [position for position, unit in enumerate(units) if unit < REFUSED]
-        add(self, [request_ids[at] for at in kept], [units[at] for at in kept], answers)
+        kept = [at for at, request_id in enumerate(request_ids) if request_id not in refusals]
+        add(self, [request_ids[at] for at in kept], [units[at] for at in kept], {}, answers)
 
     return [(DedupeWindow, "add", only_writes)]
 
