@@ -269,6 +269,7 @@ class RoutedBatch:
     writes: RoutedWrites
     gets: RoutedGets
     ranges: Sequence[RoutedRange]
+    heard_ms: int  # this node's clock, as the router last heard it
 
 
 @dataclass(slots=True)
@@ -335,6 +336,7 @@ def decode_route_batch(wire: node_pb2.RouteBatch) -> RoutedBatch:
             )
             for read in wire.ranges
         ],
+        wire.heard_ms,
     )
 
 

@@ -59,6 +59,10 @@ stepped before anybody campaigns. Ours."""
 STALL_SECONDS: Final = 2.0
 """A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
 
+HEARD_MS_MAX: Final = 10_000
+"""Writes are taken from a router only if it has heard this node within so many milliseconds, for
+nobody can tell how old they are else. Ours: far below the window of request ids."""
+
 
 @dataclass(slots=True)
 class _LogWrite:
@@ -99,6 +103,7 @@ class Host:
         self._ticks = Ticks()
         self._recovery = Recovery(RaftConfig(node_id=node_id), log, items, rng, self._ticks)
         self._shell = shell
+        self._clock_base = shell.wall_clock() - shell.monotonic()
         self._limits = limits
         self.door = Door()
         self.checkpointer = Checkpointer(self.replicas, log, items, shell)
@@ -294,9 +299,25 @@ class Host:
             return
         now = self._shell.monotonic()
         self.watch.arrived(batch.writes, now)
-        stale, full = batch.catalog_epoch > self.catalog.epoch, self.storage_full
-        touched = take_in(batch, stream, self._partitions, now=now, stale=stale, full=full)
+        touched = take_in(
+            batch,
+            stream,
+            self._partitions,
+            now=now,
+            stale=batch.catalog_epoch > self.catalog.epoch,
+            full=self.storage_full,
+            too_old=not 0 <= self.clock_ms - batch.heard_ms <= HEARD_MS_MAX,
+        )
         self._dirty.update(touched)
+
+    @property
+    def clock_ms(self) -> int:
+        """This process's clock, in milliseconds, as routers are told it and tell it back.
+
+        It begins at the wall clock, so that routers can go on comparing when a node is restarted,
+        and is not set while the process lives.
+        """
+        return int((self._clock_base + self._shell.monotonic()) * 1000)
 
     def _waiting_bytes(self) -> int:
         """Return the bytes of the writes that wait: all of them at replicas with a turn to come."""

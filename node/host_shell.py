@@ -19,6 +19,10 @@ class Shell(Protocol):
         """Return seconds of a clock that never goes back."""
         ...
 
+    def wall_clock(self) -> float:
+        """Return seconds since 1970, as far as this machine knows; the clock may be set."""
+        ...
+
     def schedule_turn(self) -> None:
         """Call `Host.turn` soon."""
         ...

@@ -20,14 +20,19 @@ def take_in(
     now: float,
     stale: bool,
     full: bool,
+    too_old: bool,
 ) -> dict[int, Replica]:
     """Hand a batch's requests to their replicas; return those that have something to do now.
 
     `now` is in seconds of the host's clock. `stale`: the router decided by a newer catalog than
-    this node's. `full`: the disk has no room, so this node leads nothing.
+    this node's. `full`: the disk has no room, so this node leads nothing. `too_old`: the router may
+    have slept since it read these writes.
     """
     touched: dict[int, Replica] = {}
-    if batch.writes.slots:
+    if too_old:
+        for slot in batch.writes.slots:
+            stream.answer(slot, Outcome.TOO_OLD)
+    elif batch.writes.slots:
         _take_writes(batch, stream, partitions, touched, now=now, stale=stale, full=full)
     if batch.gets.slots:
         _take_gets(batch.gets, stream, partitions, touched, now=now)

@@ -75,7 +75,7 @@ class RouteStream:
         """Return whether anything is owed."""
         return bool(self._slots or self._accepted or self._pages or self._leaders)
 
-    def take_reply(self, catalog_epoch: int) -> node_pb2.RouteReply:
+    def take_reply(self, catalog_epoch: int, clock_ms: int) -> node_pb2.RouteReply:
         """Hand over what is owed as one message; call again while `has_reply`.
 
         Nearly always that is everything. Large images are split over messages of some
@@ -94,6 +94,7 @@ class RouteStream:
             leaders=self._leaders,
             catalog_epoch=catalog_epoch,
         )
+        reply.clock_ms = clock_ms
         self._accepted = 0
         self._leaders = []
         del self._slots[:count], self._outcomes[:count]

@@ -152,6 +152,10 @@ class ProcessShell:
         """Return seconds of a clock that never goes back."""
         return time.monotonic()
 
+    def wall_clock(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
     def schedule_turn(self) -> None:
         """Run a turn after what the loop has ready now, so that it takes all of that."""
         if not self._turn_scheduled:

@@ -15,14 +15,20 @@ def encode_batch(
     writes: Sequence[RoutedWrite],
     gets: Sequence[RoutedGet],
     ranges: Sequence[RoutedRange],
+    *,
+    heard_ms: int,
 ) -> node_pb2.RouteBatch:
-    """Return one message with all requests, as columns; `now` is on the deadlines' clock."""
+    """Return one message with all requests, as columns; `now` is on the deadlines' clock.
+
+    `heard_ms` is the node's clock in its newest reply.
+    """
     return node_pb2.RouteBatch(
         sequence=sequence,
         catalog_epoch=epoch,
         writes=_write_columns(writes, now) if writes else None,
         gets=_get_columns(gets, now) if gets else None,
         ranges=[_range_read(routed, now) for routed in ranges],
+        heard_ms=heard_ms,
     )
 
 

@@ -324,6 +324,15 @@ class Dispatch:
             if routed.stage is Stage.AT_NODE and routed.node_id == node_id:
                 self._again(routed)
 
+    def drop_all(self) -> None:
+        """End every request: this process has slept, and nobody waits for them any more.
+
+        What may have been done ends as unknown.
+        """
+        for routed in list(self._pending.values()):
+            if routed.stage is not Stage.DONE:
+                self._expire(routed)
+
     # Time
 
     def tick(self) -> None:
@@ -498,8 +507,8 @@ class Dispatch:
                 self._back_off(routed, RETRY_SECONDS)
             else:
                 self._route(routed)
-        elif outcome in (Outcome.NOT_REPLICA, Outcome.STALE_CATALOG):
-            self._misplaced(routed, outcome)
+        elif outcome in (Outcome.NOT_REPLICA, Outcome.STALE_CATALOG, Outcome.TOO_OLD):
+            self._out_of_step(routed, outcome)
         elif outcome == Outcome.OVERLOADED:
             self._refused_overloaded(routed)
         elif outcome == Outcome.THROTTLED:
@@ -511,8 +520,8 @@ class Dispatch:
                 self._on_stale_catalog()
             self._fail(routed, error_of(outcome, payload, maybe_proposed=routed.maybe_proposed))
 
-    def _misplaced(self, routed: Routed, outcome: int) -> None:
-        """Router and node know different catalogs: go on when the one behind has caught up."""
+    def _out_of_step(self, routed: Routed, outcome: int) -> None:
+        """Go on when router and node know the same catalog, and have heard each other, again."""
         if outcome == Outcome.NOT_REPLICA:
             self._on_stale_catalog()
         key = routed.token_key()

@@ -62,6 +62,8 @@ SERVER_OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
+DROPPED: Final = "This router has slept, and does nothing that was sent before it woke. Call again."
+
 RPCS_MAX: Final = 4_096
 """Most RPCs at a time, of all clients. Ours."""
 
@@ -127,6 +129,7 @@ class GrpcFace:
         self._certificates = certificates
         self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
+        self._dropped = False
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
         self._server.add_generic_rpc_handlers(
@@ -175,6 +178,12 @@ class GrpcFace:
             pipeline.finish()
         await self._server.stop(grace_seconds)
 
+    def drop(self) -> None:
+        """Serve nothing more that comes, though it was read already; `stop` is to follow."""
+        self._dropped = True
+        for pipeline in list(self._pipelines):
+            pipeline.finish()
+
     def _handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in SERVICE.methods:
@@ -198,6 +207,8 @@ class GrpcFace:
         method = f"/{SERVICE.full_name}/{operation}"
 
         async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+            if self._dropped:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, DROPPED)
             call = self._call(context)
             if self._service.door_is_closed:
                 self._service.count_refusal()

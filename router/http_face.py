@@ -173,6 +173,10 @@ class HttpFace:
         else:
             self._queue.put(exchange, self._clock())
 
+    def drop_waiting(self) -> None:
+        """Forget the calls that were read and not run: their connections are dropped."""
+        self._queue.clear()
+
     @property
     def is_closed(self) -> bool:
         """Whether what comes now is to be refused: it could not be run soon, or the nodes' part."""

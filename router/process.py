@@ -9,6 +9,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from math import inf
 from typing import Final
 from uuid import uuid4
@@ -50,11 +51,13 @@ from router.http_face import HttpFace
 from router.metrics import CertificateCollector, RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
+from router.public_faces import PublicFaces
 from router.service import Service
 from router.streams import Streams
 from router.table_sizes import TableSizes
 from router.upstream import Upstream
 from router.user_service import UserService
+from router.wakefulness import Wakefulness
 
 OPEN_FILES_WANTED: Final = 65_536
 OPEN_FILES_SPARE: Final = 256
@@ -66,16 +69,12 @@ STOP_MARGIN_SECONDS: Final = 0.5
 HURRIED_EXIT: Final = 1
 """Exit code after a second signal: some clients may not have been answered."""
 
-IDLE_SECONDS: Final = 0.3
-"""At a stop, idle connections stay open so long: a client that is about to use one gets its answer,
-and is told to go, instead of finding it closed. Ours."""
-
 START_SECONDS_MAX: Final = 3.0
 """Longest wait for a way to every partition before clients are let in. Ours: after that they had
 better hear what is wrong."""
 
 LOOK_SECONDS: Final = 0.02
-"""Between two looks whether a start or a stop can go on. Ours."""
+"""Between two looks whether a start can go on. Ours."""
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between two collections. Ours: requests make no cycles, so few are needed."""
@@ -148,6 +147,13 @@ class RouterProcess:
             clock=self.clock,
             on_stale_catalog=self._refresh,
         )
+        # Of all clocks this one goes on while the machine is suspended.
+        self.wakefulness = Wakefulness(
+            partial(time.clock_gettime, time.CLOCK_BOOTTIME), self._slept
+        )
+        self._faces: PublicFaces | None = None  # once there are any
+        self._tasks: asyncio.TaskGroup | None = None
+        self._slept_count = 0
         self.tracer = tracer_from_environment("router", options.name, options.az)
         self.metrics = RouterMetrics(
             self.clock,
@@ -183,9 +189,12 @@ class RouterProcess:
                 unready_reason=self._unready_reason,
                 tasks=tasks,
             )
-            http = self._make_http(service)
+            http_face = self._make_http_face(service)
+            http = self._make_http(http_face)
             admin = HttpServer(admin_face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
-            grpc_face = self._make_grpc(service)
+            make_grpc = partial(self._make_grpc, service)
+            faces = PublicFaces(service, http_face, http, make_grpc, self.clock)
+            self._faces, self._tasks = faces, tasks
             self._show_readings(http)
             self.metrics.registry.register(CapacityCollector(self.admission))
             self.metrics.registry.register(self._certificate_ends())
@@ -199,7 +208,7 @@ class RouterProcess:
                     self.watch.refresh_forever(),
                     self._tick_forever(),
                     self.leasing.run_forever(),
-                    self._report_health(grpc_face),
+                    self._report_health(faces),
                     self._refresh_certificates_forever(),
                     http.sweep_forever(),
                     admin.sweep_forever(),
@@ -210,9 +219,9 @@ class RouterProcess:
             gc.set_threshold(GC_THRESHOLD)
             await self._wait_until_able()
             if not self.stop_wanted.is_set():
-                await self._listen(http, grpc_face)
+                await self._listen(faces)
             await self.stop_wanted.wait()
-            await self._drain(http, grpc_face, admin)
+            await self._drain(faces, admin)
             streams.stop()
             for task in running:
                 task.cancel()
@@ -299,8 +308,8 @@ class RouterProcess:
             for files in watched:
                 files.refresh()
 
-    def _make_http(self, service: Service) -> HttpServer:
-        face = HttpFace(
+    def _make_http_face(self, service: Service) -> HttpFace:
+        return HttpFace(
             service,
             self.metrics,
             self.clock,
@@ -309,6 +318,8 @@ class RouterProcess:
             call_soon=asyncio.get_running_loop().call_soon,
             cors_origins=self.options.cors_origins,
         )
+
+    def _make_http(self, face: HttpFace) -> HttpServer:
         connections_max = _connections_max(self.options.connections_max)
         limits = HttpLimits(
             connections_max=connections_max,
@@ -358,15 +369,15 @@ class RouterProcess:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _listen(self, http: HttpServer, grpc_face: GrpcFace) -> None:
+    async def _listen(self, faces: PublicFaces) -> None:
         """Let clients in."""
         try:
-            await self._start("HTTP", http.start(*self._addresses["HTTP"]))
-            await self._start("gRPC", grpc_face.start(*self._addresses["gRPC"]))
+            await self._start("HTTP", faces.http.start(*self._addresses["HTTP"]))
+            await self._start("gRPC", faces.grpc.start(*self._addresses["gRPC"]))
         except Refused:
-            await grpc_face.stop(0)
+            await faces.grpc.stop(0)
             raise
-        self.http_port, self.grpc_port = http.port, grpc_face.port
+        self.http_port, self.grpc_port = faces.http.port, faces.grpc.port
         self.listening.set()
         log(
             "serving",
@@ -403,6 +414,7 @@ class RouterProcess:
             self.dispatch,
             dialer=self.dialer,
             clock=self.clock,
+            wakefulness=self.wakefulness,
             epoch=lambda: self.view.epoch,
             on_epoch=self.watch.noticed_epoch,
         )
@@ -414,14 +426,27 @@ class RouterProcess:
         while True:
             asleep_at = self.clock()
             await asyncio.sleep(TICK_SECONDS)
+            self.wakefulness.look()
             self.metrics.loop_delayed(self.clock() - asleep_at - TICK_SECONDS)
             self.dispatch.tick()
 
-    async def _report_health(self, grpc_face: GrpcFace) -> None:
+    def _slept(self, seconds: float) -> None:
+        """Do nothing of what was sent before this process woke: its ids may be forgotten."""
+        self._slept_count += 1
+        warn("slept", seconds=round(seconds, 1), dropped=self.dispatch.pending_count)
+        if self._faces is not None and self.listening.is_set() and not self.stop_wanted.is_set():
+            assert self._tasks is not None
+            self._faces.drop_all()
+            self._tasks.create_task(self._begin_anew(self._faces))
+
+    async def _begin_anew(self, faces: PublicFaces) -> None:
+        await self._start("gRPC", faces.begin_anew(self._addresses["gRPC"][0]))
+
+    async def _report_health(self, faces: PublicFaces) -> None:
         """Serving begins with the first catalog and ends with the process."""
         await self.listening.wait()
         await self.view.wait_for(1, float("inf"))
-        await grpc_face.set_serving(serving=True)
+        await faces.grpc.set_serving(serving=True)
 
     def _unready_reason(self) -> str:
         if self.stop_wanted.is_set():
@@ -455,22 +480,12 @@ class RouterProcess:
         document = describe_cluster(self.view.catalog, statuses, router)
         return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
-    async def _drain(self, http: HttpServer, grpc_face: GrpcFace, admin: HttpServer) -> None:
+    async def _drain(self, faces: PublicFaces, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
         log("stopping", in_flight=self.dispatch.pending_count)
-        grace = self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS
-        await asyncio.gather(grpc_face.stop(grace), self._drain_http(http, self.clock() + grace))
+        await faces.drain(self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS)
         admin.stop_accepting()
         admin.abort_all()
-
-    async def _drain_http(self, http: HttpServer, deadline: float) -> None:
-        http.stop_accepting()
-        if http.connection_count:
-            await asyncio.sleep(IDLE_SECONDS)
-            http.close_idle()
-        while http.busy_count and self.clock() < deadline:  # noqa: ASYNC110 (once, at the end)
-            await asyncio.sleep(LOOK_SECONDS)
-        http.abort_all()
 
     def _show_readings(self, http: HttpServer) -> None:
         show, count = self.metrics.gauge, self.metrics.counter
@@ -486,6 +501,11 @@ class RouterProcess:
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
         show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
+        count(
+            f"{prefix}_sleeps",
+            "Times this process stood still and dropped what was sent before it woke.",
+            lambda: self._slept_count,
+        )
         count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
         count(

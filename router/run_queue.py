@@ -60,8 +60,14 @@ class RunQueue:
             self._ran_until = now  # before, the loop had nothing to run
             self._call_soon(self._run)
 
+    def clear(self) -> None:
+        """Forget all that waits."""
+        self._waiting.clear()
+
     def _run(self) -> None:
         waiting, clock = self._waiting, self._clock
+        if not waiting:
+            return
         now = clock()
         # As long as the loop has read and refused: what is taken must not starve beside it.
         until, count = now + max(SLICE_SECONDS, min(now - self._ran_until, SLICE_SECONDS_MAX)), 0

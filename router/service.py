@@ -62,6 +62,7 @@ class Service:
         self.sizes = sizes
         self._tasks = tasks
         self._background_count = 0
+        self._life = 0
 
     @property
     def door_is_closed(self) -> bool:
@@ -71,6 +72,11 @@ class Service:
     def count_refusal(self) -> None:
         """Count a call that was refused at the door."""
         self.dispatch.counters.refused_full += 1
+
+    def drop_all(self) -> None:
+        """Do nothing more for the calls taken until now: nobody knows how old they are."""
+        self._life += 1
+        self.dispatch.drop_all()
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text."""
@@ -113,8 +119,15 @@ class Service:
             call.fail(table_not_found(call.operation, table_name))
             return
         call.refreshed = True
-        operation = call.operation
-        if not self.watch.refresh(lambda: self.execute(operation, body, call)):
+        operation, life = call.operation, self._life
+
+        def again() -> None:
+            if life == self._life:
+                self.execute(operation, body, call)
+            else:
+                call.fail(router_full())
+
+        if not self.watch.refresh(again):
             call.fail(router_full())
 
     def run_in_background(self, call: Call, work: Coroutine[object, object, bytes]) -> None:

@@ -23,12 +23,17 @@ from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
 from router.dispatch import Dispatch
 from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Stage
+from router.wakefulness import Wakefulness
 
 BATCH_REQUESTS_MAX: Final = 4_096
 """Most requests in one batch. Ours."""
 
 BATCH_BYTES_MAX: Final = 4 << 20
 """A batch ends with the request that reaches this many bytes of images and programs. Ours."""
+
+HEARD_SECONDS_MAX: Final = 2.0
+"""A node that was not heard for so long is heard before writes are sent to it. Ours: it refuses
+what comes from a router that has not heard it for ten seconds."""
 
 RANGES_OUTSTANDING_MAX: Final = 64
 """Most range reads sent and not yet answered: each may bring a megabyte of items. Ours."""
@@ -62,6 +67,7 @@ class Upstream:
         *,
         dialer: Dialer,
         clock: Callable[[], float],
+        wakefulness: Wakefulness,
         epoch: Callable[[], int],
         on_epoch: Callable[[int], None],
     ) -> None:
@@ -70,6 +76,7 @@ class Upstream:
         self._dispatch = dispatch
         self._dialer = dialer
         self._clock = clock
+        self._wakefulness = wakefulness
         self._epoch = epoch
         self._on_epoch = on_epoch
         self._outbox: deque[Routed] = deque()
@@ -80,6 +87,8 @@ class Upstream:
         self._accepted = 0
         self._sent_at = 0.0
         self._connected = False
+        self._heard_ms = 0  # the node's clock, in its newest reply on this stream
+        self._heard_at = 0.0  # when that came
 
     @property
     def connected(self) -> bool:
@@ -123,7 +132,7 @@ class Upstream:
 
     async def _use(self, call: RouteCall) -> None:
         """Use one stream until it breaks. Raises StreamEnded."""
-        self._sequence = self._accepted = 0
+        self._begin()
         self._wake.set()  # the first batch may be empty: its reply says who leads
         ended = ""
         try:
@@ -135,6 +144,11 @@ class Upstream:
         finally:
             call.cancel()
         raise StreamEnded(ended)  # not above: what is raised in an except* may become a group again
+
+    def _begin(self) -> None:
+        """Begin a stream: nothing was sent on it, and nothing heard."""
+        self._sequence = self._accepted = self._heard_ms = 0
+        self._heard_at = 0.0
 
     def _lose(self) -> None:
         """Forget the stream and give back what was on it."""
@@ -165,7 +179,13 @@ class Upstream:
         return bool(self._outbox) or (bool(self._range_outbox) and may_read)
 
     def _take_batch(self) -> node_pb2.RouteBatch:
-        """Return the next batch; what does not fit stays in the outbox for the one after."""
+        """Return the next batch; what does not fit stays in the outbox for the one after.
+
+        It is empty if the node was not heard of late: it would refuse writes, and its reply to an
+        empty batch is what is missing.
+        """
+        if self._clock() - self._heard_at > HEARD_SECONDS_MAX:
+            return self._encode_batch([], [], [])
         writes: list[RoutedWrite] = []
         gets: list[RoutedGet] = []
         outbox = self._outbox
@@ -184,7 +204,20 @@ class Upstream:
             if size_bytes >= BATCH_BYTES_MAX:
                 break
         ranges = self._take_ranges() if self._range_outbox else []
-        return encode_batch(self._sequence, self._epoch(), self._clock(), writes, gets, ranges)
+        return self._encode_batch(writes, gets, ranges)
+
+    def _encode_batch(
+        self, writes: list[RoutedWrite], gets: list[RoutedGet], ranges: list[RoutedRange]
+    ) -> node_pb2.RouteBatch:
+        return encode_batch(
+            self._sequence,
+            self._epoch(),
+            self._clock(),
+            writes,
+            gets,
+            ranges,
+            heard_ms=self._heard_ms,
+        )
 
     def _take_ranges(self) -> list[RoutedRange]:
         ranges: list[RoutedRange] = []
@@ -211,8 +244,13 @@ class Upstream:
             self._take_reply(reply)
 
     def _take_reply(self, reply: node_pb2.RouteReply) -> None:
-        """Answers before hints: what is answered here need not be sent to the new leader."""
+        """Answers before hints: what is answered here need not be sent to the new leader.
+
+        The clock before all else: what was read before a sleep must not be sent on after it.
+        """
         dispatch = self._dispatch
+        self._wakefulness.heard(self.node.id, reply.clock_ms)
+        self._heard_ms, self._heard_at = reply.clock_ms, self._clock()
         if not self._connected:
             self._connected = True
             log("stream_open", node=self.node.name, address=self.node.address)

@@ -24,3 +24,4 @@ class Outcome(IntEnum):
     UNKNOWN = node_pb2.OUTCOME_UNKNOWN
     STORAGE_FULL = node_pb2.OUTCOME_STORAGE_FULL
     THROTTLED = node_pb2.OUTCOME_THROTTLED
+    TOO_OLD = node_pb2.OUTCOME_TOO_OLD

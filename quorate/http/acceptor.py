@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -25,7 +26,25 @@ REST_SECONDS: Final = 1.0
 READ_BYTES: Final = 64 << 10
 """Of what a client has sent that is turned away. Ours: more than a header."""
 
+SILENCE_SECONDS_MAX: Final = 25
+"""A client whose machine says nothing for so long has gone: what it sent, and its kernel goes on
+trying to deliver, must not be read minutes later. Ours: well below the time that nodes remember
+request ids."""
+
+PROBE_SECONDS: Final = 5
+"""Between two questions whether a silent client is still there. Ours."""
+
 RAN_OUT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+KEEPALIVE: Final = (
+    (socket.TCP_KEEPIDLE, PROBE_SECONDS),
+    (socket.TCP_KEEPINTVL, PROBE_SECONDS),
+    (socket.TCP_KEEPCNT, SILENCE_SECONDS_MAX // PROBE_SECONDS - 1),
+    (socket.TCP_USER_TIMEOUT, 1000 * SILENCE_SECONDS_MAX),
+)
+
+RESET: Final = struct.pack("ii", 1, 0)  # linger for no time
 
 
 class Acceptor:
@@ -70,6 +89,21 @@ class Acceptor:
         for listener in self._listeners:
             loop.add_reader(listener, self._accept, listener)
 
+    def drop_waiting(self) -> None:
+        """Turn away, with a reset, all that have connected until now and are not served yet."""
+        for opening in self._opening:
+            opening.cancel()
+        for listener in self._listeners:
+            for _ in range(BACKLOG):
+                try:
+                    connection, _ = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # of this one connection, which has ended
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.close()
+
     def close(self) -> None:
         """Listen no more; what is accepted stays."""
         loop = asyncio.get_running_loop()
@@ -93,6 +127,7 @@ class Acceptor:
                 loop.call_later(REST_SECONDS, self._resume, listener)
                 return
             connection.settimeout(0)
+            _bound_silence(connection)
             farewell = self._farewell(address[0])
             if farewell is None:
                 opening = loop.create_task(
@@ -106,6 +141,12 @@ class Acceptor:
     def _resume(self, listener: socket.socket) -> None:
         if listener in self._listeners:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+
+def _bound_silence(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _turn_away(connection: socket.socket, farewell: bytes) -> None:

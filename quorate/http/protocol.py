@@ -530,6 +530,11 @@ class HttpConnection(asyncio.Protocol):
             self._body_bytes -= size_bytes
             self._server.release_body(size_bytes)
 
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def time_out(self) -> None:
         """Close for want of progress: idle, too slow, or refused and drained long enough."""
         transport = self._transport

@@ -119,8 +119,15 @@ class HttpServer:
         for connection in list(self._connections):
             connection.close_if_idle()
 
+    def drop_all(self) -> None:
+        """Drop all connections with what lies in them unread, and those that wait to be taken."""
+        self._resting.clear()
+        for connection in list(self._connections):
+            connection.abort()
+        self._acceptor.drop_waiting()
+
     def abort_all(self) -> None:
-        """Drop every connection."""
+        """End every connection that is left at a stop."""
         for connection in list(self._connections):
             connection.deadline = 0.0
             connection.time_out()

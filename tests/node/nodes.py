@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAP_SIZE_BYTES = 256 << 20
 NODES = (1, 2, 3)
 PARTITION = 1
-START_WALL_MS = 1_700_000_000_000
+START_WALL_SECONDS = 1_700_000_000.0
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,9 @@ class Router:
 
     def batch(self, *, epoch: int) -> node_pb2.RouteBatch:
         self.sequence += 1
-        return node_pb2.RouteBatch(sequence=self.sequence, catalog_epoch=epoch)
+        return node_pb2.RouteBatch(
+            sequence=self.sequence, catalog_epoch=epoch, heard_ms=self._node.host.clock_ms
+        )
 
     def new_request(self) -> tuple[int, Request]:
         self._slot += 1
@@ -93,7 +95,7 @@ class Router:
         self._node.host.remove_stream(self._stream)
 
     def _collect(self) -> None:
-        reply = self._stream.take_reply(self._node.host.catalog.epoch)
+        reply = self._stream.take_reply(self._node.host.catalog.epoch, self._node.host.clock_ms)
         self.accepted = reply.accepted or self.accepted
         for hint in reply.leaders:
             self.leaders[hint.partition] = (hint.term, hint.leader)
@@ -170,6 +172,9 @@ class Node:
 
     def monotonic(self) -> float:
         return self._cluster.now
+
+    def wall_clock(self) -> float:
+        return START_WALL_SECONDS + self._cluster.now
 
     def schedule_turn(self) -> None:
         self.turn_due = True

@@ -112,7 +112,7 @@ def test_route_stream_hands_everything_over_once() -> None:
     stream.hint_leaders([LeaderHint(4, 5, 6)])
     stream.accept(7)
     stream.flush()
-    reply = stream.take_reply(8)
+    reply = stream.take_reply(8, 0)
 
     assert woken == [None]
     assert not stream.has_reply()
@@ -129,4 +129,4 @@ def test_route_stream_hands_everything_over_once() -> None:
         ],
         leaders=[node_pb2.LeaderHint(partition=4, term=5, leader=6)],
     )
-    assert stream.take_reply(8) == node_pb2.RouteReply(catalog_epoch=8)
+    assert stream.take_reply(8, 0) == node_pb2.RouteReply(catalog_epoch=8)

@@ -229,13 +229,15 @@ async def propose(
     async with asyncio.timeout(100), dialer.open(address) as channel:
         call = NodeServiceStub(channel).Route()
         await call.write(node_pb2.RouteBatch(sequence=1))
-        await call.read()
+        heard_ms = (await call.read()).clock_ms
         ready()
 
         async def read() -> None:
+            nonlocal heard_ms
             while answers.total() < PROPOSALS:
                 reply = await call.read()
                 assert reply is not grpc.aio.EOF
+                heard_ms = reply.clock_ms
                 answers.update(Outcome(outcome) for outcome in reply.answers.outcomes)
 
         async with asyncio.TaskGroup() as tasks:
@@ -252,7 +254,9 @@ async def propose(
                     programs=[b""] * len(slots),
                 )
                 await call.write(
-                    node_pb2.RouteBatch(sequence=slots[0], catalog_epoch=epoch, writes=writes)
+                    node_pb2.RouteBatch(
+                        sequence=slots[0], catalog_epoch=epoch, writes=writes, heard_ms=heard_ms
+                    )
                 )
         call.cancel()
     return answers

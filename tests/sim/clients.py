@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from model.errors import ConditionFailed, InternalServerError, ModelError, ResourceNotFound
+from model.errors import (
+    ConditionFailed,
+    InternalServerError,
+    ModelError,
+    ResourceNotFound,
+    Throttled,
+)
+from quorate.cluster.write_id import write_id
 from router.dispatch import is_unknown
 from router.routed import Routed, RoutedGet, RoutedRange, RoutedWrite, Span
 from tests.sim.history import FAILED, Operation
@@ -23,102 +30,70 @@ GIVE_UP = 0.25
 """Probability that a client gives up after a failure: what was "not done" must stay so."""
 
 READS = ("get", "get_eventual")
+ONE_PER_ID = ("add", "delete")
+"""Two of these on one item are equal writes."""
+
+ANSWERS_KEPT = 1 << 20
+"""Bytes of answers of which no seed has more."""
 MAIN_TABLE = 1
 PAGE_BYTES_MAX = 1 << 20
 
 
-class Call:
-    """One operation under way; the owner of its newest request."""
+class Attempt:
+    """One time that an operation is sent to a router; the owner of the request that comes of it.
 
-    __slots__ = ("attempts", "client", "operation", "routed", "router", "router_life")
+    The client may have given it up; it lies at the router all the same, and may yet be done.
+    """
 
-    def __init__(self, client: Client, operation: Operation) -> None:
-        self.client = client
-        self.operation = operation
-        self.routed: Routed | None = None
-        self.router: SimulatedRouter | None = None
-        self.router_life = 0
-        self.attempts = 0
+    __slots__ = ("call", "router", "router_life")
 
-    def send(self) -> None:
-        """Send the operation to some router."""
-        self.send_to(self.client.world.choose_router())
+    def __init__(self, call: Call, router: SimulatedRouter) -> None:
+        self.call = call
+        self.router = router
+        self.router_life = router.life
 
-    def send_to(self, router: SimulatedRouter) -> None:
-        world, operation = self.client.world, self.operation
-        routed = self._routed(router) if router.is_up else None
-        self.routed = routed
+    def arrive(self) -> None:
+        """Be read by the router."""
+        routed = self._routed()
         if routed is None:
-            self._again_or_end()
+            self.call.failed(self, None, maybe=False)
             return
-        self.router, self.router_life = router, router.life
-        self.attempts += 1
-        if world.schedule.recording:
-            world.tell(self.client.name, f"try {self.attempts} at {router.name}:", operation)
-        router.dispatch.submit(routed)
+        try:
+            self.router.dispatch.submit(routed)
+        except Throttled as error:
+            self.call.failed(self, error, maybe=False)
 
-    def _routed(self, router: SimulatedRouter) -> Routed | None:
-        """Return the request as this router would make it; None if it knows no such table."""
-        world, operation = self.client.world, self.operation
+    def _routed(self) -> Routed | None:
+        """Return the request as this router makes it; None if it knows no such table."""
+        router, operation = self.router, self.call.operation
         place = router.place_of(operation.name)
         if place is None:
             return None
         key, partition = place
-        deadline = world.schedule.now + world.options.request_timeout
+        deadline = router.clock() + router.world.options.request_timeout
         if operation.kind in READS:
             consistent = operation.kind == "get"
             return RoutedGet(self, partition, deadline, key, consistent=consistent)
         image, program = image_of(operation), program_of(operation)
-        return RoutedWrite(self, partition, deadline, operation.request_id, key, image, program)
-
-    def router_died(self, router: SimulatedRouter) -> None:
-        """The connection broke: nobody knows what became of the request."""
-        if self.routed is not None and self.router is router and self.router_life != router.life:
-            self.operation.maybe = True
-            self.routed = None
-            self._again_or_end()
+        operation.write_id = write_id(operation.request_id, key, image, program)
+        if router.world.writes.setdefault(operation.write_id, operation) is not operation:
+            raise Violation(f"another write has the same id: {operation}")
+        return RoutedWrite(self, partition, deadline, operation.write_id, key, image, program)
 
     # router.routed.Owner
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         """Take the answer. The dispatcher survives what its owners raise; the run must not."""
-        if routed is not self.routed:
+        if self.call.attempt is not self:
             return
-        operation, world = self.operation, self.client.world
         try:
-            if operation.kind in READS:
-                operation.result = state = state_of(payload)
-                if state and state[0]:
-                    world.last_seen[operation.name] = state[0]
-            elif operation.kind == "add":
-                operation.result = int(orjson.loads(payload)["n"]["N"]) if payload else 0
-            world.checker.acknowledged(operation, routed.token_key())
+            self.call.answered(routed, payload)
         except Exception as error:
-            world.schedule.fail(error)
+            self.router.world.schedule.fail(error)
             raise
-        self._end(known=True)
 
     def failed(self, routed: Routed, error: ModelError) -> None:
-        if routed is not self.routed:
-            return
-        operation, world = self.operation, self.client.world
-        if isinstance(error, ConditionFailed):
-            operation.result = FAILED
-            self._end(known=True)
-            return
-        self.routed = None
-        if is_unknown(routed):
-            operation.maybe = True
-        elif isinstance(error, InternalServerError):
-            world.schedule.fail(Violation(f"{operation}: {error}"))
-        if isinstance(error, ResourceNotFound):
-            if table_of_name(operation.name) not in world.catalog_client.dropped_at:
-                world.schedule.fail(Violation(f"a live table is not found: {operation}"))
-            self._end(known=False)
-        elif world.clients_give_up and world.rng.random() < GIVE_UP:
-            self._end(known=False)
-        else:
-            self._again_or_end()
+        self.call.failed(self, error, maybe=is_unknown(routed))
 
     def page_arrived(
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
@@ -128,11 +103,112 @@ class Call:
     def throttled(self, routed: Routed) -> ModelError:
         raise AssertionError("no table here has a capacity of its own")
 
+
+class Call:
+    """One operation under way. `attempt` is the one that it waits for, None between two."""
+
+    __slots__ = ("attempt", "attempts", "client", "operation")
+
+    def __init__(self, client: Client, operation: Operation) -> None:
+        self.client = client
+        self.operation = operation
+        self.attempt: Attempt | None = None
+        self.attempts = 0
+
+    def send(self) -> None:
+        """Send the operation to some router."""
+        self.send_to(self.client.world.choose_router())
+
+    def send_to(self, router: SimulatedRouter) -> None:
+        world, operation = self.client.world, self.operation
+        if not router.is_up:
+            self._again_or_end()
+            return
+        self.attempts += 1
+        if world.schedule.recording:
+            world.tell(self.client.name, f"try {self.attempts} at {router.name}:", operation)
+        attempt = self.attempt = Attempt(self, router)
+        options, rng = world.options, world.rng
+        if options.attempt_timeout:
+            world.schedule.after(options.attempt_timeout, self._give_up, attempt)
+        if options.twins and rng.random() < options.twins:
+            self._send_twin()
+        router.receive(attempt)
+
+    def _send_twin(self) -> None:
+        """Send the same once more, to any router; its answer is lost."""
+        router = self.client.world.choose_router()
+        if router.is_up:
+            self.operation.maybe = True
+            router.receive(Attempt(self, router))
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """Close the connection, for no answer came, and try again elsewhere."""
+        if self.attempt is attempt:
+            self.connection_lost()
+
+    def connection_lost(self) -> None:
+        """Nobody knows what became of the attempt, or becomes of it yet."""
+        self.operation.maybe = True
+        self.attempt = None
+        self._again_or_end()
+
+    def router_died(self, router: SimulatedRouter) -> None:
+        """The connection broke."""
+        attempt = self.attempt
+        if attempt is not None and attempt.router is router and attempt.router_life != router.life:
+            self.connection_lost()
+
+    def dropped_by(self, router: SimulatedRouter) -> None:
+        """The router closed the connection; it says nothing of what it did."""
+        attempt = self.attempt
+        if attempt is not None and attempt.router is router:
+            self.connection_lost()
+
+    def answered(self, routed: Routed, payload: bytes) -> None:
+        operation, world = self.operation, self.client.world
+        if operation.kind in READS:
+            operation.result = state = state_of(payload)
+            if state and state[0]:
+                world.last_seen[operation.name] = state[0]
+        elif operation.kind == "add" and payload:
+            operation.result = int(orjson.loads(payload)["n"]["N"])
+        elif operation.kind == "add" and world.options.answers_bytes_max >= ANSWERS_KEPT:
+            raise Violation(f"an answer is forgotten: {operation}")
+        world.checker.acknowledged(operation, routed.token_key())
+        self._end(known=True)
+
+    def failed(self, attempt: Attempt, error: ModelError | None, *, maybe: bool) -> None:
+        """Take an error, None for a table that the router does not know."""
+        operation, world = self.operation, self.client.world
+        operation.maybe |= maybe
+        if self.attempt is not attempt:
+            return
+        self.attempt = None
+        if isinstance(error, ConditionFailed):
+            operation.result = FAILED
+            self._end(known=True)
+            return
+        if isinstance(error, InternalServerError) and not maybe:
+            world.schedule.fail(Violation(f"{operation}: {error}"))
+        if isinstance(error, ResourceNotFound):
+            if table_of_name(operation.name) not in world.catalog_client.dropped_at:
+                world.schedule.fail(Violation(f"a live table is not found: {operation}"))
+            self._end(known=False)
+        elif error is not None and world.clients_give_up and world.rng.random() < GIVE_UP:
+            self._end(known=False)
+        else:
+            self._again_or_end()
+
     def _again_or_end(self) -> None:
-        world = self.client.world
-        late = world.schedule.now - self.operation.called >= world.options.patience
-        dropped = table_of_name(self.operation.name) in world.catalog_client.dropped_at
-        if dropped or (late and world.clients_give_up):
+        world, name = self.client.world, self.operation.name
+        waited = world.schedule.now - self.operation.called
+        late = waited >= world.options.patience and world.clients_give_up
+        if (
+            late
+            or waited >= world.options.retries_end
+            or (table_of_name(name) in world.catalog_client.dropped_at)
+        ):
             self._end(known=False)
         else:
             pause = RETRY_SECONDS * (0.5 + world.rng.random())
@@ -140,7 +216,7 @@ class Call:
 
     def _end(self, *, known: bool) -> None:
         world, operation = self.client.world, self.operation
-        self.routed = None
+        self.attempt = None
         if known:
             operation.returned = world.schedule.now
             world.counts["known"] += 1
@@ -161,7 +237,7 @@ class Scan:
     """
 
     __slots__ = (
-        "_backwards", "_called", "_client", "_consistent", "_high", "_items_max", "_low",
+        "_backwards", "_called", "_client", "_consistent", "_high", "_items_max", "_low", "_over",
         "_partitions", "_routed", "_router", "_router_life",
     )  # fmt: skip
 
@@ -176,6 +252,7 @@ class Scan:
         self._items_max = rng.choice((0, 1, 3))
         self._routed: Routed | None = None
         self._called = 0.0
+        self._over = False
         self._begin_partition()
 
     def _begin_partition(self) -> None:
@@ -186,6 +263,12 @@ class Scan:
         """Ask for the next page."""
         world = self._client.world
         self._called = world.schedule.now
+        self._router.call(self, self._arrive)
+
+    def _arrive(self) -> None:
+        if self._over:
+            return
+        world = self._client.world
         span = Span(
             low=self._low,
             high=self._high,
@@ -193,14 +276,18 @@ class Scan:
             items_max=self._items_max,
             size_bytes_max=PAGE_BYTES_MAX,
         )
-        deadline = self._called + world.options.request_timeout
+        deadline = self._router.clock() + world.options.request_timeout
         partition = self._partitions[0]
         self._routed = RoutedRange(self, partition, deadline, span, consistent=self._consistent)
         self._router.dispatch.submit(self._routed)
 
     def router_died(self, router: SimulatedRouter) -> None:
         if self._router is router and self._router_life != router.life:
-            self._client.ended(self)
+            self._end()
+
+    def dropped_by(self, router: SimulatedRouter) -> None:
+        if self._router is router:
+            self._end()
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         raise AssertionError("a scan asks for ranges only")
@@ -210,7 +297,7 @@ class Scan:
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         if routed is self._routed:
-            self._client.ended(self)
+            self._end()
 
     def page_arrived(
         self, routed: Routed, keys: Sequence[bytes], images: Sequence[bytes], *, more: bool
@@ -232,7 +319,12 @@ class Scan:
         if self._partitions and world.clients_begin:
             self.send()
         else:
-            self._client.ended(self)
+            self._end()
+
+    def _end(self) -> None:
+        self._routed = None
+        self._over = True
+        self._client.ended(self)
 
     def _note(self, partition: int, low: bytes, high: bytes, found: dict[bytes, bytes]) -> None:
         """Remember each name that the page covers as read."""
@@ -302,15 +394,25 @@ class Client:
         return operation
 
     def new_operation(self, kind: str, name: str) -> Operation:
-        """Return an operation under a request id of its own."""
+        """Return an operation, under a request id of its own or one that another write had."""
         world = self.world
         world.operation_count += 1
-        request_id = world.operation_count.to_bytes(16, "big")
+        number = world.operation_count
+        if world.rng.random() < world.options.reused_ids:
+            number -= world.rng.randrange(number)
+        if kind in ONE_PER_ID and (number, kind, name) in world.used_ids:
+            number = world.operation_count  # an equal write under one id would be a retry
+        world.used_ids.add((number, kind, name))
+        request_id = number.to_bytes(16, "big")
         return Operation(self.number, kind, name, request_id, world.schedule.now)
 
     def router_died(self, router: SimulatedRouter) -> None:
         for call in list(self.calls):
             call.router_died(router)
+
+    def dropped_by(self, router: SimulatedRouter) -> None:
+        for call in list(self.calls):
+            call.dropped_by(router)
 
     def ended(self, call: Call | Scan) -> None:
         """Go on once all of the batch has ended."""

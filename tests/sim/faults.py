@@ -323,6 +323,13 @@ class Faults:
                 client.router_died(router)
             world.schedule.after(0.1 + 0.3 * world.rng.random(), router.start)
 
+    def stop_router(self) -> None:
+        """Stop a router's process for a while, with requests under way and unread."""
+        world = self._world
+        router = world.rng.choice(world.routers)
+        router.sleep(suspended=world.rng.random() < 0.3)
+        world.schedule.after(self._seconds(), router.wake)
+
     def replay(self) -> None:
         for _ in range(self._world.rng.randrange(1, 10)):
             self._world.network.replay()
@@ -417,6 +424,7 @@ class Faults:
         for router in world.routers:
             if not router.is_up:
                 router.start()
+            router.wake()
 
     def _leave_dead(self) -> None:
         world = self._world

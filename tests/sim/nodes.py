@@ -310,6 +310,9 @@ class SimulatedNode:
     def monotonic(self) -> float:
         return self.offset + self.world.schedule.now * self.drift
 
+    def wall_clock(self) -> float:
+        return self.offset / 1000 + self.world.schedule.now
+
     def schedule_turn(self) -> None:
         if not self._turn_due:
             self._turn_due = True

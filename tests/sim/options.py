@@ -26,6 +26,7 @@ FAULTS = (
     "checkpoint",
     "transfer",
     "restart_router",
+    "stop_router",
     "replay",
     "create_table",
     "drop_table",
@@ -37,6 +38,7 @@ SITUATIONS_DRAWN = (
     "cut_off_leader",
     "change_is_lost",
     "change_is_split",
+    *("router_sleeps", "router_sleeps"),
 )
 """Each as often as it is here; see `tests.sim.situations`. Chance alone would mostly miss them."""
 
@@ -55,6 +57,13 @@ class Options:
     partitions: int
     routers: int
     clients: int
+    attempt_timeout: float  # 0: clients wait as long as their router does
+    twins: float
+    reused_ids: float
+    retries_end: float
+    window: float
+    ids_max: int
+    answers_bytes_max: int
     keys: int
     collections: int
     think: float
@@ -96,18 +105,26 @@ def draw_options(rng: Random) -> Options:
     kinds = rng.sample(FAULTS, rng.randrange(3, len(FAULTS) + 1))
     calm = rng.random() < 0.1
     situation = "" if calm else choice(SITUATIONS_DRAWN)
-    falls_behind = situation == "fall_behind"
+    falls_behind, sleeps = situation == "fall_behind", situation == "router_sleeps"
     return Options(
         cluster=choice(CLUSTERS),
         partitions=choice((1, 1, 2, 2, 4)),
-        routers=choice((1, 2)),
+        routers=2 if sleeps else choice((1, 2)),
         clients=choice((2, 4, 8)),
+        attempt_timeout=0.3 if sleeps else choice((0.0, 0.0, 0.4, 1.5)),
+        twins=choice((0.0, 0.0, 0.1)),
+        reused_ids=choice((0.0, 0.1, 0.5)),
+        # Of a window of seconds nobody may come back after more than one.
+        retries_end=1.0 if sleeps else 45.0,
+        window=5.0 if sleeps else 75.0,
+        ids_max=choice((1 << 20, 1 << 20, 300)) if sleeps else 1 << 20,
+        answers_bytes_max=choice((0, 200, 1 << 24, 1 << 24)),
         keys=choice((3, 8, 20)),
         collections=choice((1, 2)),
         think=choice((0.05, 0.2, 0.5)),
         batch=choice((48, 96, 160)),
         patience=choice((2.0, 6.0, 10.0)),
-        request_timeout=choice((0.8, 2.0, 4.0)),
+        request_timeout=0.8 if sleeps else choice((0.8, 2.0, 4.0)),
         kinds=_draw_kinds(rng),
         scans=choice((0.0, 0.0, 0.1)),
         ticks_at_once=choice((1, 2, 4, 4)),
@@ -121,11 +138,11 @@ def draw_options(rng: Random) -> Options:
         disk=choice((0.0004, 0.002, 0.01)),
         disk_tail=choice((0.0, 0.0, 0.02)),
         kept=choice((0.1, 0.5, 0.9)),
-        checkpoint_every=choice((0.3, 1.0, 5.0)),
+        checkpoint_every=0.3 if sleeps else choice((0.3, 1.0, 5.0)),
         log_bytes_max=1 << 10 if falls_behind else choice((1 << 10, 1 << 13, 1 << 20)),
         lag_entries_max=choice((2, 64)),
         raft=_draw_raft(rng),
-        clock_drift=choice((0.0, 0.0, 0.02, 0.1)),
+        clock_drift=choice((0.0, 0.0, 0.02) if sleeps else (0.0, 0.0, 0.02, 0.1)),
         fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
         strikes=0.0 if calm else 0.5 if falls_behind else choice((0.1, 0.3)),

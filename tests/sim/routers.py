@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from node.codec import decode_route_batch
 from node.routes import RouteStream
@@ -13,6 +14,8 @@ from quorate.v1 import node_pb2
 from router.dispatch import Dispatch
 from router.routed import Routed
 from router.upstream import Upstream
+from router.wakefulness import Wakefulness
+from tests.sim.clients import Attempt
 from tests.sim.operations import key_of, table_of_name
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ class SimulatedUpstream(Upstream):
             record,
             router.dispatch,
             dialer=Dialer(),  # never asked
-            clock=lambda: world.schedule.now,
+            clock=router.clock,
+            wakefulness=router.wakefulness,
             epoch=lambda: router.catalog.epoch,
             on_epoch=router.noticed_epoch,
         )
@@ -52,7 +56,7 @@ class SimulatedUpstream(Upstream):
         self._to_router = 0.0
         self._node_life = 0
         self.node_stream = RouteStream(lambda: None)
-        world.schedule.after(0.001, self._try_open)
+        router.later(0.001, self._try_open)
 
     def send(self, routed: Routed) -> None:
         super().send(routed)
@@ -64,14 +68,14 @@ class SimulatedUpstream(Upstream):
         if self.is_open or not self.router.is_up or self.router.upstreams.get(peer.id) is not self:
             return
         if not peer.answers or not world.network.is_whole(*self.pair):
-            world.schedule.after(0.05 + 0.2 * world.rng.random(), self._try_open)
+            self.router.later(0.05 + 0.2 * world.rng.random(), self._try_open)
             return
         self.is_open = True
         self.lossy = False
         self.life += 1
         self._to_node = self._to_router = 0.0
         self._node_life = peer.life
-        self._sequence = self._accepted = 0
+        self._begin()
         self._wake.set()
         life = self.life
         self.node_stream = RouteStream(lambda: self._send_replies(life))
@@ -83,7 +87,7 @@ class SimulatedUpstream(Upstream):
     def _maybe_write(self) -> None:
         if self.is_open and not self._writing and self._wake.is_set():
             self._writing = True
-            self.world.schedule.after(0.001 * self.world.rng.random(), self._write, self.life)
+            self.router.later(0.001 * self.world.rng.random(), self._write, self.life)
 
     def _write(self, life: int) -> None:
         self._writing = False
@@ -95,7 +99,12 @@ class SimulatedUpstream(Upstream):
             return
         self._sequence += 1
         self._sent_at = self._clock()
-        self._carry_batch(self._take_batch(), self.node_stream, life)
+        # A thread of the library's sends it: what that has not sent yet sleeps with the process.
+        seconds = 0.0005 * self.world.rng.random()
+        batch = self._take_batch()
+        self.router.later(seconds, self._carry_batch, batch, self.node_stream, life)
+        if batch.writes.slots:
+            self.router.wrote()
 
     def _carry_batch(self, batch: node_pb2.RouteBatch, stream: RouteStream, life: int) -> None:
         """A batch behind a "hold" cut waits, as in TCP; behind a "drop" cut it is lost."""
@@ -132,7 +141,7 @@ class SimulatedUpstream(Upstream):
             return
         stream, world = self.node_stream, self.world
         while stream.has_reply():
-            reply = stream.take_reply(self.peer.host.catalog.epoch)
+            reply = stream.take_reply(self.peer.host.catalog.epoch, self.peer.host.clock_ms)
             cut = world.network.cuts.get(self.pair[::-1])
             if cut == "drop":
                 self.lossy = True
@@ -141,7 +150,7 @@ class SimulatedUpstream(Upstream):
             self._to_router = max(self._to_router, now + self._delay())
             if cut == "hold":
                 self._to_router += 0.5
-            world.schedule.after(self._to_router - now, self._reply_arrives, reply, life)
+            self.router.later(self._to_router - now, self._reply_arrives, reply, life)
 
     def _reply_arrives(self, reply: node_pb2.RouteReply, life: int) -> None:
         if life == self.life and self.router.is_up:
@@ -158,7 +167,10 @@ class SimulatedUpstream(Upstream):
     # The end of a stream
 
     def break_stream(self) -> None:
-        """Break the stream: the router knows at once, the node perhaps much later."""
+        """Break the stream: a router that is awake knows at once, the node perhaps much later."""
+        self.router.call(self, self._break)
+
+    def _break(self) -> None:
         if not self.is_open:
             return
         world = self.world
@@ -168,7 +180,7 @@ class SimulatedUpstream(Upstream):
         late = world.rng.choice((0.0, 0.01, 1.0))
         world.schedule.after(late, self._node_notices, self.node_stream, self._node_life)
         self._lose()
-        world.schedule.after(0.05 + 0.2 * world.rng.random(), self._try_open)
+        self.router.later(0.05 + 0.2 * world.rng.random(), self._try_open)
 
     def _node_notices(self, stream: RouteStream, node_life: int) -> None:
         peer = self.peer
@@ -177,7 +189,11 @@ class SimulatedUpstream(Upstream):
 
 
 class SimulatedRouter:
-    """One router, numbered below zero. A restart loses everything it knew."""
+    """One router, numbered below zero. A restart loses everything it knew.
+
+    While it sleeps, all that would happen to it waits. Of what has gathered when it wakes, each
+    connection's part is in order, and which connection comes first is chance.
+    """
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
@@ -185,6 +201,16 @@ class SimulatedRouter:
         self.name = f"router {number}"
         self.is_up = False
         self.life = 0
+        self.asleep = False
+        self._frozen_at: float | None = None  # its clock, while that stands still
+        self._unread: set[Attempt] = set()  # while it wakes
+        self.sleeps_before_a_batch: Callable[[], None] | None = None
+        self._clock_behind = 0.0
+
+    def clock(self) -> float:
+        """Seconds of this router's clock, which stands still in a machine that is suspended."""
+        now = self.world.schedule.now if self._frozen_at is None else self._frozen_at
+        return now - self._clock_behind
 
     def start(self) -> None:
         """Start with an empty cache, unless it is up already."""
@@ -192,7 +218,10 @@ class SimulatedRouter:
             return
         world = self.world
         self.is_up = True
+        self.asleep = False
+        self._gathered: list[tuple[object, Callable[..., object], tuple[Any, ...]]] = []
         self.life += 1
+        self.wakefulness = Wakefulness(self.clock, self._slept)
         self.catalog = Catalog()
         self.ring: Ring | None = None
         self._places: dict[str, tuple[bytes, int]] = {}
@@ -200,16 +229,17 @@ class SimulatedRouter:
         self._fetching = False
         self.dispatch = Dispatch(
             az=self.world.first_catalog.nodes[-self.id].az,
-            clock=lambda: world.schedule.now,
+            clock=self.clock,
             on_stale_catalog=self._fetch,
         )
         self._watch(self.life)
-        world.schedule.after(TICK_SECONDS * world.rng.random(), self._tick, self.life)
+        self.later(TICK_SECONDS * world.rng.random(), self._tick, self.life)
 
     def stop(self) -> None:
         """Die: clients see their connections break."""
         self.world.tell(self.name, "dies")
-        self.is_up = False
+        self.is_up = self.asleep = False
+        self._frozen_at = None
         self.life += 1
         for upstream in self.upstreams.values():
             upstream.is_open = False
@@ -220,8 +250,77 @@ class SimulatedRouter:
 
     def _tick(self, life: int) -> None:
         if life == self.life:
+            self.wakefulness.look()
             self.dispatch.tick()
-            self.world.schedule.after(TICK_SECONDS, self._tick, life)
+            self.later(TICK_SECONDS, self._tick, life)
+
+    # What happens to it, at once or when it wakes
+
+    def call(self, source: object, act: Callable[..., object], *arguments: Any) -> None:
+        """Let something happen to this router that comes from `source`."""
+        if self.asleep:
+            self._gathered.append((source, act, arguments))
+        else:
+            act(*arguments)
+
+    def later(self, seconds: float, act: Callable[..., object], *arguments: Any) -> None:
+        """Let something happen after a while, unless this router ends before."""
+        source = getattr(act, "__self__", self)
+        self.world.schedule.after(seconds, self._if_alive, self.life, source, act, *arguments)
+
+    def _if_alive(
+        self, life: int, source: object, act: Callable[..., object], *arguments: Any
+    ) -> None:
+        if life == self.life:
+            self.call(source, act, *arguments)
+
+    def receive(self, attempt: Attempt) -> None:
+        """Take a client's request; it lies unread while this router sleeps."""
+        self.call(attempt, attempt.arrive)
+
+    def sleep(self, *, suspended: bool) -> None:
+        """Stop, as by SIGSTOP; or with the whole machine, whose clock then stands still, too."""
+        if not self.is_up or self.asleep:
+            return
+        self.world.tell(self.name, "is suspended" if suspended else "is stopped")
+        self.world.counts["router slept"] += 1
+        self.asleep = True
+        if suspended:
+            self._frozen_at = self.world.schedule.now
+
+    def wrote(self) -> None:
+        """A batch with writes is about to leave."""
+        before_it_leaves, self.sleeps_before_a_batch = self.sleeps_before_a_batch, None
+        if before_it_leaves is not None:
+            before_it_leaves()
+
+    def wake(self) -> None:
+        """Go on with all that has gathered."""
+        if not self.asleep:
+            return
+        world = self.world
+        world.tell(self.name, "wakes with", len(self._gathered))
+        self.asleep = False
+        if self._frozen_at is not None:
+            self._clock_behind += world.schedule.now - self._frozen_at
+            self._frozen_at = None
+        ranks: dict[object, float] = {}
+        gathered, self._gathered = self._gathered, []
+        gathered.sort(key=lambda each: ranks.setdefault(each[0], world.rng.random()))
+        self._unread = {source for source, _, _ in gathered if isinstance(source, Attempt)}
+        for source, act, arguments in gathered:
+            if not isinstance(source, Attempt) or source in self._unread:
+                act(*arguments)
+        self._unread = set()
+
+    def _slept(self, seconds: float) -> None:
+        """Drop all that was sent before it woke, as the process does with its connections."""
+        self.world.tell(self.name, "has slept", seconds)
+        self.world.counts["sleep noticed"] += 1
+        self._unread.clear()
+        for client in self.world.clients:
+            client.dropped_by(self)
+        self.dispatch.drop_all()
 
     def place_of(self, name: str) -> tuple[bytes, int] | None:
         """Return an item's storage key and partition, None if its table is not known here."""
@@ -240,7 +339,7 @@ class SimulatedRouter:
     def _watch(self, life: int) -> None:
         if life == self.life:
             self._fetch()
-            self.world.schedule.after(WATCH_SECONDS, self._watch, life)
+            self.later(WATCH_SECONDS, self._watch, life)
 
     def noticed_epoch(self, epoch: int) -> None:
         if epoch > self.catalog.epoch:
@@ -249,7 +348,7 @@ class SimulatedRouter:
     def _fetch(self) -> None:
         if not self._fetching:
             self._fetching = True
-            self.world.schedule.after(FETCH_SECONDS, self._fetched, self.life)
+            self.later(FETCH_SECONDS, self._fetched, self.life)
 
     def _fetched(self, life: int) -> None:
         if life != self.life:
@@ -273,4 +372,4 @@ class SimulatedRouter:
             self.dispatch.catalog_changed(catalog, self.ring, self.upstreams)
         elif not self.catalog.epoch:
             self._fetching = True
-            self.world.schedule.after(0.05, self._fetched, self.life)
+            self.later(0.05, self._fetched, self.life)

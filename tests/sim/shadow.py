@@ -18,10 +18,12 @@ class Shadow:
         self.versions: dict[bytes, tuple[list[int], list[bytes]]] = {}
         self.ids: dict[bytes, int] = {}
         self.id_list: list[tuple[int, bytes]] = []
+        self.applied_at: dict[int, float] = {}
 
-    def apply(self, entry: Entry) -> Sequence[bytes]:
+    def apply(self, entry: Entry, now: float) -> Sequence[bytes]:
         """Take an entry; return its request ids."""
         self.applied = entry.index
+        self.applied_at[entry.index] = now
         if entry.kind != EntryKind.COMMAND:
             return ()
         columns = decode_write_entry(entry.payload)

@@ -6,12 +6,14 @@ Each puts the cluster where some promises are hard to keep, and leaves it there 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raft.types import Role
 
 if TYPE_CHECKING:
     from tests.sim.nodes import SimulatedNode
+    from tests.sim.routers import SimulatedRouter
     from tests.sim.world import World
 
 CHECKPOINT_SECONDS = 0.15
@@ -204,6 +206,26 @@ class ChangeIsSplit(_Change):
             world.schedule.after(ARRIVAL_POLL_SECONDS, self._look, group, some)
 
 
+class RouterSleeps(Situation):
+    """A router sleeps until the nodes have forgotten what it has not read yet; clients go on."""
+
+    def begin(self) -> None:
+        rng = self.world.rng
+        router = rng.choice(self.world.routers)
+        sleep = partial(self._sleep, router, suspended=rng.random() < 0.4)
+        if rng.random() < 0.5:
+            router.sleeps_before_a_batch = sleep
+        else:
+            sleep()
+
+    def _sleep(self, router: SimulatedRouter, *, suspended: bool) -> None:
+        world = self.world
+        seconds = world.options.window + 0.5 + 2 * world.rng.random()
+        router.sleep(suspended=suspended)
+        world.schedule.after(seconds, router.wake)
+        self._wait(seconds + 0.5)
+
+
 def _holding(world: World, group: int) -> list[SimulatedNode]:
     return [node for node in world.nodes.values() if node.is_up and group in node.host.replicas]
 
@@ -220,5 +242,6 @@ SITUATIONS: Mapping[str, Callable[[World], Situation]] = {
     "cut_off_leader": CutOffLeader,
     "change_is_lost": ChangeIsLost,
     "change_is_split": ChangeIsSplit,
+    "router_sleeps": RouterSleeps,
 }
 """By the name that is drawn."""

@@ -90,9 +90,9 @@ def test_oracle_refuses(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["in turn", "adds count", "condition failed", "deleted"])
 def test_order_of_the_log_is_proof_enough(name: str) -> None:
-    operations = [replace(each, request_id=bytes([at])) for at, each in enumerate(LEGAL[name])]
+    operations = [replace(each, write_id=bytes([at])) for at, each in enumerate(LEGAL[name])]
     orders = [
-        dict(zip([each.request_id for each in operations], places, strict=True))
+        dict(zip([each.write_id for each in operations], places, strict=True))
         for places in permutations(range(len(operations)))
     ]
 
@@ -101,8 +101,8 @@ def test_order_of_the_log_is_proof_enough(name: str) -> None:
 
 @pytest.mark.parametrize("name", ILLEGAL)
 def test_no_order_of_the_log_explains_what_cannot_be(name: str) -> None:
-    operations = [replace(each, request_id=bytes([at])) for at, each in enumerate(ILLEGAL[name])]
-    writes = [each.request_id for each in operations if each.kind != "get"]
+    operations = [replace(each, write_id=bytes([at])) for at, each in enumerate(ILLEGAL[name])]
+    writes = [each.write_id for each in operations if each.kind != "get"]
 
     for count in range(len(writes) + 1):
         for taken in permutations(writes, count):
@@ -116,7 +116,7 @@ def test_search_and_log_agree_on_random_histories() -> None:
     explained = 0
     for _ in range(300):
         operations = random_history(rng)
-        order = {each.request_id: place for place, each in enumerate(operations)}
+        order = {each.write_id: place for place, each in enumerate(operations)}
         if is_explained(operations, order):
             explained += 1
             assert is_linearizable(operations)
@@ -129,7 +129,7 @@ def random_history(rng: Random) -> list[Operation]:
     state: State = None
     for place in range(8):
         kind = rng.choice(("put", "add", "delete", "get", "put_if_absent"))
-        operation = Operation(1, kind, "k", bytes([place]), place - rng.random() * 3)
+        operation = Operation(1, kind, "k", b"", place - rng.random() * 3, write_id=bytes([place]))
         operation.value = f"v{place}" if kind.startswith("put") else ""
         holds = state is None
         _, after = effect(operation, state)

@@ -18,13 +18,13 @@ from tests.sim.history import ENDLESS, Operation, State, effect
 def is_explained(operations: Sequence[Operation], order: Mapping[bytes, int]) -> bool:
     """Whether the writes in this order, with the reads put in between, explain all results.
 
-    `order` says where a request id stands; a write without a place has never taken effect.
+    `order` says where a write's id stands; a write without a place has never taken effect.
     """
     reads = [operation for operation in operations if operation.kind == "get"]
-    writes = [operation for operation in operations if operation.request_id in order]
+    writes = [operation for operation in operations if operation.write_id in order]
     if len(reads) + len(writes) < sum(operation.returned != ENDLESS for operation in operations):
         return False  # an acknowledged write is not in the log
-    writes.sort(key=lambda operation: order[operation.request_id])
+    writes.sort(key=lambda operation: order[operation.write_id])
     states = _states(writes)
     return states is not None and _has_room_for(reads, writes, states)
 

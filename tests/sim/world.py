@@ -14,13 +14,14 @@ from typing import Any
 from node import checkpoints, host, memberships
 from node.codec import decode_write_entry
 from node.join import take_place
-from node.machine import partition
+from node.machine import dedupe, partition
 from node.peer_batch import PeerBatch
 from node.storage import items_install
 from node.storage.layout import table_of
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.placement import catalog_voters
 from raft.types import Configuration, Message, RaftConfig, Role
+from router import upstream, wakefulness
 from tests.sim import shadow, transfers
 from tests.sim.catalogs import CatalogClient
 from tests.sim.checker import Checker, SilentChecker
@@ -41,12 +42,19 @@ from tests.sim.witness import is_explained
 STEPS = 310
 """Events of a seed before everything is healed."""
 
+SHORT_MEMORY = (
+    (wakefulness, "SLEEP_SECONDS", 0.6),
+    (upstream, "HEARD_SECONDS_MAX", 0.25),
+    (host, "HEARD_MS_MAX", 1_200),
+)
+"""With a window of seconds a sleep is noticed earlier, in proportion."""
+
 ENTRIES_DECODED = 256
 """Log entries of partitions that are kept decoded."""
 
 READY_SECONDS = 30.0
 SECONDS_MAX = 25.0
-"""Longest first phase: request ids are forgotten after a minute."""
+"""Longest first phase."""
 
 CONVERGED_SECONDS = 30.0
 """After healing, all must be well within so many seconds of virtual time."""
@@ -91,6 +99,8 @@ class World:
         self.history: dict[str, list[Operation]] = {name: [] for name in self.names}
         self.last_seen: dict[str, str] = {}
         self.operation_count = 0
+        self.writes: dict[bytes, Operation] = {}  # by write id
+        self.used_ids: set[tuple[int, str, str]] = set()  # with kind and name
         self.clients_begin = True
         self.clients_give_up = True
 
@@ -334,6 +344,10 @@ def _limits(options: Options) -> Iterator[None]:
         (items_install, "read_pairs", transfers.read_pairs),
         (items_install, "read_state", transfers.read_state),
         (items_install, "FILL_BYTES", 1),
+        (dedupe, "WINDOW_SECONDS", options.window),
+        (dedupe, "IDS_MAX", options.ids_max),
+        (dedupe, "ANSWERS_BYTES_MAX", options.answers_bytes_max),
+        *(SHORT_MEMORY if options.window < dedupe.WINDOW_SECONDS else ()),
         (items_install, "CLEAR_ITEMS", 3),
     )
     with ExitStack() as undo:

@@ -8,6 +8,7 @@ from tests.sim.plants import (
     membership,
     reads,
     routing,
+    sleep,
     snapshots,
 )
 from tests.sim.plants.registry import PLANTS, planted
@@ -22,5 +23,6 @@ __all__ = [
     "planted",
     "reads",
     "routing",
+    "sleep",
     "snapshots",
 ]
