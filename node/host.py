@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from node.batch_age import NodeClock
 from node.catalog_replica import CatalogRead, CatalogReplica, CommandAnswer
 from node.checkpoints import Checkpointer
 from node.codec import LeaderHint, RoutedBatch
@@ -59,10 +60,6 @@ stepped before anybody campaigns. Ours."""
 STALL_SECONDS: Final = 2.0
 """A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
 
-HEARD_MS_MAX: Final = 10_000
-"""Writes are taken from a router only if it has heard this node within so many milliseconds, for
-nobody can tell how old they are else. Ours: far below the window of request ids."""
-
 
 @dataclass(slots=True)
 class _LogWrite:
@@ -103,7 +100,7 @@ class Host:
         self._ticks = Ticks()
         self._recovery = Recovery(RaftConfig(node_id=node_id), log, items, rng, self._ticks)
         self._shell = shell
-        self._clock_base = shell.wall_clock() - shell.monotonic()
+        self.clock = NodeClock(shell)
         self._limits = limits
         self.door = Door()
         self.checkpointer = Checkpointer(self.replicas, log, items, shell)
@@ -306,18 +303,9 @@ class Host:
             now=now,
             stale=batch.catalog_epoch > self.catalog.epoch,
             full=self.storage_full,
-            too_old=not 0 <= self.clock_ms - batch.heard_ms <= HEARD_MS_MAX,
+            too_old=self.clock.is_too_long_ago(batch.heard_ms),
         )
         self._dirty.update(touched)
-
-    @property
-    def clock_ms(self) -> int:
-        """This process's clock, in milliseconds, as routers are told it and tell it back.
-
-        It begins at the wall clock, so that routers can go on comparing when a node is restarted,
-        and is not set while the process lives.
-        """
-        return int((self._clock_base + self._shell.monotonic()) * 1000)
 
     def _waiting_bytes(self) -> int:
         """Return the bytes of the writes that wait: all of them at replicas with a turn to come."""

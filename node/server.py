@@ -142,7 +142,9 @@ class NodeServicer:
                     await wake.wait()
                     wake.clear()
                     while stream.has_reply() and not stream.closed:
-                        await context.write(stream.take_reply(host.catalog.epoch, host.clock_ms))
+                        await context.write(
+                            stream.take_reply(host.catalog.epoch, host.clock.now_ms)
+                        )
                 reading.cancel()
         finally:
             del self._routes[stream]

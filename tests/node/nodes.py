@@ -80,7 +80,7 @@ class Router:
     def batch(self, *, epoch: int) -> node_pb2.RouteBatch:
         self.sequence += 1
         return node_pb2.RouteBatch(
-            sequence=self.sequence, catalog_epoch=epoch, heard_ms=self._node.host.clock_ms
+            sequence=self.sequence, catalog_epoch=epoch, heard_ms=self._node.host.clock.now_ms
         )
 
     def new_request(self) -> tuple[int, Request]:
@@ -95,7 +95,7 @@ class Router:
         self._node.host.remove_stream(self._stream)
 
     def _collect(self) -> None:
-        reply = self._stream.take_reply(self._node.host.catalog.epoch, self._node.host.clock_ms)
+        reply = self._stream.take_reply(self._node.host.catalog.epoch, self._node.host.clock.now_ms)
         self.accepted = reply.accepted or self.accepted
         for hint in reply.leaders:
             self.leaders[hint.partition] = (hint.term, hint.leader)

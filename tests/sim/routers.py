@@ -141,7 +141,7 @@ class SimulatedUpstream(Upstream):
             return
         stream, world = self.node_stream, self.world
         while stream.has_reply():
-            reply = stream.take_reply(self.peer.host.catalog.epoch, self.peer.host.clock_ms)
+            reply = stream.take_reply(self.peer.host.catalog.epoch, self.peer.host.clock.now_ms)
             cut = world.network.cuts.get(self.pair[::-1])
             if cut == "drop":
                 self.lossy = True

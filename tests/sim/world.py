@@ -11,7 +11,7 @@ from functools import cache, lru_cache, partial
 from random import Random
 from typing import Any
 
-from node import checkpoints, host, memberships
+from node import batch_age, checkpoints, host, memberships
 from node.codec import decode_write_entry
 from node.join import take_place
 from node.machine import dedupe, partition
@@ -45,7 +45,7 @@ STEPS = 310
 SHORT_MEMORY = (
     (wakefulness, "SLEEP_SECONDS", 0.6),
     (upstream, "HEARD_SECONDS_MAX", 0.25),
-    (host, "HEARD_MS_MAX", 1_200),
+    (batch_age, "HEARD_MS_MAX", 1_200),
 )
 """With a window of seconds a sleep is noticed earlier, in proportion."""
 
