@@ -1,4 +1,4 @@
-"""How old can the writes of a router's batch be? Not older than the router's last word of this node.
+"""How old can a router's batch be? Not older than the router's last word of this node.
 
 A batch may have lain in a router that slept for minutes, and request ids are remembered for little
 more than one. So every reply has this node's clock, every batch has it back, and writes are
@@ -19,8 +19,8 @@ far below the window of request ids."""
 class NodeClock:
     """This process's clock as routers are told it.
 
-    It begins at the wall clock, so that routers can go on comparing when a node is restarted, and is
-    never set while the process lives.
+    It begins at the wall clock, so that routers can go on comparing when a node is restarted, and
+    is never set while the process lives.
     """
 
     def __init__(self, shell: Shell) -> None:
