@@ -1,5 +1,4 @@
-"""Did this process sleep? A router that was stopped, frozen or suspended cannot know how old what
-it reads then is.
+"""Did this process sleep? A router that was stopped or suspended cannot know how old its reads are.
 
 A client gives up after seconds and retries elsewhere, under the same request id, which the nodes
 remember for little more than a minute. What still lies in a sleeper's sockets must not be done
@@ -22,7 +21,7 @@ SLEEP_SECONDS: Final = 5.0
 the nodes remember ids for far longer."""
 
 DRIFT: Final = 1 / 1000
-"""How much slower than ours a node's clock may run at most. Ours: quartz and its slewing stay below."""
+"""How much slower than ours a node's clock may run at most. Ours: quartz, slewed, stays below."""
 
 
 class Wakefulness:
