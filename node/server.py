@@ -199,12 +199,12 @@ class NodeServicer:
     async def WatchCatalog(  # noqa: N802
         self, request: node_pb2.WatchCatalogRequest, context: Context
     ) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
-        """Yield the catalog now (once there is one) and after every change."""
+        """Yield the catalog now, an empty one if there is none yet, and after every change."""
         del request
         shell = await self._ready(context)
         changed = asyncio.Event()
         self.catalog_waiters.add(changed)
-        epoch = 0
+        epoch = -1
         try:
             while True:
                 catalog = shell.host.catalog

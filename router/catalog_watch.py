@@ -50,10 +50,14 @@ class CatalogWatch:
         try:
             async with asyncio.timeout(FIRST_SECONDS_MAX):
                 message = await call.read()
+            reason = "the node closed it"
             while message is not grpc.aio.EOF:
+                if not message.catalog.epoch:
+                    reason = "the node has none yet"
+                    break
                 self._view.adopt(decode_catalog(message.catalog))
                 message = await call.read()
-            log("catalog_stream_ended", node=address, reason="the node closed it")
+            log("catalog_stream_ended", node=address, reason=reason)
         except TimeoutError:
             reason = f"no catalog came within {FIRST_SECONDS_MAX} s"
             log("catalog_stream_ended", node=address, reason=reason)

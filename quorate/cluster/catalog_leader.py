@@ -91,7 +91,8 @@ class NodeChannels:
         )
         try:
             first = await call.read()
-            return None if first is grpc.aio.EOF else decode_catalog(first.catalog)
+            has_one = first is not grpc.aio.EOF and first.catalog.epoch > 0
+            return decode_catalog(first.catalog) if has_one else None
         except grpc.aio.AioRpcError:
             return None
         finally:

@@ -105,6 +105,17 @@ def leader_in(status: Mapping[str, Any], partition_id: int) -> str | None:
     raise KeyError(partition_id)
 
 
+def is_whole(status: Mapping[str, Any]) -> bool:
+    """Return whether every node answers, every partition has a leader, and no replica lags."""
+    return all(node["healthy"] for node in status["nodes"]) and all(
+        partition["leader"] is not None
+        and all(
+            replica["healthy"] and replica["lag_entries"] == 0 for replica in partition["replicas"]
+        )
+        for partition in status["partitions"]
+    )
+
+
 class BackgroundCluster:
     """A `quorate up` of our own. Use as a context manager, so that nothing is left running."""
 
@@ -306,21 +317,13 @@ class BackgroundCluster:
     def wait_healthy(self, *, timeout_seconds: float = 30.0) -> None:
         """Return when every node answers, every partition has a leader and no replica lags."""
 
-        def is_whole() -> bool:
+        def is_well() -> bool:
             try:
-                status = self.status()
+                return is_whole(self.status())
             except (admin_http.AdminUnreachable, ClusterFailed):
                 return False
-            return all(node["healthy"] for node in status["nodes"]) and all(
-                partition["leader"] is not None
-                and all(
-                    replica["healthy"] and replica["lag_entries"] == 0
-                    for replica in partition["replicas"]
-                )
-                for partition in status["partitions"]
-            )
 
-        wait_until(is_whole, what="all replicas caught up", timeout_seconds=timeout_seconds)
+        wait_until(is_well, what="all replicas caught up", timeout_seconds=timeout_seconds)
         self.wait_ready(timeout_seconds=timeout_seconds)
 
     def leader_of(
