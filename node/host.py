@@ -295,6 +295,8 @@ class Host:
         now = self._shell.monotonic()
         self.watch.arrived(batch.writes, now)
         stale, full = batch.catalog_epoch > self.catalog.epoch, self.storage_full
+        if stale:
+            self._shell.want_catalog(batch.catalog_epoch)
         touched = take_in(batch, stream, self._partitions, now=now, stale=stale, full=full)
         self._dirty.update(touched)
 

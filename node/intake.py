@@ -24,7 +24,8 @@ def take_in(
     """Hand a batch's requests to their replicas; return those that have something to do now.
 
     `now` is in seconds of the host's clock. `stale`: the router decided by a newer catalog than
-    this node's. `full`: the disk has no room, so this node leads nothing.
+    this node's, which may give it a replica that it has not made yet. `full`: the disk has no
+    room, so this node leads nothing.
     """
     touched: dict[int, Replica] = {}
     if batch.writes.slots:
@@ -69,10 +70,8 @@ def _take_writes(
         strict=True,
     ):
         replica = partitions.get(partition)
-        if stale:
-            stream.answer(slot, Outcome.STALE_CATALOG)
-        elif replica is None:
-            stream.answer(slot, Outcome.NOT_REPLICA)
+        if replica is None:
+            stream.answer(slot, Outcome.STALE_CATALOG if stale else Outcome.NOT_REPLICA)
         elif full and not replica.core.leader:
             stream.answer(slot, Outcome.STORAGE_FULL)
         elif len(request_id) != REQUEST_ID_BYTES:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from random import SystemRandom
 from typing import Final, ParamSpec, TypeVar
 
-import grpc.aio
-
+from node.catalog_follower import CatalogFollower
 from node.errands import Errands
 from node.exits import BUG_EXIT, STORAGE_ERROR_EXIT
 from node.host import TICK_SECONDS, Host
@@ -35,7 +34,6 @@ from node.writer_thread import WriterThread
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
-from quorate.cluster.codec import decode_catalog
 from quorate.cluster.commands import (
     Bootstrap,
     CatalogCommand,
@@ -43,7 +41,6 @@ from quorate.cluster.commands import (
     wire_catalog_command,
 )
 from quorate.cluster.placement import catalog_voters, place_partitions
-from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, Role
 
 P = ParamSpec("P")
@@ -61,9 +58,6 @@ TIDY_SECONDS: Final = 5.0
 HUNG_LOOKS_MAX: Final = 12
 """Looks, IN_PLACE_SECONDS apart, at one and the same disk write before the disk counts as failed: a
 minute. Ours: leadership is given up long before; what does not come back must not fill memory."""
-
-WATCH_RETRY_SECONDS: Final = 0.2
-"""Pause before the catalog is watched at another node. Ours."""
 
 CHANGE_SECONDS: Final = 2.0
 """Longest time a change of the catalog is tried; whoever wants it asks again. Ours."""
@@ -123,16 +117,19 @@ class ProcessShell:
         )
         self.receiver = SnapshotReceiver(servicer.snapshots, identity.node_id, self.host, self.call)
         self._channels = NodeChannels(dialer)
+        self._errands = Errands()
+        self._follower = CatalogFollower(
+            identity, seeds, dialer, self._channels, self._errands, self.host, self.call
+        )
         self._catalog_leader = CatalogLeader(
             self._channels,
-            addresses=self._catalog_addresses,
+            addresses=self._follower.addresses,
             catalog=lambda: self.host.catalog,
             clock=time.monotonic,
         )
         self._changes = 0  # of the catalog, under way
         self._asking_why = False
         self._stop = stop
-        self._errands = Errands()
         self._links = PeerLinks(identity, self, self._errands, dialer)
 
     def call(self, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -199,6 +196,10 @@ class ProcessShell:
             self._links.follow(self._identity.addresses)
         for changed in self._servicer.catalog_waiters:
             changed.set()
+
+    def want_catalog(self, epoch: int) -> None:
+        """Ask other nodes for a catalog of this epoch or a newer one."""
+        self._follower.want(epoch)
 
     def change_catalog(self, command: CatalogCommand) -> None:
         """Have the catalog's leader apply a command; lost if that takes too long."""
@@ -273,7 +274,7 @@ class ProcessShell:
             running = [
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._check_in_place()),
-                tasks.create_task(self._follow_catalog()),
+                tasks.create_task(self._follower.watch()),
                 tasks.create_task(scrub_for_ever(self.items, self._items_thread)),
                 tasks.create_task(self._tidy_snapshots()),
             ]
@@ -384,36 +385,6 @@ class ProcessShell:
             await asyncio.sleep(TIDY_SECONDS)
             self.sender.tick(self._loop.time())
             await self.receiver.sweep(self._loop.time())
-
-    async def _follow_catalog(self) -> None:
-        """Watch the catalog at the nodes that replicate it, one after the other.
-
-        Those do so, too: one that was replaced hears nothing from its group any more.
-        """
-        turn = self._identity.node_id  # so that not all watch the same one
-        while True:
-            addresses = self._catalog_addresses()
-            if addresses:
-                await self._watch_catalog(addresses[turn % len(addresses)])
-            turn += 1
-            await asyncio.sleep(WATCH_RETRY_SECONDS)
-
-    async def _watch_catalog(self, address: str) -> None:
-        async with self._dialer.open(address) as channel:
-            stub = node_pb2_grpc.NodeServiceStub(channel)
-            try:
-                async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
-                    self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
-            except grpc.aio.AioRpcError as error:
-                log("catalog_watch_ended", address=address, code=error.code())
-
-    def _catalog_addresses(self) -> Sequence[str]:
-        """Return where the catalog is; before that is known, every address that this node knows."""
-        known = self._identity.addresses
-        replicas = [
-            known[node_id] for node_id in self.host.catalog.catalog_replicas if node_id in known
-        ]
-        return list(dict.fromkeys(replicas)) or self._seeds.to_ask(self._identity)
 
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS

@@ -27,6 +27,7 @@ from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
 from tests.sim.faults import Faults
 from tests.sim.first_start import RoughStart
+from tests.sim.followers import StaleRefusals
 from tests.sim.history import Operation, Undecided, beginning_of, is_linearizable, shortest_wrong
 from tests.sim.network import Network
 from tests.sim.nodes import SimulatedNode
@@ -35,6 +36,7 @@ from tests.sim.options import Options, draw_options
 from tests.sim.routers import SimulatedRouter
 from tests.sim.schedule import Schedule, Violation
 from tests.sim.situations import SITUATIONS
+from tests.sim.table_churn import TableChurn
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
@@ -76,6 +78,8 @@ class World:
         self.checker = SilentChecker(self) if clients_only else Checker(self)
         self.faults = Faults(self)
         self.situation = SITUATIONS[self.options.situation](self)
+        self.table_churn = TableChurn(self)
+        self.stale_refusals = StaleRefusals(self)
         self.first_catalog = first_catalog(self.options)
         self.newest_catalog = Catalog()
         self.catalog_voters = catalog_voters(self.first_catalog.nodes)
@@ -149,11 +153,12 @@ class World:
         """Run both phases. Raises whatever is found."""
         self._begin()
         self.faults.start()
+        self.table_churn.start()
         self.schedule.after(0.3 * self.rng.random(), self.situation.begin)
         for client in self.clients:
             client.start()
         self.schedule.run(steps=steps, seconds=SECONDS_MAX)
-        while self.schedule.now < self.situation.until:
+        while self.schedule.now < max(self.situation.until, self.table_churn.until):
             self.schedule.run(steps=10)
         self._end()
 
