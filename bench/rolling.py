@@ -1,6 +1,6 @@
 """A rolling restart of every process under load: what clients see, and where the time goes.
 
-    python -m bench.rolling [--rounds 5]
+    python -m bench.rolling [--rounds 5] [--churn]
 
 Three nodes and two routers are stopped with SIGTERM and started again, one after the other, each
 when all others are ready. Meanwhile boto3 clients with their default retries write through one
@@ -10,8 +10,9 @@ its connection.
 
 A hand-over is a change of a partition's leader: away from a node that stops, or back to one that
 has been started. Its gap is the time between the last successful put before the election and the
-first one after it, minus the normal spacing. It ends with 1 if a request of boto3 failed, if an
-acknowledged write is missing, or if a gap is over the bound.
+first one after it, minus the normal spacing. With `--churn`, tables are made and dropped all the
+while. It ends with 1 if a request of boto3 failed, if an acknowledged write is missing, if a gap is
+over the bound, or if a process that was told to stop ended with another code than 0.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import argparse
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from bisect import bisect
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +38,7 @@ from typing import Any
 import boto3
 
 from bench import results
+from bench.churn import TableChurn
 from bench.failover import summary
 from bench.gateway import Gateway
 from bench.processes import router_ports
@@ -56,6 +61,9 @@ from 5 s on, so that some restarts find them back and some do not."""
 
 AROUND_SECONDS = 3.0
 """Longest time from a signal to the elections that it causes. Ours: as long as a node drains."""
+
+WELL = "ended with exit code 0"
+"""In the supervisor's words."""
 
 BOUND_MS = 150.0
 """Longest gap of a hand-over. Source: the recovery targets of the project."""
@@ -158,15 +166,22 @@ def key_of_each_partition(cluster: BackgroundCluster) -> dict[int, str]:
     raise AssertionError("a partition has none of ten thousand keys")
 
 
-def restart_all(cluster: BackgroundCluster, rng: random.Random, away_seconds_max: float) -> None:
-    """Restart every process, each when all of them are ready."""
+def restart_all(
+    cluster: BackgroundCluster, rng: random.Random, away_seconds_max: float
+) -> Counter[str]:
+    """Restart every process, each when all of them are ready; return how they ended."""
+    ends: Counter[str] = Counter()
     for process in cluster.processes().values():
         cluster.wait_all_ready()
         time.sleep(rng.uniform(0, away_seconds_max))
         cluster.wait_all_ready()
+        cluster.signal(process.name, signal.SIGTERM)
+        end = cluster.wait_ended(process.name, timeout_seconds=30.0)
+        ends[end] += 1
         cluster.restart(process.name)
-        print(f"  {process.name} restarted", flush=True)
+        print(f"  {process.name} {end}, and was started again", flush=True)
     cluster.wait_all_ready()
+    return ends
 
 
 LINE = re.compile(r"(?P<at>\S+Z) (?P<node>\S+) info (?P<name>\w+)(?P<facts>( \w+=\S*)*)")
@@ -282,16 +297,21 @@ def measure(
     rng = random.Random(options.seed)
     found: list[HandOver] = []
     longest_ms = 0.0
+    ends: Counter[str] = Counter()
     writers = Writers(gateway_port)
     writers.start()
-    try:
+    churn = TableChurn(gateway_port) if options.churn else None
+    with ExitStack() as until_the_end:
+        until_the_end.callback(writers.stop)
+        if churn is not None:
+            until_the_end.enter_context(churn)
         for number in range(1, options.rounds + 1):
             print(f"round {number} of {options.rounds}", flush=True)
             probe = ProbeProcess(HOST, ports, table_name=TABLE, keys=list(keys.values()))
             try:
                 time.sleep(1.0)
                 began = time.monotonic()
-                restart_all(cluster, rng, options.away)
+                ends += restart_all(cluster, rng, options.away)
                 time.sleep(1.0)
                 attempts = probe.finish()
             finally:
@@ -304,12 +324,12 @@ def measure(
                 longest_ms = max(longest_ms, pause_ms)
                 print(f"  partition {partition}: {pause_ms} ms at {at - began:.3f} s", flush=True)
             found += of_round
-    finally:
-        writers.stop()
     lost = missing(gateway_port, writers.acknowledged)
     return {
         "partitions": len(keys),
         "rounds": options.rounds,
+        "tables_made": 0 if churn is None else churn.made,
+        "ends": dict(ends),
         "hand_overs": [asdict(each) for each in found],
         "longest_pause_ms": longest_ms,
         "acknowledged": len(writers.acknowledged),
@@ -338,10 +358,16 @@ def report(document: dict[str, Any]) -> bool:
         f"boto3: {document['acknowledged']} acknowledged, {len(document['lost'])} lost,"
         f" {len(document['failed'])} failed; slowest {document['slowest_write_ms']} ms"
     )
+    print(f"ends: {document['ends']}; {document['tables_made']} tables were made and dropped")
     for line in (*document["lost"], *document["failed"]):
         print(" ", line)
     gaps = [row["gap_ms"] for row in rows]
-    return not document["lost"] and not document["failed"] and max(gaps, default=0) < BOUND_MS
+    return (
+        not document["lost"]
+        and not document["failed"]
+        and max(gaps, default=0) < BOUND_MS
+        and set(document["ends"]) == {WELL}
+    )
 
 
 def main() -> int:
@@ -350,6 +376,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=3)
     parser.add_argument("--away", type=float, default=AWAY_SECONDS_MAX)
+    parser.add_argument("--churn", action="store_true", help="make and drop tables meanwhile")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data-dir", type=Path, help="where data goes; decides which disk")
     options = parser.parse_args()

@@ -6,8 +6,10 @@ some a second, as is whatever an admin is let do.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
@@ -50,6 +52,29 @@ class Guard:
         self._cluster_id = cluster_id
         self._limits: dict[str, LineLimit] = {}  # by method
         self.refused = 0  # calls, in this process's life
+        self._inside = 0  # calls that were let in and have not ended
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Count a call while the block runs."""
+        self._inside += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until all calls have ended that do something, to the last of what they do.
+
+        A server that has stopped has told its calls to end, and does not wait for that. Watches of
+        the catalog only look.
+        """
+        await self._empty.wait()
 
     def handlers(self, servicer: NodeServicer) -> grpc.GenericRpcHandler:
         """Return what a server is given to serve NodeService with."""
@@ -166,15 +191,17 @@ class _Method:
                 )
 
     async def _one_to_one(self, raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
-        return await self._serve(await self._admit_one(raw, context), context)
+        with self._guard.inside():
+            return await self._serve(await self._admit_one(raw, context), context)
 
     async def _one_to_many(self, raw: bytes, context: Context) -> AsyncIterator[Any]:
         async for answer in self._serve(await self._admit_one(raw, context), context):
             yield answer
 
     async def _many(self, raws: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401  (by descriptor)
-        caller = await self._guard.admit(self._name, context)
-        return await self._serve(self._parse_all(raws, caller, context), context)
+        with self._guard.inside():
+            caller = await self._guard.admit(self._name, context)
+            return await self._serve(self._parse_all(raws, caller, context), context)
 
     async def _admit_one(self, raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
         caller = await self._guard.admit(self._name, context)

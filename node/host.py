@@ -296,12 +296,15 @@ class Host:
             return
         now = self._shell.monotonic()
         self.watch.arrived(batch.writes, now)
+        stale = batch.catalog_epoch > self.catalog.epoch
+        if stale:
+            self._shell.want_catalog(batch.catalog_epoch)
         touched = take_in(
             batch,
             stream,
             self._partitions,
             now=now,
-            stale=batch.catalog_epoch > self.catalog.epoch,
+            stale=stale,
             full=self.storage_full,
             too_old=self.clock.is_too_long_ago(batch.heard_ms),
         )

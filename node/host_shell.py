@@ -47,6 +47,10 @@ class Shell(Protocol):
         """Take note of a new catalog."""
         ...
 
+    def want_catalog(self, epoch: int) -> None:
+        """Find a catalog of this epoch or a newer one: a router has it, and this node does not."""
+        ...
+
     def change_catalog(self, command: CatalogCommand) -> None:
         """Have the catalog's leader apply a command, wherever it is; it may be lost."""
         ...

@@ -25,8 +25,9 @@ def take_in(
     """Hand a batch's requests to their replicas; return those that have something to do now.
 
     `now` is in seconds of the host's clock. `stale`: the router decided by a newer catalog than
-    this node's. `full`: the disk has no room, so this node leads nothing. `too_old`: the router may
-    have slept since it read these writes.
+    this node's, which may give it a replica that it has not made yet. `full`: the disk has no
+    room, so this node leads nothing. `too_old`: the router may have slept since it read these
+    writes.
     """
     touched: dict[int, Replica] = {}
     if too_old:
@@ -74,10 +75,8 @@ def _take_writes(
         strict=True,
     ):
         replica = partitions.get(partition)
-        if stale:
-            stream.answer(slot, Outcome.STALE_CATALOG)
-        elif replica is None:
-            stream.answer(slot, Outcome.NOT_REPLICA)
+        if replica is None:
+            stream.answer(slot, Outcome.STALE_CATALOG if stale else Outcome.NOT_REPLICA)
         elif full and not replica.core.leader:
             stream.answer(slot, Outcome.STORAGE_FULL)
         elif len(request_id) != REQUEST_ID_BYTES:

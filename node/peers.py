@@ -12,6 +12,7 @@ import grpc.aio
 
 from node.acquaintances import Introduction
 from node.codec import encode_raft_batch
+from node.errands import End, Errands
 from node.logs import log
 from node.peer_batch import PeerBatch
 from node.storage.identity import Identity, Start
@@ -159,7 +160,7 @@ class PeerLink:
 @dataclass(frozen=True, slots=True)
 class _Running:
     link: PeerLink
-    task: asyncio.Task[None]
+    end: End
 
 
 class PeerLinks:
@@ -169,27 +170,27 @@ class PeerLinks:
         self,
         identity: Identity,
         events: PeerEvents,
-        tasks: asyncio.TaskGroup,
+        errands: Errands,
         dialer: Dialer,
     ) -> None:
-        """Links run as tasks of the group. `follow` opens the first ones."""
+        """Links run as errands, until these end. `follow` opens the first ones."""
         self._identity = identity
         self._events = events
         self._dialer = dialer
-        self._tasks = tasks
+        self._errands = errands
         self._running: dict[int, _Running] = {}
 
     def follow(self, addresses: Mapping[int, str]) -> None:
         """Keep a stream to each of these node ids, at its address, and to no other."""
         for node_id, running in list(self._running.items()):
             if addresses.get(node_id) != running.link.address:
-                running.task.cancel()
+                running.end()
                 del self._running[node_id]
         for node_id, address in addresses.items():
             if node_id not in self._running:
                 link = PeerLink(self._identity, node_id, address, self._events, self._dialer)
-                task = self._tasks.create_task(link.run(), name=f"stream to node {node_id}")
-                self._running[node_id] = _Running(link, task)
+                end = self._errands.start(link.run(), name=f"stream to node {node_id}")
+                self._running[node_id] = _Running(link, end)
 
     def send(self, outbox: PeerBatch) -> None:
         """Send to the node that a batch is for; lost if there is no stream to it."""
@@ -200,7 +201,3 @@ class PeerLinks:
     def open_streams(self) -> dict[int, bool]:
         """Return whether the stream to each other node is open."""
         return {node_id: running.link.is_open for node_id, running in self._running.items()}
-
-    def stop(self) -> None:
-        """End all streams."""
-        self.follow({})

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -164,33 +165,36 @@ async def _serve(
         if admin_refusal:
             await server.stop(0)
             return _refuse(admin_refusal)
-        try:
-            if await join(identity, seeds, dialer, partial(_save, options.data_dir), stop):
-                shell = ProcessShell(
-                    acquaintances=acquaintances,
-                    seeds=seeds,
-                    log_store=log_store,
-                    items=items,
-                    lock=lock,
-                    servicer=servicer,
-                    observed=observed,
-                    dialer=dialer,
-                )
-                servicer.shell = shell
-                gc.freeze()
-                gc.set_threshold(GC_THRESHOLD)
-                log("serving", node=identity.node_id, listen=options.listen, az=options.az)
-                await shell.run(stop)
-                refusal = shell.refusal
-        except JoinRefused as refused:
-            refusal = refused
+        async with AsyncExitStack() as parts:
+            try:
+                if await join(identity, seeds, dialer, partial(_save, options.data_dir), stop):
+                    shell = ProcessShell(
+                        seeds=seeds,
+                        log_store=log_store,
+                        items=items,
+                        lock=lock,
+                        servicer=servicer,
+                        observed=observed,
+                        dialer=dialer,
+                        stop=stop,
+                    )
+                    await parts.enter_async_context(shell.taking_part())
+                    servicer.shell = shell
+                    gc.freeze()
+                    gc.set_threshold(GC_THRESHOLD)
+                    log("serving", node=identity.node_id, listen=options.listen, az=options.az)
+                    await shell.run()
+            except JoinRefused as refused:
+                refusal = refused
+            # Callers first: what the host uses is there until nobody can call it any more.
+            servicer.end_streams()
+            await server.stop(STOP_SECONDS)
+            await guard.wait_empty()
+        if servicer.shell is not None:
+            refusal = servicer.shell.refusal
         if isinstance(refusal, NodeRemoved):
             identity.removed = True
             _remember(options.data_dir, identity)
-        servicer.end_streams()
-        await server.stop(STOP_SECONDS)
-        if servicer.shell is not None:
-            await servicer.shell.close()
     refreshing.cancel()
     observed.close()
     log_store.close()

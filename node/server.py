@@ -48,7 +48,7 @@ class NodeServicer:
 
     def __init__(self, acquaintances: Acquaintances, data_dir: Path, guard: Guard) -> None:
         """Answer only Identify until `shell` is set."""
-        self._acquaintances = acquaintances
+        self.acquaintances = acquaintances
         self._guard = guard
         self._identity = acquaintances.identity
         self.snapshots = data_dir / SNAPSHOTS_DIRECTORY  # where they are received
@@ -64,7 +64,7 @@ class NodeServicer:
     ) -> node_pb2.IdentifyResponse:
         """Say who this node is, and what it makes of the asking one."""
         identity = self._identity
-        verdict = self._acquaintances.meet(
+        verdict = self.acquaintances.meet(
             Introduction(
                 cluster_id=request.cluster_id,
                 node_id=request.node_id,
@@ -322,7 +322,7 @@ class NodeServicer:
                 grpc.StatusCode.INVALID_ARGUMENT, "a node says who it is and which start this is"
             )
             raise AssertionError("abort raises") from None
-        verdict = self._acquaintances.meet(introduction)
+        verdict = self.acquaintances.meet(introduction)
         if verdict is not Verdict.WELCOME:
             await self._refuse(context, method, introduction.node_id, verdict)
         return introduction.node_id

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from random import SystemRandom
 from typing import Final, ParamSpec, TypeVar
 
-import grpc.aio
-
-from node.acquaintances import Acquaintances
+from node.catalog_follower import CatalogFollower
+from node.errands import Errands
 from node.exits import BUG_EXIT, STORAGE_ERROR_EXIT
 from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
@@ -34,7 +34,6 @@ from node.writer_thread import WriterThread
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
-from quorate.cluster.codec import decode_catalog
 from quorate.cluster.commands import (
     Bootstrap,
     CatalogCommand,
@@ -42,7 +41,6 @@ from quorate.cluster.commands import (
     wire_catalog_command,
 )
 from quorate.cluster.placement import catalog_voters, place_partitions
-from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, Role
 
 P = ParamSpec("P")
@@ -61,9 +59,6 @@ HUNG_LOOKS_MAX: Final = 12
 """Looks, IN_PLACE_SECONDS apart, at one and the same disk write before the disk counts as failed: a
 minute. Ours: leadership is given up long before; what does not come back must not fill memory."""
 
-WATCH_RETRY_SECONDS: Final = 0.2
-"""Pause before the catalog is watched at another node. Ours."""
-
 CHANGE_SECONDS: Final = 2.0
 """Longest time a change of the catalog is tried; whoever wants it asks again. Ours."""
 
@@ -80,7 +75,6 @@ class ProcessShell:
     def __init__(
         self,
         *,
-        acquaintances: Acquaintances,
         seeds: Seeds,
         log_store: LogStore,
         items: ItemStore,
@@ -88,13 +82,17 @@ class ProcessShell:
         servicer: NodeServicer,
         observed: Observed,
         dialer: Dialer,
+        stop: asyncio.Event,
     ) -> None:
-        """Take over open stores."""
+        """Take over open stores. `stop` is set when this node is to stop.
+
+        It sets that itself, with `refusal`, when it learns that it must not take part.
+        """
         self.log_store = log_store
         self.items = items
         self.refusal: JoinRefused | None = None  # why this node may not take part any more
-        self._acquaintances = acquaintances
-        self._identity = identity = acquaintances.identity
+        self._acquaintances = servicer.acquaintances
+        self._identity = identity = self._acquaintances.identity
         self._seeds = seeds
         self._lock = lock
         self._servicer = servicer
@@ -119,18 +117,20 @@ class ProcessShell:
         )
         self.receiver = SnapshotReceiver(servicer.snapshots, identity.node_id, self.host, self.call)
         self._channels = NodeChannels(dialer)
+        self._errands = Errands()
+        self._follower = CatalogFollower(
+            identity, seeds, dialer, self._channels, self._errands, self.host, self.call
+        )
         self._catalog_leader = CatalogLeader(
             self._channels,
-            addresses=self._catalog_addresses,
+            addresses=self._follower.addresses,
             catalog=lambda: self.host.catalog,
             clock=time.monotonic,
         )
         self._changes = 0  # of the catalog, under way
         self._asking_why = False
-        self._links: PeerLinks | None = None
-        self._stop: asyncio.Event | None = None
-        self._tasks: asyncio.TaskGroup | None = None
-        self._errands: set[asyncio.Task[None]] = set()
+        self._stop = stop
+        self._links = PeerLinks(identity, self, self._errands, dialer)
 
     def call(self, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Let the host do something; an exception out of it is a bug, and ends the process.
@@ -164,8 +164,7 @@ class ProcessShell:
 
     def send(self, outbox: PeerBatch) -> None:
         """Send to a peer; lost if there is no stream to it."""
-        if self._links is not None:
-            self._links.send(outbox)
+        self._links.send(outbox)
 
     def write_log(self, record: LogRecord) -> None:
         """Commit on the log's thread."""
@@ -185,30 +184,35 @@ class ProcessShell:
         if self.sender.is_sending(group, message.to):
             return  # the host will be told how that ends
         address = self._identity.addresses.get(message.to)
-        if address is None or self._tasks is None or not self.sender.has_room:
-            self._loop.call_soon(lambda: self.host.snapshot_sent(group, message.to, ok=False))
+        if address is None or not self.sender.has_room:
+            failed = partial(self.host.snapshot_sent, group, message.to, ok=False)
+            self._loop.call_soon(self.call, failed)
             return
         name = self._identity.names.get(message.to, "")
-        self._start_errand(self.sender.send(group, message, address, name))
+        self._errands.start(self.sender.send(group, message, address, name))
 
     def catalog_changed(self, catalog: Catalog) -> None:
         """Follow the nodes that come and go; wake those who watch the catalog."""
         self._acquaintances.follow(catalog)
         if self._acquaintances.has_been_removed:
             self._leave(NodeRemoved(self._identity, self._acquaintances.successor))
-        elif self._links is not None:
+        else:
             self._links.follow(self._identity.addresses)
         for changed in self._servicer.catalog_waiters:
             changed.set()
+
+    def want_catalog(self, epoch: int) -> None:
+        """Ask other nodes for a catalog of this epoch or a newer one."""
+        self._follower.want(epoch)
 
     def change_catalog(self, command: CatalogCommand) -> None:
         """Have the catalog's leader apply a command; lost if that takes too long."""
         replica = self.host.replicas.get(CATALOG_GROUP)
         if replica is not None and replica.core.role is Role.LEADER:
             self.host.change_catalog(encode_catalog_command(command), lambda *_: None)
-        elif self._tasks is not None and self._changes < CHANGES_MAX:
+        elif self._changes < CHANGES_MAX:
             self._changes += 1
-            self._start_errand(self._change_catalog(command))
+            self._errands.start(self._change_catalog(command))
 
     async def _change_catalog(self, command: CatalogCommand) -> None:
         try:
@@ -228,7 +232,7 @@ class ProcessShell:
 
     def open_streams(self) -> dict[int, bool]:
         """Return whether the stream to each other node is open."""
-        return self._links.open_streams() if self._links is not None else {}
+        return self._links.open_streams()
 
     @property
     def router_count(self) -> int:
@@ -242,52 +246,53 @@ class ProcessShell:
 
     def unready_reason(self) -> str:
         """Return why this node should not be counted on, "" if it is ready."""
-        if self._stop is None or self._stop.is_set():
-            return "it is starting or stopping"
+        if self._stop.is_set():
+            return "it is stopping"
         return unready_reason(self.host, running_seconds=time.monotonic() - self._started)
 
     # Its own life
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Take part in the cluster until `stop` is set; then hand leaderships over.
+    @asynccontextmanager
+    async def taking_part(self) -> AsyncIterator[None]:
+        """Let the host live while the block runs. Nobody may call it who has not ended by then.
 
-        This node sets it itself, with `refusal`, when it learns that it must not take part.
+        So what the host uses is there for as long as anybody may call it: on leaving, its errands
+        end first, then the threads' work, then its own turns. After that nothing calls it.
         """
-        self._stop = stop
-        voters = catalog_voters(self._seeds.initial) if self._identity.initial else ()
-        async with self._channels, asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            self._links = PeerLinks(self._identity, self, tasks, self._dialer)
+        async with self._channels, self._errands:
+            voters = catalog_voters(self._seeds.initial) if self._identity.initial else ()
             self._links.follow(self._identity.addresses)
             self.call(self.host.recover, voters, self.receiver.unfinished(self.items))
+            yield
+            await self._errands.end()
+            await self._last_checkpoint()
+            for thread in (self._log_thread, self._items_thread):
+                await thread.stop()
+            while self._turn_scheduled:  # noqa: ASYNC110 (they run out: nothing new arrives)
+                await asyncio.sleep(0)
+        self.sender.close()
+
+    async def run(self) -> None:
+        """Do what is to be done now and then, until told to stop; then hand leaderships over."""
+        async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._check_in_place()),
-                tasks.create_task(self._follow_catalog()),
+                tasks.create_task(self._follower.watch()),
                 tasks.create_task(scrub_for_ever(self.items, self._items_thread)),
                 tasks.create_task(self._tidy_snapshots()),
             ]
-            await stop.wait()
+            await self._stop.wait()
             log("stopping")
             if self.refusal is None:
                 await self._drain()
-            self._tasks = None
-            self._links.stop()
-            for task in (*running, *self._errands):
+            for task in running:
                 task.cancel()
-
-    def _start_errand(self, work: Coroutine[object, object, None]) -> None:
-        """Run something that ends by itself, at the latest when this node stops."""
-        assert self._tasks is not None
-        task = self._tasks.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
     def _leave(self, refusal: JoinRefused) -> None:
         """Stop for good: nothing that this node does may count any more."""
         if self.refusal is None:
             self.refusal = refusal
-            assert self._stop is not None
             self._stop.set()
 
     def peer_broken(self, node_id: int) -> None:
@@ -297,9 +302,9 @@ class ProcessShell:
     def peer_refused(self, node_id: int, address: str) -> None:
         """Find out why a peer does not let this node in."""
         del node_id
-        if self._tasks is not None and not self._asking_why:
+        if not self._asking_why:
             self._asking_why = True
-            self._start_errand(self._ask_why(address))
+            self._errands.start(self._ask_why(address))
 
     async def _ask_why(self, address: str) -> None:
         try:
@@ -310,13 +315,6 @@ class ProcessShell:
             self._leave(refusal)
         finally:
             self._asking_why = False
-
-    async def close(self) -> None:
-        """Checkpoint and end the writer threads, once the service has stopped."""
-        self.sender.close()
-        await self._last_checkpoint()
-        self._log_thread.stop()
-        self._items_thread.stop()
 
     def _turn(self) -> None:
         self._turn_scheduled = False
@@ -392,36 +390,6 @@ class ProcessShell:
             self.sender.tick(self._loop.time())
             await self.receiver.sweep(self._loop.time())
 
-    async def _follow_catalog(self) -> None:
-        """Watch the catalog at the nodes that replicate it, one after the other.
-
-        Those do so, too: one that was replaced hears nothing from its group any more.
-        """
-        turn = self._identity.node_id  # so that not all watch the same one
-        while True:
-            addresses = self._catalog_addresses()
-            if addresses:
-                await self._watch_catalog(addresses[turn % len(addresses)])
-            turn += 1
-            await asyncio.sleep(WATCH_RETRY_SECONDS)
-
-    async def _watch_catalog(self, address: str) -> None:
-        async with self._dialer.open(address) as channel:
-            stub = node_pb2_grpc.NodeServiceStub(channel)
-            try:
-                async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
-                    self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
-            except grpc.aio.AioRpcError as error:
-                log("catalog_watch_ended", address=address, code=error.code())
-
-    def _catalog_addresses(self) -> Sequence[str]:
-        """Return where the catalog is; before that is known, every address that this node knows."""
-        known = self._identity.addresses
-        replicas = [
-            known[node_id] for node_id in self.host.catalog.catalog_replicas if node_id in known
-        ]
-        return list(dict.fromkeys(replicas)) or self._seeds.to_ask(self._identity)
-
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS
         while not self.call(self.host.drain) and time.monotonic() < until:  # noqa: ASYNC110
@@ -429,8 +397,5 @@ class ProcessShell:
 
     async def _last_checkpoint(self) -> None:
         """Write what is applied into the tree, so that the next start replays little."""
-        checkpointed = self._loop.create_future()
-        checkpointer = self.host.checkpointer
-        if checkpointer.start(time.monotonic()):
-            self._items_thread.submit(lambda: None, checkpointed.set_result)
-            await checkpointed
+        await self._items_thread.all_done()  # a checkpoint that is under way
+        self.call(self.host.checkpointer.start, time.monotonic())

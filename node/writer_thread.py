@@ -6,8 +6,8 @@ commit must end the process: LMDB does not latch it, the next commit would "succ
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -22,7 +22,7 @@ Done = Callable[[bool], None]
 class WriterThread:
     """Runs jobs in order; the queue is bounded by its callers, who have one job each in flight."""
 
-    def __init__(self, name: str, loop: AbstractEventLoop) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         """Start the thread."""
         self._loop = loop
         self.name = name
@@ -53,9 +53,20 @@ class WriterThread:
         self._looked_at = begun
         return self._looks
 
-    def stop(self) -> None:
-        """Finish what was submitted and end the thread."""
+    def all_done(self) -> asyncio.Future[bool]:
+        """Return what is awaited until all jobs submitted so far are done and their `done` called.
+
+        Its result is True.
+        """
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self.submit(lambda: None, done.set_result)
+        return done
+
+    async def stop(self) -> None:
+        """End the thread when all jobs submitted so far are done: it runs no later ones."""
+        done = self.all_done()
         self._jobs.put(None)
+        await done
         self._thread.join()
 
     def _run(self) -> None:

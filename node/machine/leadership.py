@@ -9,7 +9,7 @@ and everything in flight is answered when leadership ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ from model.errors import ConditionFailed, ModelError, encode_error
 from model.image import image_size_bytes
 from model.program import decode_program, evaluate
 from node.codec import WriteColumns
-from node.machine.partition import PartitionMachine
+from node.machine.partition import LiveTables, PartitionMachine
 from node.machine.throughput import PartitionThroughput
 from node.routes import RouteStream
 from quorate.cluster.outcome import Outcome
@@ -87,7 +87,7 @@ class Leadership:
         waiting: Sequence[WaitingWrite],
         *,
         now: float,
-        live_tables: Mapping[bytes, bool],
+        live_tables: LiveTables,
         throughput: PartitionThroughput,
     ) -> Evaluation:
         """Evaluate writes in order of arrival; answer at once those that need no log entry.
@@ -114,8 +114,8 @@ class Leadership:
             table = key[:4]
             capped = live_tables.get(table)
             bucket = throughput.write_bucket(table, now) if capped else None
-            is_live = capped is not None
-            if self._is_done_with(write, now, is_live=is_live, bucket=bucket, full=is_full):
+            unknown = live_tables.refusal(table) if capped is None else None
+            if self._is_done_with(write, now, unknown, bucket, full=is_full):
                 continue
             in_flight[request_id] = proposal
             request_ids.append(request_id)
@@ -157,21 +157,22 @@ class Leadership:
         self,
         write: WaitingWrite,
         now: float,
-        *,
-        is_live: bool,
+        unknown: Outcome | None,
         bucket: TokenBucket | None,
+        *,
         full: bool,
     ) -> bool:
         """Answer a write that needs no evaluation; return whether it was one.
 
-        `full`: no further request id can be remembered, so nothing new may be done.
+        `unknown` is the answer if its table is not known. `full`: no further request id can be
+        remembered, so nothing new may be done.
         """
         stream, slot, deadline, request_id = write[:4]
         if deadline <= now:
             stream.answer(slot, Outcome.EXPIRED)
             return True
-        if not is_live:
-            stream.answer(slot, Outcome.NO_TABLE)
+        if unknown is not None:
+            stream.answer(slot, unknown)
             return True
         answered = self._machine.answered(request_id)
         if answered is not None:

@@ -16,6 +16,7 @@ from node.machine.dedupe import Answer, DedupeWindow, Generation
 from node.storage.memtable import Memtable
 from node.storage.merge import merge_newest_first
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.outcome import Outcome
 
 
 class Tree(Protocol):
@@ -36,8 +37,8 @@ class LiveTables(dict[bytes, bool]):
     """The ids of the live tables as key prefixes, as far as this node's catalog goes.
 
     The value says whether the table is provisioned, hence capped in each partition. A dict, because
-    a leader looks up every write here. A table that is not in it may have been made since:
-    `catalog` says which are dropped.
+    a leader looks up every write here. A table that is not in it was dropped or, if this node's
+    catalog is behind, made since: `refusal` tells which.
     """
 
     catalog = Catalog()
@@ -48,6 +49,15 @@ class LiveTables(dict[bytes, bool]):
         for table in catalog.tables:
             self[table.id.to_bytes(4, "big")] = is_provisioned(table.definition)
         self.catalog = catalog
+
+    def refusal(self, table: bytes) -> Outcome:
+        """Return why a write to a table that is not in here is refused.
+
+        Ids tell all: nothing else in a newer catalog could make a difference to a leader.
+        """
+        if self.catalog.has_dropped(int.from_bytes(table, "big")):
+            return Outcome.NO_TABLE
+        return Outcome.STALE_CATALOG
 
 
 @dataclass(slots=True)

@@ -195,6 +195,9 @@ class Node:
     def catalog_changed(self, catalog: Catalog) -> None:
         pass
 
+    def want_catalog(self, epoch: int) -> None:
+        self.catalog_wanted = epoch
+
     def change_catalog(self, command: CatalogCommand) -> None:
         self._cluster.catalog_commands.append((self.id, command))
 

@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 
 from node.acquaintances import Acquaintances, Introduction, Verdict
+from node.errands import Errands
 from node.guard import Guard
 from node.peer_batch import PeerBatch
 from node.peers import PeerLinks
@@ -111,11 +112,11 @@ def run_story(tmp_path: Path, story: Story, *, sender: Identity | None = None) -
         async with (
             asyncio.timeout(20),
             serving(acquaintances, tmp_path) as (address, receiver),
-            asyncio.TaskGroup() as tasks,
+            Errands() as errands,
         ):
-            links = PeerLinks(sender or make_identity(1, peers={2: "i2"}), events, tasks, Dialer())
+            sending = sender or make_identity(1, peers={2: "i2"})
+            links = PeerLinks(sending, events, errands, Dialer())
             await story(links, events, acquaintances, address, receiver)
-            links.stop()
 
     asyncio.run(run())
 

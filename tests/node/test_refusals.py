@@ -61,20 +61,38 @@ def test_partition_that_is_not_here_is_refused(cluster: Cluster) -> None:
     assert outcomes([write, read, page]) == [Outcome.NOT_REPLICA] * 3
 
 
-def test_router_with_a_newer_catalog_is_told_to_wait(cluster: Cluster) -> None:
-    """This node may not know a table yet that the router knows."""
+def test_leader_that_is_behind_serves_the_tables_it_knows_and_looks_for_the_newest_catalog(
+    cluster: Cluster,
+) -> None:
+    """The rest waits: a table that it has not heard of, a partition that it may be about to get."""
     node = cluster.leader()
+    newest = node.host.catalog.epoch + 1
+    unheard_of = node.host.catalog.next_table_id
 
-    requests = cluster.write(put("a"), put("b"), epoch=node.host.catalog.epoch + 1)
+    requests = cluster.write(
+        put("a"), put("b", table=unheard_of), changed(put("c"), partition=99), epoch=newest
+    )
     cluster.run()
 
-    assert outcomes(requests) == [Outcome.STALE_CATALOG] * 2
+    assert outcomes(requests) == [Outcome.OK, Outcome.STALE_CATALOG, Outcome.STALE_CATALOG]
+    assert node.catalog_wanted == newest
 
 
-def test_table_that_does_not_exist_is_refused(cluster: Cluster) -> None:
-    (request,) = cluster.do(put("a", table=77))
+def test_leader_that_is_behind_refuses_a_table_that_it_knows_to_be_gone(cluster: Cluster) -> None:
+    gone = cluster.create_table("other")
+    cluster.delete_table("other")
+
+    (request,) = cluster.write(put("a", table=gone), epoch=cluster.leader().host.catalog.epoch + 1)
+    cluster.run()
 
     assert request.outcome is Outcome.NO_TABLE
+
+
+def test_table_that_is_not_heard_of_yet_is_none_that_does_not_exist(cluster: Cluster) -> None:
+    """Whatever epoch the router says: an id that was not given out will be."""
+    (request,) = cluster.do(put("a", table=77))
+
+    assert request.outcome is Outcome.STALE_CATALOG
 
 
 def test_deleted_table_is_refused_and_its_neighbour_is_not(cluster: Cluster) -> None:
@@ -196,7 +214,7 @@ def test_refusals_do_not_stop_the_other_writes_of_a_batch(cluster: Cluster) -> N
     assert outcomes(requests) == [
         Outcome.OK,
         Outcome.EXPIRED,
-        Outcome.NO_TABLE,
+        Outcome.STALE_CATALOG,
         Outcome.OK,
     ]
     assert number(cluster.read(key("d"))) == 4

@@ -38,7 +38,7 @@ def test_job_that_hangs_is_seen_at_every_look_until_it_ends() -> None:
         looks += [thread.looks_at_one_job() for _ in range(3)]
         await job.end()
         looks.append(thread.looks_at_one_job())
-        thread.stop()
+        await thread.stop()
 
         assert looks == [0, 1, 2, 3, 0]
 
@@ -54,8 +54,28 @@ def test_another_job_each_time_is_no_hang() -> None:
             await job.begun()
             looks.append(thread.looks_at_one_job())
             await job.end()
-        thread.stop()
+        await thread.stop()
 
         assert looks == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+def test_stop_ends_after_the_last_word_of_what_was_submitted_and_runs_nothing_later() -> None:
+    async def story() -> None:
+        thread = WriterThread("test", asyncio.get_running_loop())
+        told: list[str] = []
+
+        def go_on(stored: bool) -> None:  # noqa: FBT001 - a callback of WriterThread
+            assert stored
+            told.append("done")
+            thread.submit(lambda: told.append("run"), lambda _: told.append("told"))
+
+        thread.submit(lambda: None, go_on)
+        await thread.stop()
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+        assert told == ["done"]
 
     asyncio.run(story())

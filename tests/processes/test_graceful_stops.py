@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+from bench.churn import TableChurn
 from bench.gateway import Gateway
 from quorate import Client
 from quorate.demo.probe import ProbeProcess, gap_ms
@@ -176,6 +177,28 @@ def test_stop_of_a_node_that_leads_nothing_is_noticed_by_nobody(
     for name, size in before.items():
         if name != "r1":
             assert groups_of("leader_elected", log_lines(cluster, name, size)) == []
+    cluster.stop()
+
+
+def test_nodes_that_stop_while_tables_are_made_and_dropped_end_well(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    """Whatever the catalog's news still reaches of a node that stops must be there to take it."""
+    cluster = own_cluster(partitions=3)
+    cluster.start()
+    ends = []
+    with TableChurn(cluster.public.http) as churn:
+        for name in ("a1", "b1", "c1") * 2:
+            wanted = churn.made + 20
+            wait_until(lambda: churn.made > wanted, what="tables", timeout_seconds=30)  # noqa: B023
+            before = log_sizes(cluster)[name]
+            cluster.signal(name, signal.SIGTERM)
+            ends.append((name, cluster.wait_ended(name)))
+            assert " stopped" in log_lines(cluster, name, before)[-1], "its last words"
+            cluster.restart(name)
+            cluster.wait_all_ready()
+
+    assert {end for _, end in ends} == {"ended with exit code 0"}, ends
     cluster.stop()
 
 

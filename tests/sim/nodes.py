@@ -17,7 +17,6 @@ from node.storage.errors import StorageFull
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.cluster.commands import Bootstrap, CatalogCommand, encode_catalog_command
 from raft.types import Message, Role
-from tests.sim.catalogs import ask_for_catalog
 from tests.sim.disk import (
     ItemsDisk,
     LogDisk,
@@ -26,6 +25,7 @@ from tests.sim.disk import (
     MemoryRecord,
     ReadFailed,
 )
+from tests.sim.followers import Follower
 from tests.sim.joining import begin_start, identify, new_identity, next_step
 from tests.sim.torn import is_whole_after_tearing
 from tests.sim.transfers import Transfers, lose_unsynced_pieces
@@ -148,6 +148,7 @@ class SimulatedNode:
         self._turn_due = False
         self._bootstrapping = False
         self.transfers = Transfers(self)
+        self.follower = Follower(self)
         self._log_job: MemoryRecord | None = None
         self._items_jobs: list[Job] = []
         self.log_store = MemoryLogStore(self.log_disk, self._check_read)
@@ -169,7 +170,7 @@ class SimulatedNode:
 
     def _follow_catalog(self) -> None:
         """Watch the catalog; those that replicate it do so, too, for they may be replaced."""
-        ask_for_catalog(self)
+        self.follower.look()
         self.later(FOLLOW_SECONDS, self._follow_catalog)
 
     def crash(self, kept: float) -> None:
@@ -336,6 +337,9 @@ class SimulatedNode:
         self.acquaintances.follow(catalog)
         if self.acquaintances.has_been_removed:
             self.later(0.05 * self.world.rng.random(), self.end, "leaves")
+
+    def want_catalog(self, epoch: int) -> None:
+        self.follower.want()
 
     def change_catalog(self, command: CatalogCommand) -> None:
         self.world.catalog_client.pass_on(self, command)

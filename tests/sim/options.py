@@ -45,8 +45,13 @@ SITUATIONS_DRAWN = (
 NEVER = 1e9
 """Mean seconds between faults when there are none."""
 
-CLUSTERS = ((1, 1, 1), (1, 1, 1), (1, 1, 1), (2, 2, 1), (1, 1, 1, 1, 1))
-"""Nodes in each AZ: three nodes; five, with groups of three; five, with groups of five."""
+CLUSTERS = (
+    *((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    *((2, 2, 1), (2, 2, 2), (3, 3, 3)),
+    *((1, 1, 1, 1, 1), (1, 1, 1, 1, 1)),
+)
+"""Nodes in each AZ: three nodes; five, six or nine, with groups of three; five, with groups of
+five. All start at once, in any order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from node.codec import decode_route_batch
 from node.routes import RouteStream
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.channels import Dialer
+from quorate.cluster.outcome import Outcome
 from quorate.cluster.ring import Ring
 from quorate.v1 import node_pb2
 from router.dispatch import Dispatch
@@ -154,6 +155,8 @@ class SimulatedUpstream(Upstream):
 
     def _reply_arrives(self, reply: node_pb2.RouteReply, life: int) -> None:
         if life == self.life and self.router.is_up:
+            if Outcome.STALE_CATALOG in reply.answers.outcomes:
+                self.world.stale_refusals.heard(self.peer)
             self._take_reply(reply)
             self._maybe_write()
 

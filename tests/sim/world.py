@@ -28,6 +28,7 @@ from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
 from tests.sim.faults import Faults
 from tests.sim.first_start import RoughStart
+from tests.sim.followers import StaleRefusals
 from tests.sim.history import Operation, Undecided, beginning_of, is_linearizable, shortest_wrong
 from tests.sim.network import Network
 from tests.sim.nodes import SimulatedNode
@@ -36,6 +37,7 @@ from tests.sim.options import Options, draw_options
 from tests.sim.routers import SimulatedRouter
 from tests.sim.schedule import Schedule, Violation
 from tests.sim.situations import SITUATIONS
+from tests.sim.table_churn import TableChurn
 from tests.sim.topology import first_catalog, names_of_items
 from tests.sim.witness import is_explained
 
@@ -52,7 +54,12 @@ SHORT_MEMORY = (
 ENTRIES_DECODED = 256
 """Log entries of partitions that are kept decoded."""
 
-READY_SECONDS = 30.0
+READY_SECONDS = 10.0
+"""A new cluster must be up within so many seconds of virtual time."""
+
+ROUGH_READY_SECONDS = 30.0
+"""If nodes die meanwhile."""
+
 SECONDS_MAX = 25.0
 """Longest first phase."""
 
@@ -84,6 +91,8 @@ class World:
         self.checker = SilentChecker(self) if clients_only else Checker(self)
         self.faults = Faults(self)
         self.situation = SITUATIONS[self.options.situation](self)
+        self.table_churn = TableChurn(self)
+        self.stale_refusals = StaleRefusals(self)
         self.first_catalog = first_catalog(self.options)
         self.newest_catalog = Catalog()
         self.catalog_voters = catalog_voters(self.first_catalog.nodes)
@@ -159,11 +168,12 @@ class World:
         """Run both phases. Raises whatever is found."""
         self._begin()
         self.faults.start()
+        self.table_churn.start()
         self.schedule.after(0.3 * self.rng.random(), self.situation.begin)
         for client in self.clients:
             client.start()
         self.schedule.run(steps=steps, seconds=SECONDS_MAX)
-        while self.schedule.now < self.situation.until:
+        while self.schedule.now < max(self.situation.until, self.table_churn.until):
             self.schedule.run(steps=10)
         self._end()
 
@@ -175,13 +185,14 @@ class World:
         rough = RoughStart(self) if self.options.rough_start else None
         if rough is not None:
             rough.run()
-        self._run_until(lambda: self._have_catalog(1), READY_SECONDS, "no catalog was made")
+        seconds = READY_SECONDS if rough is None else ROUGH_READY_SECONDS
+        self._run_until(lambda: self._have_catalog(1), seconds, "no catalog was made")
         for router in self.routers:
             router.start()
         if rough is not None and rough.replace_lost():
             self.counts["lost at first start"] += 1
         self.catalog_client.create(TABLE)
-        self._run_until(self._is_ready, READY_SECONDS, "the cluster does not come up")
+        self._run_until(self._is_ready, seconds, "the cluster does not come up")
 
     def _have_catalog(self, epoch: int) -> bool:
         """Whether all nodes that take part, or may still do so, have a catalog of that epoch."""
