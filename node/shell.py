@@ -8,11 +8,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from random import SystemRandom
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TypeVar
 
-import grpc.aio
-
-from node.acquaintances import Acquaintances
+from node.acquaintances import Acquaintances, catalog_addresses
 from node.exits import BUG_EXIT, STORAGE_ERROR_EXIT
 from node.host import TICK_SECONDS, Host
 from node.join import JoinRefused, NodeRemoved, Seeds, ask, check_answer
@@ -33,8 +31,8 @@ from node.storage.log import LogRecord, LogStore
 from node.writer_thread import WriterThread
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
+from quorate.cluster.catalog_watch import follow_catalog
 from quorate.cluster.channels import Dialer
-from quorate.cluster.codec import decode_catalog
 from quorate.cluster.commands import (
     Bootstrap,
     CatalogCommand,
@@ -42,7 +40,6 @@ from quorate.cluster.commands import (
     wire_catalog_command,
 )
 from quorate.cluster.placement import catalog_voters, place_partitions
-from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Message, Role
 
 P = ParamSpec("P")
@@ -60,9 +57,6 @@ TIDY_SECONDS: Final = 5.0
 HUNG_LOOKS_MAX: Final = 12
 """Looks, IN_PLACE_SECONDS apart, at one and the same disk write before the disk counts as failed: a
 minute. Ours: leadership is given up long before; what does not come back must not fill memory."""
-
-WATCH_RETRY_SECONDS: Final = 0.2
-"""Pause before the catalog is watched at another node. Ours."""
 
 CHANGE_SECONDS: Final = 2.0
 """Longest time a change of the catalog is tried; whoever wants it asks again. Ours."""
@@ -121,7 +115,7 @@ class ProcessShell:
         self._channels = NodeChannels(dialer)
         self._catalog_leader = CatalogLeader(
             self._channels,
-            addresses=self._catalog_addresses,
+            addresses=self._addresses_of_leader,
             catalog=lambda: self.host.catalog,
             clock=time.monotonic,
         )
@@ -388,35 +382,24 @@ class ProcessShell:
             self.sender.tick(self._loop.time())
             await self.receiver.sweep(self._loop.time())
 
-    async def _follow_catalog(self) -> None:
-        """Watch the catalog at the nodes that replicate it, one after the other.
+    def _follow_catalog(self) -> Coroutine[object, object, NoReturn]:
+        """Follow the catalog at the other nodes, whether or not this one replicates it.
 
-        Those do so, too: one that was replaced hears nothing from its group any more.
+        One that was replaced hears nothing from its group any more.
         """
-        turn = self._identity.node_id  # so that not all watch the same one
-        while True:
-            addresses = self._catalog_addresses()
-            if addresses:
-                await self._watch_catalog(addresses[turn % len(addresses)])
-            turn += 1
-            await asyncio.sleep(WATCH_RETRY_SECONDS)
+        return follow_catalog(
+            self._channels,
+            likely=lambda: catalog_addresses(self._identity, self.host.catalog),
+            others=lambda: self._seeds.to_ask(self._identity),
+            epoch=lambda: self.host.catalog.epoch,
+            adopt=lambda catalog: self.call(self.host.adopt_catalog, catalog),
+            turn=self._identity.node_id,
+        )
 
-    async def _watch_catalog(self, address: str) -> None:
-        async with self._dialer.open(address) as channel:
-            stub = node_pb2_grpc.NodeServiceStub(channel)
-            try:
-                async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
-                    self.call(self.host.adopt_catalog, decode_catalog(news.catalog))
-            except grpc.aio.AioRpcError as error:
-                log("catalog_watch_ended", address=address, code=error.code())
-
-    def _catalog_addresses(self) -> Sequence[str]:
-        """Return where the catalog is; before that is known, every address that this node knows."""
-        known = self._identity.addresses
-        replicas = [
-            known[node_id] for node_id in self.host.catalog.catalog_replicas if node_id in known
-        ]
-        return list(dict.fromkeys(replicas)) or self._seeds.to_ask(self._identity)
+    def _addresses_of_leader(self) -> Sequence[str]:
+        """Return whom to ask for the catalog's leader: all, before it is known who may be that."""
+        known = catalog_addresses(self._identity, self.host.catalog)
+        return known or self._seeds.to_ask(self._identity)
 
     async def _drain(self) -> None:
         until = time.monotonic() + DRAIN_SECONDS

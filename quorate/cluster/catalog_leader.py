@@ -91,7 +91,9 @@ class NodeChannels:
         )
         try:
             first = await call.read()
-            return None if first is grpc.aio.EOF else decode_catalog(first.catalog)
+            if first is grpc.aio.EOF or not first.HasField("catalog"):
+                return None
+            return decode_catalog(first.catalog)
         except grpc.aio.AioRpcError:
             return None
         finally:

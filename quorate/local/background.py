@@ -105,6 +105,17 @@ def leader_in(status: Mapping[str, Any], partition_id: int) -> str | None:
     raise KeyError(partition_id)
 
 
+def is_healthy(status: Mapping[str, Any]) -> bool:
+    """Return whether every node answers, every partition has a leader and no replica lags."""
+    return all(node["healthy"] for node in status["nodes"]) and all(
+        partition["leader"] is not None
+        and all(
+            replica["healthy"] and replica["lag_entries"] == 0 for replica in partition["replicas"]
+        )
+        for partition in status["partitions"]
+    )
+
+
 class BackgroundCluster:
     """A `quorate up` of our own. Use as a context manager, so that nothing is left running."""
 
@@ -311,14 +322,7 @@ class BackgroundCluster:
                 status = self.status()
             except (admin_http.AdminUnreachable, ClusterFailed):
                 return False
-            return all(node["healthy"] for node in status["nodes"]) and all(
-                partition["leader"] is not None
-                and all(
-                    replica["healthy"] and replica["lag_entries"] == 0
-                    for replica in partition["replicas"]
-                )
-                for partition in status["partitions"]
-            )
+            return is_healthy(status)
 
         wait_until(is_whole, what="all replicas caught up", timeout_seconds=timeout_seconds)
         self.wait_ready(timeout_seconds=timeout_seconds)
