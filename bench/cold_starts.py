@@ -34,7 +34,7 @@ def start_once(folder: Path, nodes_per_az: int, partitions: int, seed: int) -> f
         with ColdStart(folder, nodes_per_az=nodes_per_az, partitions=partitions, seed=seed) as it:
             return it.wait_healthy(timeout_seconds=SECONDS_MAX)
     except ClusterFailed as failure:
-        print(f"seed {seed}, {nodes_per_az} an AZ, {partitions} partitions: {failure}")
+        print(f"{nodes_per_az} an AZ, {partitions} partitions: {failure}")
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

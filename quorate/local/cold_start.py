@@ -42,6 +42,7 @@ class ColdStart:
     def __init__(self, folder: Path, *, nodes_per_az: int, partitions: int, seed: int) -> None:
         """Plan a cluster whose data and logs go into `folder`, which is made."""
         self._folder = folder
+        self._seed = seed
         folder.mkdir(parents=True)
         key_file = folder / "key"
         create_key_file(key_file)
@@ -93,7 +94,7 @@ class ColdStart:
     def wait_healthy(self, *, timeout_seconds: float) -> float:
         """Return how many seconds after the last process's start the cluster was healthy.
 
-        Raises ClusterFailed, with the order of the starts and the ends of all logs.
+        Raises ClusterFailed, with the seed, the order of the starts and the ends of all logs.
         """
         while not self._is_healthy():
             if time.monotonic() - self._started > timeout_seconds:
@@ -126,7 +127,7 @@ class ColdStart:
 
     def _describe(self) -> str:
         started = ", ".join(f"{plan.name} +{delay:.2f} s" for delay, plan in self.order)
-        parts = [f"started: {started}"]
+        parts = [f"seed {self._seed}, started: {started}"]
         for name in sorted(self._processes):
             lines = (self._folder / f"{name}.log").read_text(errors="replace").splitlines()
             parts += [f"--- {name}", *lines[-LINES_SHOWN:]]

@@ -1,4 +1,4 @@
-"""Who changes the catalog, and how nodes that have no replica of it follow."""
+"""Who changes the catalog."""
 
 from __future__ import annotations
 
@@ -153,16 +153,3 @@ def _applied_catalog(node: SimulatedNode) -> Catalog:
     replica = node.host.replicas[CATALOG_GROUP]
     assert isinstance(replica, CatalogReplica)
     return replica.machine.catalog
-
-
-def ask_for_catalog(node: SimulatedNode) -> None:
-    """Bring a node that has no replica of the catalog the one of a node that has, if it can."""
-    world = node.world
-    voter = world.rng.choice(list(world.nodes.values()))
-    if (
-        voter.answers
-        and CATALOG_GROUP in voter.host.replicas
-        and voter.host.catalog.epoch > node.host.catalog.epoch
-        and world.network.is_whole(node.id, voter.id)
-    ):
-        node.host.adopt_catalog(voter.host.catalog)

@@ -26,7 +26,7 @@ from tests.sim.catalogs import CatalogClient
 from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
 from tests.sim.faults import Faults
-from tests.sim.first_start import RoughStart
+from tests.sim.first_start import RoughStart, start_all
 from tests.sim.history import Operation, Undecided, beginning_of, is_linearizable, shortest_wrong
 from tests.sim.network import Network
 from tests.sim.nodes import SimulatedNode
@@ -158,10 +158,8 @@ class World:
         self._end()
 
     def _begin(self) -> None:
-        """Bring up the cluster with its table, before any fault."""
-        for node in self.nodes.values():
-            node.start()
-            self.network.add_node(node.id)
+        """Bring up the cluster with its table, before most faults."""
+        start_all(self)
         rough = RoughStart(self) if self.options.rough_start else None
         if rough is not None:
             rough.run()

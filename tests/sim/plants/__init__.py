@@ -1,6 +1,7 @@
 """Planted bugs: each a small change of the real code that the simulation must find."""
 
 from tests.sim.plants import (
+    catalog,
     checkpoints,
     consensus,
     durability,
@@ -14,6 +15,7 @@ from tests.sim.plants.registry import PLANTS, planted
 
 __all__ = [
     "PLANTS",
+    "catalog",
     "checkpoints",
     "consensus",
     "durability",
