@@ -1,161 +1,93 @@
-"""New clusters whose processes all start at once, in random order: how soon is each healthy?
+"""How long a new cluster takes to get healthy when all its processes are started at once.
 
-`python -m bench.cold_starts --runs 100`: of each shape in turn (nodes an AZ, partitions), so many
-in all. Healthy: every node answers, every partition has a leader, no replica lags, the router is
-ready; counted from when the first process was started. Prints a row a shape, and says of each
-start that takes longer than BOUND_SECONDS with which seed it can be had again.
+    python -m bench.cold_starts [--runs 100] [--seed 1] [--nodes-per-az 1 2 3] [--partitions 12 300]
+
+The processes start in an order, and within a time, that each run's seed decides. Healthy: every
+node answers, every partition has a leader, and no replica lags. Wanted: each start within ten
+seconds, counted from the last process's start; the start of Python itself is in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
+import shutil
+import statistics
 import sys
 import tempfile
-import time
-from collections import defaultdict
-from dataclasses import dataclass
+from itertools import cycle, product
 from pathlib import Path
-from random import Random
-from statistics import median
-from typing import Final
+from typing import Any
 
 from bench import results
-from quorate.local import admin_http
-from quorate.local.background import free_ports, is_whole
-from quorate.local.data_dir import key_path
-from quorate.local.processes import RouterPorts, plan_node, plan_router
-from quorate.local.topology import HOST, new_topology, node_names
-from quorate.security.sealing import create_key_file
+from quorate.local.background import ClusterFailed
+from quorate.local.cold_start import ColdStart
 
-BOUND_SECONDS: Final = 10.0
-"""A start that takes longer counts as failed. Ours: two busy cores, up to ten processes."""
-
-PATIENCE_SECONDS: Final = 60.0
-"""How long a start is watched, to tell a slow one from one that hangs."""
-
-APART_SECONDS: Final = 0.3
-"""Longest pause between two processes' starts: mostly they start while others do."""
-
-POLL_SECONDS: Final = 0.05
+WANTED_SECONDS = 10.0
+SECONDS_MAX = 60.0
+"""A start that takes longer has failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a new cluster is to be."""
-
-    nodes_per_az: int
-    partitions: int
-
-    def __str__(self) -> str:
-        return f"{self.nodes_per_az} an AZ, {self.partitions} partitions"
-
-
-SHAPES: Final = tuple(
-    Shape(nodes_per_az, partitions)
-    for partitions in (12, 30, 100, 300)
-    for nodes_per_az in (1, 2, 3)
-)
-
-
-def start_cold(shape: Shape, seed: int, directory: Path, patience_seconds: float) -> float | None:
-    """Start a new cluster in `directory`; return the seconds until it is healthy, None if never.
-
-    Everything is ended again.
-    """
-    rng = Random(seed)
-    names = node_names(shape.nodes_per_az)
-    ports = free_ports(2 * len(names) + 3)
-    http, grpc, admin = ports[-3:]
-    topology = new_topology(shape.nodes_per_az, shape.partitions, ports[: len(names)])
-    create_key_file(key_path(directory))
-    plans = [
-        plan_node(
-            topology,
-            node,
-            admin_port=admin_port,
-            data_dir=directory,
-            parent_pid=os.getpid(),
-            log_level="info",
-        )
-        for node, admin_port in zip(topology.nodes, ports[len(names) :], strict=False)
-    ]
-    plans.append(
-        plan_router(
-            topology,
-            1,
-            RouterPorts(http=http, grpc=grpc, admin=admin),
-            key_file=key_path(directory),
-            parent_pid=os.getpid(),
-            log_level="info",
-        )
-    )
-    rng.shuffle(plans)
-    pause_seconds = rng.choice((0.0, 0.0, APART_SECONDS))
-    running: list[subprocess.Popen[bytes]] = []
-    started = time.monotonic()
+def start_once(folder: Path, nodes_per_az: int, partitions: int, seed: int) -> float | None:
+    """Return the seconds to healthy, None if it never was; then the story is printed."""
     try:
-        for plan in plans:
-            with (directory / f"{plan.name}.log").open("wb") as output:
-                running.append(
-                    subprocess.Popen(plan.arguments, stdout=output, stderr=subprocess.STDOUT)
-                )
-            time.sleep(pause_seconds * rng.random())
-        while time.monotonic() - started < patience_seconds:
-            if _is_healthy(f"{HOST}:{admin}"):
-                return time.monotonic() - started
-            time.sleep(POLL_SECONDS)
+        with ColdStart(folder, nodes_per_az=nodes_per_az, partitions=partitions, seed=seed) as it:
+            return it.wait_healthy(timeout_seconds=SECONDS_MAX)
+    except ClusterFailed as failure:
+        print(f"{nodes_per_az} an AZ, {partitions} partitions: {failure}")
+        return None
     finally:
-        for process in running:
-            process.kill()
-        for process in running:
-            process.wait()
-    return None
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_healthy(admin_address: str) -> bool:
-    try:
-        if admin_http.get(admin_address, "/ready")[0] != 200:
-            return False
-        code, body = admin_http.get(admin_address, "/status")
-    except admin_http.AdminUnreachable:
-        return False
-    return code == 200 and is_whole(json.loads(body))
+def describe(nodes_per_az: int, partitions: int, taken: list[float | None]) -> dict[str, Any]:
+    """Return a row of the table, of the starts of one kind."""
+    healthy = sorted(seconds for seconds in taken if seconds is not None)
+    return {
+        "nodes_per_az": nodes_per_az,
+        "partitions": partitions,
+        "starts": len(taken),
+        "never": len(taken) - len(healthy),
+        "late": sum(seconds > WANTED_SECONDS for seconds in healthy),
+        "p50": round(statistics.median(healthy), 1) if healthy else None,
+        "p99": round(healthy[int(0.99 * (len(healthy) - 1))], 1) if healthy else None,
+        "max": round(healthy[-1], 1) if healthy else None,
+    }
 
 
 def main() -> int:
-    """Start clusters; return how many were not healthy in time."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cold_starts", description=__doc__)
-    parser.add_argument("--runs", type=int, default=24, help="starts in all")
-    parser.add_argument("--seed", type=int, default=1, help="of the first start")
-    parser.add_argument("--data-dir", type=Path, help="where; else a temporary directory")
-    arguments = parser.parse_args()
-    seconds: dict[Shape, list[float | None]] = defaultdict(list)
-    failed = 0
-    for number in range(arguments.runs):
-        shape, seed = SHAPES[number % len(SHAPES)], arguments.seed + number
-        with tempfile.TemporaryDirectory(prefix="cold-", dir=arguments.data_dir) as directory:
-            took = start_cold(shape, seed, Path(directory), PATIENCE_SECONDS)
-        seconds[shape].append(took)
-        if took is None or took > BOUND_SECONDS:
-            failed += 1
-            print(f"{shape}, seed {seed}: {took or 'never'}", flush=True)
-    print("| nodes an AZ | partitions | starts | p50 s | max s | not within 10 s |")
-    print("|---|---|---|---|---|---|")
-    for shape in sorted(seconds, key=lambda each: (each.nodes_per_az, each.partitions)):
-        took_all = [each if each is not None else PATIENCE_SECONDS for each in seconds[shape]]
-        late = sum(each > BOUND_SECONDS for each in took_all)
+    """Measure, print, keep; return 1 if a start never got healthy."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=100, help="starts in all")
+    parser.add_argument("--seed", type=int, default=1, help="of the first one")
+    parser.add_argument("--nodes-per-az", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--partitions", type=int, nargs="+", default=[12, 30, 100, 300])
+    parser.add_argument("--data-dir", type=Path, help="where data goes")
+    options = parser.parse_args()
+    kinds = list(product(options.nodes_per_az, options.partitions))
+    taken: dict[tuple[int, int], list[float | None]] = {kind: [] for kind in kinds}
+    folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
+    try:
+        for seed, kind in zip(range(options.seed, options.seed + options.runs), cycle(kinds)):
+            seconds = start_once(folder / "data", *kind, seed)
+            taken[kind].append(seconds)
+            took = "never" if seconds is None else f"{seconds:.1f} s"
+            load = os.getloadavg()[0]
+            print(
+                f"seed {seed:4}  {kind[0]} an AZ  {kind[1]:4} partitions  {took}  ({load:.1f})",
+                flush=True,
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    rows = [describe(*kind, each) for kind, each in taken.items() if each]
+    print("\nnodes an AZ  partitions  starts  never  above 10 s  p50  p99  max")
+    for row in rows:
         print(
-            f"| {shape.nodes_per_az} | {shape.partitions} | {len(took_all)}"
-            f" | {median(took_all):.1f} | {max(took_all):.1f} | {late} |"
+            f"{row['nodes_per_az']:11}  {row['partitions']:10}  {row['starts']:6}  {row['never']:5}"
+            f"  {row['late']:10}  {row['p50']}  {row['p99']}  {row['max']}"
         )
-    results.append(
-        "cold_starts",
-        {"seed": arguments.seed, "seconds": {str(key): each for key, each in seconds.items()}},
-    )
-    return failed
+    print(f"kept in {results.append('cold_starts', {'seed': options.seed, 'kinds': rows})}")
+    return 1 if any(row["never"] for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -52,6 +52,13 @@ def take_others(identity: Identity, catalog: Catalog) -> bool:
     return True
 
 
+def catalog_addresses(identity: Identity, catalog: Catalog) -> list[str]:
+    """Return where the other nodes are that replicate a catalog, as far as that is known."""
+    known = identity.addresses
+    replicas = [known[node_id] for node_id in catalog.catalog_replicas if node_id in known]
+    return list(dict.fromkeys(replicas))
+
+
 class Acquaintances:
     """Keeps an identity in step with the catalog and with who introduces itself.
 

@@ -1,41 +1,24 @@
-"""How a node keeps up with the catalog: it watches one node at a time, and asks all when behind.
+"""How a node keeps up with the catalog: it follows the others in turn, and asks all when behind.
 
-A watch may hang for as long as a connection's keepalive, as when a link to one node is cut; and
-the node at its other end may be behind itself, for ever if it was replaced. So none is watched for
-long, one that says nothing or has no catalog itself hardly at all, and who hears that there is a
-newer catalog, from a router's request, asks whoever has it.
+Whom it follows may hang for as long as a connection's keepalive, as when a link to one node is
+cut, or be behind itself. So who hears that there is a newer catalog, from a router's request, asks
+whoever has it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Final, NoReturn
 
-import grpc.aio
-
+from node.acquaintances import catalog_addresses
 from node.errands import Errands
 from node.host import Host
 from node.join import Seeds
-from node.logs import log
 from node.snapshots.off_loop import Call
 from node.storage.identity import Identity
 from quorate.cluster.catalog_leader import NodeChannels
-from quorate.cluster.channels import Dialer
-from quorate.cluster.codec import decode_catalog
-from quorate.v1 import node_pb2, node_pb2_grpc
-
-WATCH_SECONDS: Final = 10.0
-"""How long one node is watched before it is another one's turn. Ours: two that were replaced, and
-watch each other, must find out."""
-
-FIRST_SECONDS: Final = 1.0
-"""Longest wait for a watched node's first word, which it has at hand. Ours."""
-
-WATCH_RETRY_SECONDS: Final = 0.2
-"""Pause before the catalog is watched at another node. Ours."""
-
-LEFT_AT_ONCE: Final = 0.0
+from quorate.cluster.catalog_watch import follow_catalog
 
 GRACE_SECONDS: Final = 0.05
 """How long a newer catalog may take to come by itself before it is asked for. Ours: it is at the
@@ -45,17 +28,6 @@ ASK_SECONDS: Final = 1.0
 """Longest wait for one node's answer; meanwhile the others may be asked again. Ours."""
 
 
-def watch_seconds(epoch: int | None) -> float:
-    """Return for how long a node is watched in all that has said so far that it has this epoch.
-
-    None: it has said nothing yet. 0: it has no catalog. Two that have none, and wait for each
-    other's first, would never find a third one that has it.
-    """
-    if epoch is None:
-        return FIRST_SECONDS
-    return WATCH_SECONDS if epoch else LEFT_AT_ONCE
-
-
 class CatalogFollower:
     """Brings the host newer catalogs."""
 
@@ -63,16 +35,14 @@ class CatalogFollower:
         self,
         identity: Identity,
         seeds: Seeds,
-        dialer: Dialer,
         channels: NodeChannels,
         errands: Errands,
         host: Host,
         call: Call,
     ) -> None:
-        """Nothing is asked for before `watch` runs or a catalog is wanted."""
+        """Nothing is asked for before `follow` runs or a catalog is wanted."""
         self._identity = identity
         self._seeds = seeds
-        self._dialer = dialer
         self._channels = channels
         self._errands = errands
         self._host = host
@@ -83,39 +53,24 @@ class CatalogFollower:
 
     def addresses(self) -> Sequence[str]:
         """Return where the catalog is; before that is known, every address that this node knows."""
-        known = self._identity.addresses
-        replicas = [
-            known[node_id] for node_id in self._host.catalog.catalog_replicas if node_id in known
-        ]
-        return list(dict.fromkeys(replicas)) or self._seeds.to_ask(self._identity)
+        return self._likely() or self._seeds.to_ask(self._identity)
 
-    async def watch(self) -> None:
-        """Watch the catalog at the nodes that replicate it, one after the other, for ever.
+    def _likely(self) -> Sequence[str]:
+        return catalog_addresses(self._identity, self._host.catalog)
 
-        Those do so, too: one that was replaced hears nothing from its group any more.
+    def follow(self) -> Coroutine[object, object, NoReturn]:
+        """Follow the catalog at the other nodes, for ever, whether or not this one replicates it.
+
+        One that was replaced hears nothing from its group any more.
         """
-        turn = self._identity.node_id  # so that not all watch the same one
-        while True:
-            addresses = self.addresses()
-            if addresses:
-                await self._watch(addresses[turn % len(addresses)])
-            turn += 1
-            await asyncio.sleep(WATCH_RETRY_SECONDS)
-
-    async def _watch(self, address: str) -> None:
-        """Watch one node for a while; one without a catalog is left at once."""
-        async with self._dialer.open(address) as channel:
-            stub = node_pb2_grpc.NodeServiceStub(channel)
-            began_at = asyncio.get_running_loop().time()
-            try:
-                async with asyncio.timeout(watch_seconds(None)) as patience:
-                    async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
-                        self._call(self._host.adopt_catalog, decode_catalog(news.catalog))
-                        patience.reschedule(began_at + watch_seconds(news.catalog.epoch))
-            except TimeoutError:
-                return
-            except grpc.aio.AioRpcError as error:
-                log("catalog_watch_ended", address=address, code=error.code())
+        return follow_catalog(
+            self._channels,
+            likely=self._likely,
+            others=lambda: self._seeds.to_ask(self._identity),
+            epoch=lambda: self._host.catalog.epoch,
+            adopt=lambda catalog: self._call(self._host.adopt_catalog, catalog),
+            turn=self._identity.node_id,
+        )
 
     def want(self, epoch: int) -> None:
         """Ask all other nodes for a catalog of this epoch, unless it comes by itself at once."""

@@ -28,6 +28,7 @@ from node.storage.identity import Start
 from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY
 from quorate import __version__
 from quorate.cluster.catalog import CATALOG_GROUP
+from quorate.cluster.catalog_search import CatalogTeller
 from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
 from quorate.cluster.outcome import Outcome
@@ -199,18 +200,19 @@ class NodeServicer:
     async def WatchCatalog(  # noqa: N802
         self, request: node_pb2.WatchCatalogRequest, context: Context
     ) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
-        """Yield the catalog now, an empty one if there is none yet, and after every change."""
-        del request
+        """Say which catalog this node has, now (be it none) and after every change."""
         shell = await self._ready(context)
         changed = asyncio.Event()
         self.catalog_waiters.add(changed)
-        epoch = -1
+        teller = CatalogTeller(request.epoch)
         try:
             while True:
-                catalog = shell.host.catalog
-                if catalog.epoch > epoch:
-                    epoch = catalog.epoch
-                    yield node_pb2.WatchCatalogResponse(catalog=encode_catalog(catalog))
+                news = teller.news(shell.host.catalog)
+                if news is not None:
+                    newer = news.catalog
+                    yield node_pb2.WatchCatalogResponse(
+                        epoch=news.epoch, catalog=None if newer is None else encode_catalog(newer)
+                    )
                 await changed.wait()
                 changed.clear()
         finally:

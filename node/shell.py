@@ -119,7 +119,7 @@ class ProcessShell:
         self._channels = NodeChannels(dialer)
         self._errands = Errands()
         self._follower = CatalogFollower(
-            identity, seeds, dialer, self._channels, self._errands, self.host, self.call
+            identity, seeds, self._channels, self._errands, self.host, self.call
         )
         self._catalog_leader = CatalogLeader(
             self._channels,
@@ -278,7 +278,7 @@ class ProcessShell:
             running = [
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._check_in_place()),
-                tasks.create_task(self._follower.watch()),
+                tasks.create_task(self._follower.follow()),
                 tasks.create_task(scrub_for_ever(self.items, self._items_thread)),
                 tasks.create_task(self._tidy_snapshots()),
             ]

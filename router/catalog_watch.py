@@ -1,4 +1,4 @@
-"""Keeps the catalog view up to date: a WatchCatalog stream from one node, refreshes on demand."""
+"""Keeps the catalog view up to date: it is followed all the time, and refreshed on demand."""
 
 from __future__ import annotations
 
@@ -6,19 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import grpc.aio
-
-from quorate.cluster.codec import decode_catalog
-from quorate.logs import log
-from quorate.v1 import node_pb2
 from router.catalog_view import CatalogView
 from router.control import NodeControl
-
-FIRST_SECONDS_MAX: Final = 1.0
-"""Longest wait for the first catalog of a stream before the next node is tried. Ours."""
-
-PAUSE_SECONDS: Final = 0.1
-"""Pause between two nodes. Ours."""
 
 REFRESH_PAUSE_SECONDS: Final = 0.05
 """Least time between two refreshes, however many ask. Ours."""
@@ -37,35 +26,8 @@ class CatalogWatch:
         self._waiters: list[Callable[[], None]] = []
 
     async def watch_forever(self) -> None:
-        """Follow one node's stream; when it breaks, the next node's."""
-        turn = 0
-        while True:
-            addresses = self._control.addresses()
-            await self._follow(addresses[turn % len(addresses)])
-            turn += 1
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _follow(self, address: str) -> None:
-        call = self._control.stub(address).WatchCatalog(node_pb2.WatchCatalogRequest())
-        try:
-            async with asyncio.timeout(FIRST_SECONDS_MAX):
-                message = await call.read()
-            reason = "the node closed it"
-            while message is not grpc.aio.EOF:
-                if not message.catalog.epoch:
-                    reason = "the node has none yet"
-                    break
-                self._view.adopt(decode_catalog(message.catalog))
-                message = await call.read()
-            log("catalog_stream_ended", node=address, reason=reason)
-        except TimeoutError:
-            reason = f"no catalog came within {FIRST_SECONDS_MAX} s"
-            log("catalog_stream_ended", node=address, reason=reason)
-        except grpc.aio.AioRpcError as error:
-            reason = f"{error.code().name}: {error.details()}"
-            log("catalog_stream_ended", node=address, reason=reason)
-        finally:
-            call.cancel()
+        """Follow the catalog at the nodes, one after the other."""
+        await self._control.follow_catalog(self._view.adopt)
 
     def refresh(self, done: Callable[[], None] | None = None) -> bool:
         """Ask the nodes for a newer catalog soon; `done` is called when they have been asked.

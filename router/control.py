@@ -1,6 +1,6 @@
 """Rare questions to nodes, on channels of their own: catalog changes, statuses, newest catalog.
 
-Every call has a deadline. The catalog's stream is `router.catalog_watch`.
+Every call has a deadline, and nobody is followed for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 from model.errors import AccessDenied, ServiceUnavailable
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged, Stub
+from quorate.cluster.catalog_watch import follow_catalog
 from quorate.cluster.channels import Dialer
 from quorate.v1 import catalog_pb2, node_pb2
 from router.refusals import outcome_unknown
@@ -52,6 +53,19 @@ class NodeControl:
     def stub(self, address: str) -> Stub:
         """Return the NodeService of an address."""
         return self._channels.stub(address)
+
+    async def follow_catalog(self, adopt: Callable[[Catalog], object]) -> None:
+        """Have every newer catalog adopted that a node tells of, until cancelled.
+
+        The seeds are asked, too, if no node of the catalog has one: all may have been replaced.
+        """
+        await follow_catalog(
+            self._channels,
+            likely=self.addresses,
+            others=lambda: self._seeds,
+            epoch=lambda: self._catalog().epoch,
+            adopt=adopt,
+        )
 
     def addresses(self) -> list[str]:
         """Return the nodes' addresses: the catalog's, before there is one the seeds'.

@@ -91,8 +91,9 @@ class NodeChannels:
         )
         try:
             first = await call.read()
-            has_one = first is not grpc.aio.EOF and first.catalog.epoch > 0
-            return decode_catalog(first.catalog) if has_one else None
+            if first is grpc.aio.EOF or not first.HasField("catalog"):
+                return None
+            return decode_catalog(first.catalog)
         except grpc.aio.AioRpcError:
             return None
         finally:

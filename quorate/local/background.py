@@ -105,8 +105,8 @@ def leader_in(status: Mapping[str, Any], partition_id: int) -> str | None:
     raise KeyError(partition_id)
 
 
-def is_whole(status: Mapping[str, Any]) -> bool:
-    """Return whether every node answers, every partition has a leader, and no replica lags."""
+def is_healthy(status: Mapping[str, Any]) -> bool:
+    """Return whether every node answers, every partition has a leader and no replica lags."""
     return all(node["healthy"] for node in status["nodes"]) and all(
         partition["leader"] is not None
         and all(
@@ -317,13 +317,14 @@ class BackgroundCluster:
     def wait_healthy(self, *, timeout_seconds: float = 30.0) -> None:
         """Return when every node answers, every partition has a leader and no replica lags."""
 
-        def is_well() -> bool:
+        def is_whole() -> bool:
             try:
-                return is_whole(self.status())
+                status = self.status()
             except (admin_http.AdminUnreachable, ClusterFailed):
                 return False
+            return is_healthy(status)
 
-        wait_until(is_well, what="all replicas caught up", timeout_seconds=timeout_seconds)
+        wait_until(is_whole, what="all replicas caught up", timeout_seconds=timeout_seconds)
         self.wait_ready(timeout_seconds=timeout_seconds)
 
     def leader_of(

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc.aio
-import pytest
 
-from node import catalog_follower
 from node.acquaintances import Acquaintances
 from node.catalog_follower import CatalogFollower
 from node.errands import Errands
@@ -99,7 +97,6 @@ def run_story(tmp_path: Path, story: Story, *, epochs: tuple[int, ...]) -> None:
             follower = CatalogFollower(
                 identity({2: hung, 3: first, 4: last}),
                 Seeds(),
-                Dialer(),
                 channels,
                 errands,
                 cast("Any", host),
@@ -136,32 +133,3 @@ def test_node_asks_again_as_long_as_it_is_wanted_to_know_more(tmp_path: Path) ->
         await until_it_has(host, NEW)
 
     run_story(tmp_path, story, epochs=(NEW, NEW))
-
-
-def test_node_without_a_catalog_is_left_for_one_that_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A new cluster's nodes ask each other: two that have none must not wait for each other."""
-    monkeypatch.setattr(catalog_follower, "WATCH_SECONDS", 1_000.0)
-    monkeypatch.setattr(catalog_follower, "WATCH_RETRY_SECONDS", 0.0)
-
-    async def story(follower: CatalogFollower, host: Host, errands: Errands) -> None:
-        errands.start(follower.watch())
-        await until_it_has(host, NEW)
-
-    run_story(tmp_path, story, epochs=(0, NEW))
-
-
-def test_watch_of_a_node_that_is_behind_for_ever_does_not_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one that was replaced and watches this one: both would never hear of it."""
-    monkeypatch.setattr(catalog_follower, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(catalog_follower, "WATCH_RETRY_SECONDS", 0.0)
-
-    async def story(follower: CatalogFollower, host: Host, errands: Errands) -> None:
-        errands.start(follower.watch())
-        await until_it_has(host, OLD)
-        await until_it_has(host, NEW)
-
-    run_story(tmp_path, story, epochs=(OLD, NEW))

@@ -13,6 +13,7 @@ from typing import Any
 import grpc.aio
 
 from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog_search import CatalogTeller
 from quorate.cluster.codec import encode_catalog
 from quorate.v1 import catalog_pb2, node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceServicer, add_NodeServiceServicer_to_server
@@ -73,10 +74,13 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
     async def WatchCatalog(  # noqa: N802  (gRPC's name)
         self, request: node_pb2.WatchCatalogRequest, context: Any
     ) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
+        teller = CatalogTeller(request.epoch)
         while True:
             changed = self._changed
-            if self.catalog.epoch:
-                yield node_pb2.WatchCatalogResponse(catalog=encode_catalog(self.catalog))
+            news = teller.news(self.catalog)
+            if news is not None:
+                newer = None if news.catalog is None else encode_catalog(news.catalog)
+                yield node_pb2.WatchCatalogResponse(epoch=news.epoch, catalog=newer)
             await changed.wait()
 
     async def ChangeCatalog(  # noqa: N802

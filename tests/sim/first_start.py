@@ -1,7 +1,8 @@
-"""A first start that goes wrong: some nodes die before they have joined, then the power fails.
+"""The first start of a cluster: all processes at once, in any order, and perhaps it goes wrong.
 
-What those that had joined have made together must outlive that, though one comes back with an empty
-directory, and the others, when they start anew, have no catalog to show yet.
+If it does, some nodes die before they have joined, then the power fails. What those that had joined
+have made together must outlive that, though one comes back with an empty directory, and the others,
+when they start anew, have no catalog to show yet.
 """
 
 from __future__ import annotations
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 4.0
 """Longest wait for a majority to join, and for one of it to lead."""
+
+CUT_OFF_SECONDS = (0.5, 2.0, 4.0)
+"""How long one may be cut off while the cluster starts."""
+
+
+def start_all(world: World) -> None:
+    """Start every process within some seconds; one of them may be silent for a while."""
+    rng, options = world.rng, world.options
+    for node in world.nodes.values():
+        world.network.add_node(node.id)
+        world.schedule.after(options.starts_within * rng.random(), world.start_node, node)
+    if options.cut_off_at_start:
+        node = rng.choice(list(world.nodes.values()))
+        seconds = rng.choice(CUT_OFF_SECONDS)
+        begins = (options.starts_within + 1.0) * rng.random()
+        world.schedule.after(begins, lambda: world.faults.cut_off(node, seconds=seconds))
 
 
 class RoughStart:

@@ -1,8 +1,6 @@
-"""How a node keeps up with the catalog, as `node.catalog_follower` does; and how long it may not.
+"""How a node that hears of a newer catalog gets it, as `node.catalog_follower` does; and how soon.
 
-A watch of a node that is cut off hangs, as TCP does, until a keepalive ends it; any watch ends
-after a while. Whoever hears of a newer catalog asks all others; one that does not answer is asked
-again later.
+It asks all others; one that does not answer is asked again later.
 """
 
 from __future__ import annotations
@@ -10,15 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from node import catalog_follower
-from quorate.cluster.catalog import CATALOG_GROUP
 from tests.sim.schedule import Violation
 
 if TYPE_CHECKING:
     from tests.sim.nodes import SimulatedNode
     from tests.sim.world import World
 
-KEEPALIVE_SECONDS = 8.0
 GRACE_SECONDS = 0.05
 ASK_SECONDS = 1.0
 
@@ -35,33 +30,8 @@ class Follower:
 
     def __init__(self, node: SimulatedNode) -> None:
         self._node = node
-        self._watched = node  # itself, that is: none
-        self._life = 0
-        self._heard: int | None = None  # epoch of the one that is watched
-        self._began_at = self._heard_at = 0.0
         self._waiting = False
         self._silent_until: dict[int, float] = {}
-
-    def look(self) -> None:
-        """See what the watch has brought. Called now and then."""
-        node, world = self._node, self._node.world
-        now = world.schedule.now
-        is_over = (
-            self._watched.life != self._life
-            or now - self._heard_at > KEEPALIVE_SECONDS
-            or now - self._began_at > catalog_follower.watch_seconds(self._heard)
-        )
-        if self._watched is node or is_over:
-            self._watched = world.rng.choice(list(world.nodes.values()))
-            self._life = self._watched.life
-            self._began_at = self._heard_at = now
-            self._heard = None
-            if not self._may_watch(self._watched) or not self._reaches(self._watched):
-                self._watched = node  # another one next time
-        elif self._reaches(self._watched):
-            self._heard_at = now
-            self._heard = self._watched.host.catalog.epoch
-            node.host.adopt_catalog(self._watched.host.catalog)
 
     def want(self) -> None:
         """Ask all others, unless the watch brings it at once."""
@@ -83,11 +53,6 @@ class Follower:
 
     def _reaches(self, other: SimulatedNode) -> bool:
         return other.answers and self._node.world.network.is_whole(self._node.id, other.id)
-
-    def _may_watch(self, other: SimulatedNode) -> bool:
-        """Those that replicate the catalog; any, before it is known which do."""
-        replicas = self._node.host.catalog.catalog_replicas
-        return other.is_up and (not replicas or CATALOG_GROUP in other.host.replicas)
 
 
 @dataclass(slots=True)

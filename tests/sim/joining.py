@@ -47,14 +47,22 @@ def identify(node: SimulatedNode, asking: SimulatedNode) -> node_pb2.IdentifyRes
     )
 
 
+def seeds_of(node: SimulatedNode) -> Seeds:
+    """Return what a process is told when it starts: an operator knows who is a node by now."""
+    world = node.world
+    return Seeds(
+        initial=world.first_catalog.nodes,
+        addresses=[record.address for record in world.newest_catalog.nodes],
+        own_address=node.record.address,
+    )
+
+
 def next_step(node: SimulatedNode) -> Step:
     """Ask all whom a starting node knows. Raises JoinRefused."""
     world, identity = node.world, node.identity
     initial = world.first_catalog.nodes
-    told = [record.address for record in world.newest_catalog.nodes]
-    seeds = Seeds(initial=initial, addresses=told, own_address=node.record.address)
     answers = {}
-    for address in seeds.to_ask(identity):
+    for address in seeds_of(node).to_ask(identity):
         peer = world.process_at(address)
         if peer is not None and not peer.paused and world.network.is_whole(node.id, peer.id):
             answers[address] = identify(peer, node)

@@ -26,6 +26,7 @@ from tests.sim.disk import (
     ReadFailed,
 )
 from tests.sim.followers import Follower
+from tests.sim.following import CatalogFollowing
 from tests.sim.joining import begin_start, identify, new_identity, next_step
 from tests.sim.torn import is_whole_after_tearing
 from tests.sim.transfers import Transfers, lose_unsynced_pieces
@@ -40,8 +41,6 @@ JOIN_RETRY_SECONDS = 0.1
 ASK_SECONDS = 0.3
 TORN = 0.3
 """Probability that a crash tears the log's commit in flight."""
-
-FOLLOW_SECONDS = 0.2
 
 Job = tuple[Callable[[], None], Callable[[bool], None]]
 
@@ -153,6 +152,7 @@ class SimulatedNode:
         self._items_jobs: list[Job] = []
         self.log_store = MemoryLogStore(self.log_disk, self._check_read)
         self.items = MemoryItemStore(self.items_disk, lambda: self.disk_full, self._check_read)
+        self.following = CatalogFollowing(self)
         world.tell(self.name, "starts")
         self.host = Host(
             node_id=self.id,
@@ -166,17 +166,13 @@ class SimulatedNode:
         world.checker.watch_replicas(self)
         self._ticked = self.monotonic()
         self.later(world.rng.random() * TICK_SECONDS, self._tick)
-        self.later(FOLLOW_SECONDS * world.rng.random(), self._follow_catalog)
-
-    def _follow_catalog(self) -> None:
-        """Watch the catalog; those that replicate it do so, too, for they may be replaced."""
-        self.follower.look()
-        self.later(FOLLOW_SECONDS, self._follow_catalog)
+        self.following.ask()
 
     def crash(self, kept: float) -> None:
         """Lose all that is not durable; what is in flight is kept with probability `kept`."""
         if self.is_up:
             self._lose_what_is_in_flight(kept)
+            self.following.end()
         lose_unsynced_pieces(self)
         if not self.identity.joined:  # whom it has met is mostly not on its disk yet
             self.identity.peers.clear()
@@ -335,6 +331,7 @@ class SimulatedNode:
         self.world.meet(catalog)
         self.world.checker.watch_replicas(self)
         self.acquaintances.follow(catalog)
+        self.following.catalog_changed()
         if self.acquaintances.has_been_removed:
             self.later(0.05 * self.world.rng.random(), self.end, "leaves")
 

@@ -46,12 +46,12 @@ NEVER = 1e9
 """Mean seconds between faults when there are none."""
 
 CLUSTERS = (
-    *((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    *((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
     *((2, 2, 1), (2, 2, 2), (3, 3, 3)),
-    *((1, 1, 1, 1, 1), (1, 1, 1, 1, 1)),
+    (1, 1, 1, 1, 1),
 )
-"""Nodes in each AZ: three nodes; five, six or nine, with groups of three; five, with groups of
-five. All start at once, in any order."""
+"""Nodes in each AZ, each as often as it is here: groups of three on three to nine nodes; groups of
+five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,8 @@ class Options:
     fault_every: float
     faults: dict[str, int]
     strikes: float
+    starts_within: float
+    cut_off_at_start: bool
     rough_start: bool
     situation: str
 
@@ -111,6 +113,7 @@ def draw_options(rng: Random) -> Options:
     calm = rng.random() < 0.1
     situation = "" if calm else choice(SITUATIONS_DRAWN)
     falls_behind, sleeps = situation == "fall_behind", situation == "router_sleeps"
+    starts_roughly = rng.random() < 0.1
     return Options(
         cluster=choice(CLUSTERS),
         partitions=choice((1, 1, 2, 2, 4)),
@@ -151,7 +154,9 @@ def draw_options(rng: Random) -> Options:
         fault_every=NEVER if calm else choice((0.12, 0.35, 1.0)),
         faults={kind: choice((1, 1, 3)) for kind in kinds},
         strikes=0.0 if calm else 0.5 if falls_behind else choice((0.1, 0.3)),
-        rough_start=rng.random() < 0.1,
+        starts_within=0.0 if starts_roughly else choice((0.0, 0.3, 2.0)),
+        cut_off_at_start=not (calm or starts_roughly) and rng.random() < 0.4,
+        rough_start=starts_roughly,
         situation=situation,
     )
 

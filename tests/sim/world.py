@@ -27,7 +27,7 @@ from tests.sim.catalogs import CatalogClient
 from tests.sim.checker import Checker, SilentChecker
 from tests.sim.clients import Client
 from tests.sim.faults import Faults
-from tests.sim.first_start import RoughStart
+from tests.sim.first_start import RoughStart, start_all
 from tests.sim.followers import StaleRefusals
 from tests.sim.history import Operation, Undecided, beginning_of, is_linearizable, shortest_wrong
 from tests.sim.network import Network
@@ -58,7 +58,7 @@ READY_SECONDS = 10.0
 """A new cluster must be up within so many seconds of virtual time."""
 
 ROUGH_READY_SECONDS = 30.0
-"""If nodes die meanwhile."""
+"""If nodes die, or are cut off, meanwhile."""
 
 SECONDS_MAX = 25.0
 """Longest first phase."""
@@ -178,14 +178,13 @@ class World:
         self._end()
 
     def _begin(self) -> None:
-        """Bring up the cluster with its table, before any fault."""
-        for node in self.nodes.values():
-            node.start()
-            self.network.add_node(node.id)
+        """Bring up the cluster with its table, before most faults."""
+        start_all(self)
         rough = RoughStart(self) if self.options.rough_start else None
         if rough is not None:
             rough.run()
-        seconds = READY_SECONDS if rough is None else ROUGH_READY_SECONDS
+        is_rough = rough is not None or self.options.cut_off_at_start
+        seconds = ROUGH_READY_SECONDS if is_rough else READY_SECONDS
         self._run_until(lambda: self._have_catalog(1), seconds, "no catalog was made")
         for router in self.routers:
             router.start()

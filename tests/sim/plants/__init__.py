@@ -2,6 +2,7 @@
 
 from tests.sim.plants import (
     catalog,
+    catalog_search,
     checkpoints,
     consensus,
     durability,
@@ -17,6 +18,7 @@ from tests.sim.plants.registry import PLANTS, planted
 __all__ = [
     "PLANTS",
     "catalog",
+    "catalog_search",
     "checkpoints",
     "consensus",
     "durability",

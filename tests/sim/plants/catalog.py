@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from node import catalog_follower, host
+from node import host
 from node.codec import RoutedBatch, RoutedWrites
 from node.intake import take_in
 from node.replica import PartitionReplica, Replica
@@ -61,9 +61,3 @@ def unknown_table_is_dropped() -> Sequence[Change]:
         return table_id not in catalog.table_by_id
 
     return [(Catalog, "has_dropped", has_dropped)]
-
-
-@plant
-def nodes_wait_for_each_other() -> Sequence[Change]:
-    """Whoever is watched is watched for ever, also if it has no catalog itself."""
-    return [(catalog_follower, "watch_seconds", lambda epoch: 1e9)]
