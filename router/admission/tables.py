@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled
+from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled, ThrottledError
 from model.tables import Table, load_table, table_arn
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
@@ -56,8 +56,8 @@ class Usage:
 class Account:
     """One table here: its leases (None: no limit), and what its requests have used.
 
-    `usage` is shared by the tables that are not told apart. `refusals` are its errors by reason,
-    made once: a table that is short refuses thousands. The rates are units a second of late.
+    `usage` is shared by the tables that are not told apart. `refusals` are its errors by what is
+    short, made once: a table that is short refuses thousands. The rates are units a second of late.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Account:
     reads: Lease | None
     writes: Lease | None
     usage: Usage
-    refusals: dict[str, ModelError] = field(default_factory=dict)
+    refusals: dict[tuple[str, bool], ThrottledError] = field(default_factory=dict)
     read_rate: float = 0.0
     write_rate: float = 0.0
     _read_units: float = 0.0
@@ -231,13 +231,13 @@ class TableAdmission:
 
     def _throttle(self, table: Table, what: str, *, reads: bool) -> ModelError:
         account = self._accounts.get(table.id) or self._open(table)
-        reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
-        account.usage.throttled[reason] += 1
-        refusal = account.refusals.get(reason)
+        refusal = account.refusals.get((what, reads))
         if refusal is None:
             error = ProvisionedThroughputExceeded if table.is_provisioned else Throttled
+            reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
             refusal = error(reasons=((reason, table_arn(table.name)),))
-            account.refusals[reason] = refusal
+            account.refusals[what, reads] = refusal
+        account.usage.throttled[refusal.reasons[0][0]] += 1
         return refusal
 
 
