@@ -6,6 +6,7 @@ Internal errors of nodes and routers never derive from `ModelError`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar, Final
 
 import orjson
@@ -39,6 +40,15 @@ class ModelError(Exception):
     def members(self) -> dict[str, object]:
         """Return what the error document has besides its type and message."""
         return {}
+
+    @cached_property
+    def document(self) -> bytes:
+        """The JSON body of the error's HTTP response."""
+        document: dict[str, object] = {"__type": self.prefix + self.code}
+        if self.message:
+            document[self.message_member] = _json_text(self.message)
+        document.update(self.members())
+        return orjson.dumps(document)
 
 
 class ValidationError(ModelError):
@@ -258,15 +268,6 @@ def invalid(sentence: Sentence, **fields: object) -> ValidationError:
 def misshapen(sentence: Sentence, **fields: object) -> SerializationFailed:
     """Return the SerializationException with this sentence; to be raised."""
     return SerializationFailed(sentence.format(**fields) if fields else str(sentence))
-
-
-def error_document(error: ModelError) -> bytes:
-    """Return the JSON body of the error's HTTP response."""
-    document: dict[str, object] = {"__type": error.prefix + error.code}
-    if error.message:
-        document[error.message_member] = _json_text(error.message)
-    document.update(error.members())
-    return orjson.dumps(document)
 
 
 def _json_text(message: str) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -49,6 +50,7 @@ TIE_BYTES: Final = COLLECTION_BYTES + SORT_PREFIX_BYTES
 """Length of what the storage keys of one tie run have in common."""
 
 _RING_PERSON: Final = b"quorate-ring-v1"
+_HASHERS_MAX: Final = 1_000
 _SORT_PERSON: Final = b"quorate-sort-v1"
 AFTER_TIES: Final = b"\xff" * DIGEST_BYTES + b"\x00"
 """Appended to what a tie run has in common, this is the first key after the run."""
@@ -85,12 +87,16 @@ class KeySchema:
 
 def partition_hash(table_id: int, partition_key: bytes) -> bytes:
     """Return the 16 bytes that place an encoded partition key on the ring, for ever the same."""
+    hasher = _ring_hasher(table_id).copy()
+    hasher.update(partition_key)
+    return hasher.digest()
+
+
+@lru_cache(maxsize=_HASHERS_MAX)
+def _ring_hasher(table_id: int) -> blake2b:
     return blake2b(
-        partition_key,
-        digest_size=HASH_BYTES,
-        key=table_id.to_bytes(TABLE_ID_BYTES, "big"),
-        person=_RING_PERSON,
-    ).digest()
+        digest_size=HASH_BYTES, key=table_id.to_bytes(TABLE_ID_BYTES, "big"), person=_RING_PERSON
+    )
 
 
 def encode_key_value(kind: str, content: str) -> bytes:

@@ -154,9 +154,8 @@ def _evaluate_update(program: DecodedProgram, old_image: bytes, old_item: Item |
     update = program.shape.update
     new_item: Item | None = None
     if update is not None:
-        new_item = update.apply(old_item, program.key, program.values)
-        if not old_image and not update.may_create:
-            new_item = None
+        if old_image or update.may_create:
+            new_item = update.apply(old_item, program.key, program.values)
     elif not old_image:
         new_item = program.key
     image = old_image if new_item is None else _encode(new_item)

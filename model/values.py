@@ -42,7 +42,10 @@ def measure_item(item: dict[str, object]) -> int:
     try:
         size = 0
         for name, value in item.items():
-            size += measure_name(name) + _measure(value, 0)
+            if name.isascii() and 0 < len(name) <= ATTRIBUTE_NAME_BYTES_MAX:  # as nearly always
+                size += len(name) + _measure(value, 0)
+            else:
+                size += measure_name(name) + _measure(value, 0)
     except UnicodeEncodeError:
         raise misshapen(Sentence.NOT_UNICODE) from None
     return size

@@ -2,11 +2,12 @@
 
 This is the global admission control of the DynamoDB paper (section 4.2). The pool holds one
 bucket for a table's reads and one for its writes and nothing else: it is not replicated, and a
-new leader starts with what the routers last heard. Pure: time comes in.
+new leader starts with a full one, less what the routers remember. Pure: time comes in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,11 +19,10 @@ DEMAND_SECONDS: Final = 0.5
 """How long a router's demand counts when tokens are short. Ours: some rounds of questions."""
 
 START_SECONDS: Final = 1.0
-"""How much of its rate a pool begins with when nobody remembers its level, besides what has come in
-since this node leads or the table was made or changed, whichever was later. Ours."""
+"""How much of its rate a pool begins with if its table had no limit before. Ours."""
 
 ROUTERS_MAX: Final = 1_000
-"""Most routers whose demand is remembered. Ours."""
+"""Most routers whose demand is remembered, and whose memory is asked for. Ours."""
 
 
 @dataclass(slots=True)
@@ -32,23 +32,25 @@ class _Demand:
 
 
 class Pool:
-    """One table's tokens of one kind. Never grants more than rate x time + burst."""
+    """One table's tokens of one kind. Never grants more than rate x time + burst.
 
-    __slots__ = ("_bucket", "_demands")
+    A pool may follow another one of which it knows nothing. What a router remembers of that one is
+    the most that can be left, whatever others have used since: so the first question of each router
+    may lower the level, even below zero, by what was granted before it was asked.
+    """
 
-    def __init__(self, rate: float, level: float | None, now: float, unused: float = 0.0) -> None:
-        """`level` is what a router remembers of an earlier pool, None if nobody does.
+    __slots__ = ("_bucket", "_demands", "_granted", "_met")
 
-        Nobody can have used the table for `unused` seconds without being heard of.
-        """
-        capacity = rate * BURST_SECONDS
-        start = rate * (START_SECONDS + unused) if level is None else max(0.0, level)
-        self._bucket = TokenBucket(rate, capacity, start, now)
+    def __init__(self, rate: float, level: float, now: float) -> None:
+        """`level` is what there is if no router remembers less."""
+        self._bucket = TokenBucket(rate, rate * BURST_SECONDS, level, now)
         self._demands: dict[str, _Demand] = {}
+        self._met: set[str] = set()  # routers that remember no other pool than this
+        self._granted = 0.0  # less what came back
 
     @property
     def level(self) -> float:
-        """Tokens left, as of the last grant."""
+        """Tokens left, as of the last grant; below zero if too many were granted."""
         return self._bucket.level
 
     def change(self, rate: float, now: float) -> None:
@@ -56,15 +58,23 @@ class Pool:
         if rate != self._bucket.rate:
             self._bucket.change(rate, rate * BURST_SECONDS, now)
 
-    def grant(self, router: str, *, wanted: float, returned: float, now: float) -> float:
+    def grant(
+        self, router: str, *, wanted: float, returned: float, level: float | None, now: float
+    ) -> float:
         """Take tokens back, and return how many this router gets.
 
         When all that is wanted is there, all of it; else a share by demand, of what is there or, if
         that is more, of what has come in since this router's last question: one that always asks
         just after another would find nothing but the other's leavings.
+
+        `level` is the most that the router knows to be left, None if it knows nothing.
         """
         bucket = self._bucket
         bucket.refill(now)
+        if router not in self._met and len(self._met) < ROUTERS_MAX:
+            self._met.add(router)
+            if level is not None:
+                bucket.level = min(bucket.level, level - self._granted)
         bucket.settle(-returned)
         last = self._demands.get(router)
         elapsed = 0.0 if last is None else min(now - last.at, DEMAND_SECONDS)
@@ -83,6 +93,7 @@ class Pool:
             share = wanted / (wanted + others) if wanted else 0.0
             tokens = min(wanted, available, share * max(available, bucket.rate * elapsed))
         bucket.level -= tokens
+        self._granted += tokens - returned
         return tokens
 
 
@@ -110,24 +121,30 @@ class CapacityPools:
 
     def __init__(self) -> None:
         self._pools: dict[tuple[int, bool], tuple[int, Pool | None]] = {}  # with table version
-        self._since: dict[tuple[int, int], float] = {}  # when a table's version was first seen
+        self._tables: Mapping[int, TableRecord] = {}
         self._epoch = 0
 
     def follow(self, catalog: Catalog, now: float) -> None:
-        """Know the tables of a catalog that this node leads. Call it at every tick."""
+        """Know the tables of a catalog that this node leads. Call it at every tick.
+
+        The pools of a table that was changed are made at once, for they save from then on.
+        """
         if catalog.epoch == self._epoch:
             return
         self._epoch = catalog.epoch
-        tables = [(table.id, table.version) for table in catalog.tables]
-        self._since = {table: self._since.get(table, now) for table in tables}
-        self._pools = {
-            key: pool for key, pool in self._pools.items() if key[0] in catalog.table_by_id
-        }
+        before, self._tables = self._tables, catalog.table_by_id
+        self._pools = {key: pool for key, pool in self._pools.items() if key[0] in self._tables}
+        for table in catalog.tables:
+            old = before.get(table.id)
+            if old is not None and old.version != table.version:
+                for reads in (True, False):
+                    self._pool_of(old, reads=reads, now=now)
+                    self._pool_of(table, reads=reads, now=now)
 
     def clear(self) -> None:
         """Forget everything: this node does not lead the catalog."""
         self._pools.clear()
-        self._since.clear()
+        self._tables = {}
         self._epoch = 0
 
     def grant(self, router: str, ask: CapacityAsk, catalog: Catalog, now: float) -> CapacityGrant:
@@ -135,23 +152,29 @@ class CapacityPools:
         record = catalog.table_by_id.get(ask.table_id)
         if record is None:
             return CapacityGrant(0.0, 0.0)
-        pool = self._pool_of(record, ask, now)
+        pool = self._pool_of(record, reads=ask.reads, now=now)
         if pool is None:
             return CapacityGrant(ask.wanted, ask.wanted)
-        tokens = pool.grant(router, wanted=ask.wanted, returned=ask.returned, now=now)
+        tokens = pool.grant(
+            router, wanted=ask.wanted, returned=ask.returned, level=ask.level, now=now
+        )
         return CapacityGrant(tokens, pool.level)
 
-    def _pool_of(self, record: TableRecord, ask: CapacityAsk, now: float) -> Pool | None:
-        key = (record.id, ask.reads)
+    def _pool_of(self, record: TableRecord, *, reads: bool, now: float) -> Pool | None:
+        """Return the pool of a table, None if it has no limit.
+
+        It begins full, but for a table that had no limit before: that saved nothing.
+        """
+        key = (record.id, reads)
         version, pool = self._pools.get(key, (-1, None))
         if version != record.version:
             table = load_table(record.id, record.name, record.definition, record.version)
-            limit = table.limit_units(reads=ask.reads)
+            limit = table.limit_units(reads=reads)
             if limit is None:
                 pool = None
             elif pool is None:
-                unused = now - self._since.get((record.id, record.version), now)
-                pool = Pool(limit, ask.level, now, unused)
+                seconds = START_SECONDS if key in self._pools else BURST_SECONDS
+                pool = Pool(limit, limit * seconds, now)
             else:
                 pool.change(limit, now)
             self._pools[key] = (record.version, pool)

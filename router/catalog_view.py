@@ -97,10 +97,6 @@ class CatalogView:
             self._tables[name] = table
         return table
 
-    def known_table(self, name: object) -> Table | None:
-        """Return a table that was used since it was made or changed, None if it was not."""
-        return self._tables.get(name) if isinstance(name, str) else None
-
     def partition_of(self, key: bytes) -> int:
         """Return the id of the partition that holds a storage key."""
         assert self.ring is not None, "requests are taken only with a catalog"

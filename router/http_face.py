@@ -13,7 +13,7 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import ModelError, Throttled, UnknownOperation, error_document
+from model.errors import ModelError, Throttled, UnknownOperation
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
@@ -52,7 +52,7 @@ ZERO_WEIGHT: Final = re.compile(rb"q=0(\.0*)?")
 COMPRESSION_LEVEL: Final = 1
 """zlib's level. Ours: higher ones take several times as long for some percent less."""
 
-REFUSED_BODY: Final = error_document(router_full())
+REFUSED_BODY: Final = router_full().document
 REFUSED_CHECKSUM: Final = crc32(REFUSED_BODY)
 
 assert len(REQUEST_ID_SUFFIX) + 32 == 52
@@ -114,7 +114,7 @@ class HttpCall(Call):
 
     def send_error(self, error: ModelError) -> None:
         """Write the error's document."""
-        self._reply(error.http_status, error_document(error))
+        self._reply(error.http_status, error.document)
 
     def _compress(self, body: bytes) -> None:
         if len(body) <= COMPRESSED_HERE_BYTES_MAX:

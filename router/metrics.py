@@ -168,16 +168,15 @@ class RouterMetrics:
         if operation is None:
             operation = self._calls.by_operation[call.operation] = _Operation()
         operation.codes[code] = operation.codes.get(code, 0) + 1
-        now, decoded_at, admitted_at = self._clock(), call.decoded_at, call.admitted_at
+        now, admitted_at = self._clock(), call.admitted_at
         if call.trace is not None:
             call.trace.end(call, code, now)
         duration = now - call.started
         operation.duration.observe(duration)
-        if decoded_at:
-            operation.decode.observe(decoded_at - call.started)
-            operation.admission.observe((admitted_at or now) - decoded_at)
-            if admitted_at:
-                operation.dispatch.observe(now - admitted_at)
+        if admitted_at:
+            operation.decode.observe(call.decoded_at - call.started)
+            operation.admission.observe(admitted_at - call.decoded_at)
+            operation.dispatch.observe(now - admitted_at)
         if (duration > self._slow_seconds or code in FAILURES) and self._call_log is not None:
             self._call_log.write(call, code, now)
 

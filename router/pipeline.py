@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import grpc.aio
 
-from model.errors import ModelError, error_document
+from model.errors import ModelError
 from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
@@ -72,7 +72,7 @@ class PipelineCall(Call):
 
     def send_error(self, error: ModelError) -> None:
         """Put the error into the next message."""
-        self.pipeline.answer(self.id, error.http_status, error_document(error))
+        self.pipeline.answer(self.id, error.http_status, error.document)
 
 
 class Pipeline:

@@ -76,6 +76,7 @@ class Service:
     def drop_all(self) -> None:
         """Do nothing more for the calls taken until now: nobody knows how old they are."""
         self._life += 1
+        self.admission.drop_waiting()
         self.dispatch.drop_all()
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:

@@ -279,6 +279,8 @@ class ConditionParser(OperandParser):
         self._pending.pop()
         if piece.parenthesised:
             self.note(Sentence.PARENTHESES)
+        if isinstance(piece.node, Path) and self.at_element():
+            return _Piece(self.path_on(piece.node))
         return _Piece(piece.node, parenthesised=True)
 
     def _as_operand(self, piece: _Piece) -> Operand:
@@ -316,7 +318,8 @@ class ConditionParser(OperandParser):
         if len(operands) != count:
             self.note(Sentence.OPERAND_COUNT, operator=function, count=len(operands))
             return
-        if function.startswith("attribute_") and not isinstance(operands[0], Path):
+        takes = Path | Value if function == "attribute_type" else Path
+        if function.startswith("attribute_") and not isinstance(operands[0], takes):
             self.note(Sentence.PATH_REQUIRED, operator=function)
         if function == "attribute_type" and not isinstance(operands[1], Value):
             self.note(Sentence.OPERAND_TYPE, operator=function, type="{path}")

@@ -84,7 +84,7 @@ class Tokens:
             group = found.lastindex
             assert group is not None
             piece = found[group]
-            if group < 4 and len(piece) > SUBSTITUTION_LENGTH_MAX:
+            if 1 < group < 4 and len(piece) > SUBSTITUTION_LENGTH_MAX:
                 raise bad_expression(self.label, Sentence.WORD_TOO_LONG, size=len(piece))
             keyword = piece.upper() if group == 1 else piece
             position = found.end()
@@ -108,6 +108,10 @@ class Tokens:
         """Look at the token after the current one."""
         assert self.current.kind is not Kind.END
         return self._tokens[self._position + 1]
+
+    def preceding(self) -> Token:
+        """Look at the token before the current one."""
+        return self._tokens[self._position - 1]
 
     def accept(self, keyword: str) -> bool:
         """Step over the current token if it is this symbol or keyword."""

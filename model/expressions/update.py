@@ -11,7 +11,7 @@ from model.errors import ValidationError
 from model.expressions.arithmetic import add, subtract
 from model.expressions.comparison import type_of
 from model.expressions.evaluation import Values, find
-from model.expressions.operands import Trie, trie_of
+from model.expressions.operands import Trie
 from model.expressions.projection import project_item
 from model.expressions.sentences import (
     ATTRIBUTE_MISSING,
@@ -50,13 +50,12 @@ _SETS: Final = ("SS", "NS", "BS")
 class Update:
     """A compiled UpdateExpression.
 
-    `may_create` is False for an update that only removes: of a missing item it makes nothing
-    (scylladb issue 5862).
+    `may_create` is False for an update that only removes: of a missing item there is nothing to
+    remove, whatever the paths, and it makes none (scylladb issue 5862).
     """
 
     __slots__ = (
         "_changes",
-        "_kept",
         "_trie",
         "actions",
         "checks",
@@ -83,9 +82,6 @@ class Update:
         self.may_create = any(isinstance(action, SetAction | AddAction) for action in actions)
         self.top_names = tuple(str(name) for name in trie.children)
         self._trie = trie
-        self._kept = trie_of(
-            action.path for action in actions if not isinstance(action, RemoveAction)
-        )
         changes = {action.path.elements: _change_of(action) for action in actions}
         self._changes: list[tuple[str, Change]] = [
             (str(name), _plan((name,), child, changes)) for name, child in trie.children.items()
@@ -112,12 +108,12 @@ class Update:
         return {} if item is None else project_item(self._trie, item)
 
     def touched_after(self, item: Item) -> Item:
-        """Return what UPDATED_NEW does: the parts of the new item that were not removed.
+        """Return what UPDATED_NEW does: the parts of the new item that the paths name.
 
-        An index past a list's end names nothing afterwards either. AWS does the same
-        (ExtendDB issue 98).
+        An index names what is there now, of a list whose elements moved up another one than before.
+        Past the list's end it names nothing. AWS does the same (ExtendDB issue 98).
         """
-        return project_item(self._kept, item)
+        return project_item(self._trie, item)
 
 
 def _paths_of(action: Action) -> tuple[Path, ...]:

@@ -76,14 +76,17 @@ class UpdateParser(OperandParser):
         tokens = self.tokens
         if tokens.current.keyword != "(":
             return self._sum(self._operand())
-        # `(a) + :b` and `(a + :b)` begin alike.
+        # `(a) + :b`, `(a).b` and `(a + :b)` begin alike.
         tokens.advance()
-        is_doubled = tokens.current.keyword == "("
+        begins_doubled = tokens.current.keyword == "("
         inner = self._sum(self._operand())
-        if is_doubled and not isinstance(inner, Arithmetic):
-            self.note(Sentence.PARENTHESES)
+        ends_doubled = tokens.preceding().keyword == ")"  # `((a).b)` does not
         tokens.expect(")")
-        return inner if isinstance(inner, Arithmetic) else self._sum(inner)
+        if isinstance(inner, Arithmetic):
+            return inner
+        if begins_doubled and ends_doubled:
+            self.note(Sentence.PARENTHESES)
+        return self._sum(self.path_on(inner) if isinstance(inner, Path) else inner)
 
     def _sum(self, left: Operand) -> Operand | Arithmetic:
         operator = self.tokens.current.keyword
@@ -91,7 +94,9 @@ class UpdateParser(OperandParser):
             return left
         self.tokens.advance()
         self.count_operator()
-        return Arithmetic(operator, left, self._operand())
+        right = self._operand()
+        self._check_operands(left, right)
+        return Arithmetic(operator, left, right)
 
     def _operand(self) -> Operand:
         """Read a path, a placeholder or a call; calls nest on a stack of our own."""
@@ -122,14 +127,24 @@ class UpdateParser(OperandParser):
                     self.note(Sentence.PARENTHESES)
                 is_parenthesised = top.function is None
                 piece = self._called(top)
+                if is_parenthesised and isinstance(piece, Path) and self.at_element():
+                    piece = self.path_on(piece)
+                    is_parenthesised = False
             else:
                 return piece
+
+    def _check_operands(self, *operands: Operand) -> None:
+        """A list that list_append has made is a SET's value and nothing else's operand."""
+        for operand in operands:
+            if isinstance(operand, Call) and operand.function == "list_append":
+                self.note(Sentence.FUNCTION_MISUSED, function=operand.function)
 
     def _called(self, calling: _Calling) -> Operand:
         function = calling.function
         if function is None:
             return calling.operands[0]
         call = Call(function, tuple(calling.operands))
+        self._check_operands(*call.operands)
         count = UPDATE_FUNCTIONS.get(function)
         if count is None:
             sentence = (

@@ -15,7 +15,7 @@ import orjson
 from model.capacity import consumed_capacities, read_units
 from model.errors import ValidationError, invalid
 from model.expressions import Projection, check_key_paths
-from model.image import encode_image, image_size_bytes
+from model.image import image_size_bytes
 from model.keys import has_key, item_storage_key, storage_key
 from model.limits import (
     BATCH_GET_ITEMS_MAX,
@@ -393,13 +393,13 @@ def _bind_action(action: _Action, tables: Mapping[str, Table]) -> BatchWrite:
     table = tables[table_name_of(action.given_name)]
     attributes, size_bytes = action.attributes, action.size_bytes
     if size_bytes is None:
-        write = Write(storage_key(table.id, table.schema, attributes), b"", b"")
+        write = Write(storage_key(table.id, table.schema, attributes))
     else:
         # Less is said of an item's key than PutItem says of it (dynoxide issue 97).
         if not has_key(table.schema, attributes):
             raise invalid(Sentence.KEY_MISMATCH)
         key = item_storage_key(table.id, table.schema, attributes)
-        write = Write(key, encode_image(attributes, size_bytes), b"")
+        write = Write(key, item=attributes, size_bytes=size_bytes)
     return BatchWrite(write, table, action.given_name, action.request)
 
 

@@ -108,11 +108,20 @@ UPDATE_ITEM: Final = Members(
 
 @dataclass(slots=True)
 class Write:
-    """What the leader gets: at `key` put `image` (empty: delete), or what `program` makes of it."""
+    """What the leader gets: at `key` put `image` (empty: delete), or what `program` makes of it.
+
+    The image is made when it is asked for: a write that is refused needs none.
+    """
 
     key: bytes
-    image: bytes
-    program: bytes
+    program: bytes = b""
+    item: dict[str, object] | None = None
+    size_bytes: int = 0
+
+    @property
+    def image(self) -> bytes:
+        """Return the image of the item that the write brings, empty for none."""
+        return b"" if self.item is None else encode_image(self.item, self.size_bytes)
 
 
 @dataclass(slots=True)
@@ -201,7 +210,7 @@ class PutItem(WriteRequest):
         key = item_storage_key(table.id, table.schema, self.item)
         self.check_keys(table.schema)
         program = b"" if self.is_plain else self.program("put")
-        return Write(key, encode_image(self.item, self.size_bytes), program)
+        return Write(key, program, self.item, self.size_bytes)
 
 
 @dataclass(slots=True)
@@ -215,7 +224,7 @@ class DeleteItem(WriteRequest):
         key = storage_key(table.id, table.schema, self.key)
         self.check_keys(table.schema)
         program = b"" if self.is_plain else self.program("delete")
-        return Write(key, b"", program)
+        return Write(key, program)
 
 
 @dataclass(slots=True)
@@ -229,7 +238,7 @@ class UpdateItem(WriteRequest):
         """Return what to send; raises ValidationError if the key does not fit or is updated."""
         key = storage_key(table.id, table.schema, self.key)
         self.check_keys(table.schema)
-        return Write(key, b"", self.program("update", self.key))
+        return Write(key, self.program("update", self.key))
 
     def explain(self, error: ModelError) -> ModelError:
         """AttributeUpdates have a sentence of their own for a type that does not fit."""

@@ -68,6 +68,7 @@ class Leasing:
         return self._asking is not None and not self._asking.done()
 
     async def _ask(self, asks: Sequence[TableAsk]) -> None:
+        is_guess = not self._leader
         address = self._leader or self._next_address()
         request = node_pb2.LeaseCapacityRequest(
             router=self._router,
@@ -88,6 +89,7 @@ class Leasing:
             log.debug("no capacity from %s: %s", address, error.code().name)
             self._leader = ""
             return
+        self._asking = None  # who has waited in vain may have another one asked at once
         if answer.outcome == Outcome.OK:
             self._leader = address
             grants = [(grant.tokens, grant.level) for grant in answer.grants]
@@ -95,6 +97,8 @@ class Leasing:
         else:
             leader = self._catalog().node_by_id.get(answer.leader)
             self._leader = "" if leader is None else leader.address
+            if is_guess and self._leader:
+                self._wake.set()
 
     def _next_address(self) -> str:
         """Return the address of one of the catalog's replicas, another one each time."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled
+from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled, ThrottledError
 from model.tables import Table, load_table, table_arn
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
@@ -56,7 +56,8 @@ class Usage:
 class Account:
     """One table here: its leases (None: no limit), and what its requests have used.
 
-    `usage` is shared by the tables that are not told apart. The rates are units a second of late.
+    `usage` is shared by the tables that are not told apart. `refusals` are its errors by what is
+    short, made once: a table that is short refuses thousands. The rates are units a second of late.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Account:
     reads: Lease | None
     writes: Lease | None
     usage: Usage
+    refusals: dict[tuple[str, bool], ThrottledError] = field(default_factory=dict)
     read_rate: float = 0.0
     write_rate: float = 0.0
     _read_units: float = 0.0
@@ -92,6 +94,10 @@ class Account:
         self._read_units = self._write_units = 0.0
 
 
+class Undecided(Exception):
+    """Only the pool can tell whether there is capacity, and it has been asked."""
+
+
 class TableAdmission:
     """All tables' accounts at one router. A table without limits costs a dictionary lookup."""
 
@@ -106,28 +112,35 @@ class TableAdmission:
     def admit(self, table: Table, units: float, *, reads: bool) -> float:
         """Spend units; return how many, 0 if the table has no limit.
 
-        Raises a throttling ModelError if there are none: nothing is to be done then.
+        Raises a throttling ModelError if there are none: nothing is to be done then. Raises
+        Undecided if the pool has not said so yet: `wait` for it.
         """
         account = self._accounts.get(table.id) or self._open(table)
         lease = account.lease(reads=reads)
         if lease is None:
             return 0.0
         if not lease.admit(units, self.clock()):
+            if lease.is_undecided:
+                raise Undecided
+            lease.refuse(units)
             raise self._table_refusal(table, reads=reads)
         if lease.on_credit:
             self.on_credit()
         return units
 
-    def refuse_if_empty(self, table: Table, operation: str, *, reads: bool) -> None:
-        """Raise what `admit` would, whatever the units, if there are none to spend now."""
-        account = self._accounts.get(table.id)
-        if account is None:
-            return
-        lease = account.lease(reads=reads)
-        if lease is not None and lease.is_empty(self.clock()):
-            lease.missed()
-            account.spend(operation, 0.0, reads=reads)
-            raise self._table_refusal(table, reads=reads)
+    def wait(self, table: Table, units: float, go_on: Callable[[], object], *, reads: bool) -> None:
+        """Call `go_on` when the pool has answered, to be admitted or refused."""
+        lease = self._accounts[table.id].lease(reads=reads)
+        assert lease is not None, "what has no limit is admitted"
+        lease.wait(units, go_on)
+        self.on_credit()
+
+    def drop_waiting(self) -> None:
+        """Forget those who wait for a pool: their clients have gone."""
+        for account in self._accounts.values():
+            for lease in (account.reads, account.writes):
+                if lease is not None:
+                    lease.take_waiting()
 
     def settle(
         self, table: Table, operation: str, units: float, admitted: float, *, reads: bool
@@ -159,27 +172,36 @@ class TableAdmission:
     def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
         """Forget dropped tables, and let changed ones have their new rates."""
         del ring
+        gone: list[Lease | None] = []
         for table_id, account in list(self._accounts.items()):
             record = catalog.table_by_id.get(table_id)
             if record is None:
                 del self._accounts[table_id]
+                gone += (account.reads, account.writes)
             elif record.version != account.version:
                 table = load_table(record.id, record.name, record.definition, record.version)
                 account.version = table.version
+                account.refusals.clear()
+                gone += (account.reads, account.writes)
                 account.reads = self._changed(account.reads, table.limit_units(reads=True))
                 account.writes = self._changed(account.writes, table.limit_units(reads=False))
+        for lease in gone:
+            if lease is not None:
+                _let_go_on(lease)
 
     def tick(self, now: float) -> list[TableAsk]:
         """Let time pass; return what to ask the pools. Call it several times a second."""
         elapsed, self._ticked_at = now - self._ticked_at, now
         asks = []
-        for table_id, account in self._accounts.items():
+        for table_id, account in list(self._accounts.items()):
             if elapsed > 0:
                 account.average(elapsed)
             for reads, lease in ((True, account.reads), (False, account.writes)):
                 ask = lease.tick(now) if lease is not None else None
                 if ask is not None:
                     asks.append(TableAsk(table_id, reads, ask))
+                if lease is not None and lease.waiting and not lease.is_undecided:
+                    _let_go_on(lease)  # the pool is silent
         return asks
 
     def granted(self, asks: Sequence[TableAsk], grants: Sequence[tuple[float, float]]) -> None:
@@ -190,6 +212,7 @@ class TableAdmission:
             lease = None if account is None else account.lease(reads=asked.reads)
             if lease is not None:
                 lease.granted(asked.ask, tokens, level, now)
+                _let_go_on(lease)
 
     def _open(self, table: Table) -> Account:
         account = self._accounts[table.id] = Account(
@@ -215,7 +238,17 @@ class TableAdmission:
 
     def _throttle(self, table: Table, what: str, *, reads: bool) -> ModelError:
         account = self._accounts.get(table.id) or self._open(table)
-        reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
-        account.usage.throttled[reason] += 1
-        error = ProvisionedThroughputExceeded if table.is_provisioned else Throttled
-        return error(reasons=((reason, table_arn(table.name)),))
+        refusal = account.refusals.get((what, reads))
+        if refusal is None:
+            error = ProvisionedThroughputExceeded if table.is_provisioned else Throttled
+            reason = f"Table{'Read' if reads else 'Write'}{what}ThroughputExceeded"
+            refusal = error(reasons=((reason, table_arn(table.name)),))
+            account.refusals[what, reads] = refusal
+        account.usage.throttled[refusal.reasons[0][0]] += 1
+        return refusal
+
+
+def _let_go_on(lease: Lease) -> None:
+    """Let those be admitted or refused who have waited; some may wait again."""
+    for go_on in lease.take_waiting():
+        go_on()

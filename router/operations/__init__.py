@@ -9,7 +9,6 @@ from typing import Final
 from router.operations.account import describe_endpoints, describe_limits
 from router.operations.batches import batch_get_item, batch_write_item
 from router.operations.gets import get_item
-from router.operations.metered import unless_throttled
 from router.operations.not_served import NOT_SERVED, refuse
 from router.operations.pages import query, scan
 from router.operations.tables import (
@@ -27,17 +26,17 @@ OPERATIONS: Final[Mapping[str, Handler]] = MappingProxyType(
         "BatchGetItem": batch_get_item,
         "BatchWriteItem": batch_write_item,
         "CreateTable": create_table,
-        "DeleteItem": unless_throttled(delete_item, reads=False),
+        "DeleteItem": delete_item,
         "DeleteTable": delete_table,
         "DescribeEndpoints": describe_endpoints,
         "DescribeLimits": describe_limits,
         "DescribeTable": describe_table,
-        "GetItem": unless_throttled(get_item, reads=True),
+        "GetItem": get_item,
         "ListTables": list_tables,
-        "PutItem": unless_throttled(put_item, reads=False),
-        "Query": unless_throttled(query, reads=True),
-        "Scan": unless_throttled(scan, reads=True),
-        "UpdateItem": unless_throttled(update_item, reads=False),
+        "PutItem": put_item,
+        "Query": query,
+        "Scan": scan,
+        "UpdateItem": update_item,
         "UpdateTable": update_table,
         **dict.fromkeys(NOT_SERVED, refuse),
     }

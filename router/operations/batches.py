@@ -40,10 +40,10 @@ class _Batch(ABC):
         self.reason: ModelError | None = None  # why something is unprocessed; the first one's
         self.refusal: ModelError | None = None  # what ends the whole batch
 
-    def part_failed(self, routed: Routed, error: ModelError) -> None:
-        """Take the error of one part."""
+    def part_failed(self, error: ModelError, *, unknown: bool = False) -> None:
+        """Take the error of one part, and whether it may have been done."""
         error = error.with_traceback(None)  # whose frames know this batch: a cycle else
-        if is_unknown(routed):
+        if unknown:
             self.refusal = outcome_unknown()
         elif not error.retryable:
             self.refusal = self.refusal or error
@@ -110,7 +110,8 @@ class _WritePart(WriteOwner):
     __slots__ = ("batch", "position")
 
     def __init__(self, admission: TableAdmission, batch: _WriteBatch, position: int) -> None:
-        WriteOwner.__init__(self, admission, batch.writes[position].table, batch.call)
+        bound = batch.writes[position]
+        WriteOwner.__init__(self, admission, bound.table, batch.call, bound.write)
         self.batch = batch
         self.position = position
 
@@ -123,7 +124,11 @@ class _WritePart(WriteOwner):
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Note why it was not done."""
         self.settle_failed(routed)
-        self.batch.part_failed(routed, error)
+        self.batch.part_failed(error, unknown=is_unknown(routed))
+
+    def refused(self, error: ModelError) -> None:
+        """Note why it was not sent."""
+        self.batch.part_failed(error)
 
 
 class _GetPart(GetOwner):
@@ -132,21 +137,27 @@ class _GetPart(GetOwner):
     __slots__ = ("batch", "position")
 
     def __init__(self, admission: TableAdmission, batch: _GetBatch, position: int) -> None:
-        GetOwner.__init__(self, admission, batch.gets[position].table, batch.call)
+        get = batch.gets[position]
+        GetOwner.__init__(
+            self, admission, get.table, batch.call, get.key, consistent=get.consistent
+        )
         self.batch = batch
         self.position = position
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
         """Note the image found, empty for no item."""
-        consistent = self.batch.gets[self.position].consistent
-        self.settle(read_units(image_size_bytes(payload), consistent=consistent))
+        self.settle(read_units(image_size_bytes(payload), consistent=self.consistent))
         self.batch.images[self.position] = payload
         self.batch.count_down()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Note why it was not read."""
         self.settle_failed(routed)
-        self.batch.part_failed(routed, error)
+        self.batch.part_failed(error, unknown=is_unknown(routed))
+
+    def refused(self, error: ModelError) -> None:
+        """Note why it was not sent."""
+        self.batch.part_failed(error)
 
 
 def batch_write_item(service: Service, body: object, call: Call) -> None:
@@ -154,8 +165,8 @@ def batch_write_item(service: Service, body: object, call: Call) -> None:
     request = parse_batch_write_item(body)
     tables = {name: service.view.table(name) for name in request.table_names}
     batch = _WriteBatch(call, request, request.bind(tables))
-    for position, bound in enumerate(batch.writes):
-        _WritePart(service.admission, batch, position).send(service, bound.write)
+    for position in range(len(batch.writes)):
+        _WritePart(service.admission, batch, position).send(service)
 
 
 def batch_get_item(service: Service, body: object, call: Call) -> None:
@@ -163,6 +174,5 @@ def batch_get_item(service: Service, body: object, call: Call) -> None:
     request = parse_batch_get_item(body)
     tables = {name: service.view.table(name) for name in request.table_names}
     batch = _GetBatch(call, request, request.bind(tables))
-    for position, get in enumerate(batch.gets):
-        part = _GetPart(service.admission, batch, position)
-        part.send(service, get.key, consistent=get.consistent)
+    for position in range(len(batch.gets)):
+        _GetPart(service.admission, batch, position).send(service)

@@ -22,12 +22,13 @@ class SingleGet(GetOwner):
     def __init__(
         self, admission: TableAdmission, table: Table, call: Call, request: GetItem
     ) -> None:
-        GetOwner.__init__(self, admission, table, call)
+        key = request.bind(table)
+        GetOwner.__init__(self, admission, table, call, key, consistent=request.consistent)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
         """Answer the call; the payload is the item's image, empty for no such item."""
-        self.settle(read_units(image_size_bytes(payload), consistent=self.request.consistent))
+        self.settle(read_units(image_size_bytes(payload), consistent=self.consistent))
         self.call.succeed(self.request.response(self.table, payload))
 
     def failed(self, routed: Routed, error: ModelError) -> None:
@@ -35,11 +36,13 @@ class SingleGet(GetOwner):
         self.settle_failed(routed)
         self.call.fail(error)
 
+    def refused(self, error: ModelError) -> None:
+        """Fail the call."""
+        self.call.fail(error)
+
 
 def get_item(service: Service, body: object, call: Call) -> None:
     """Serve GetItem."""
     request = parse_get_item(body)
     table = service.view.table(request.table_name)
-    key = request.bind(table)
-    owner = SingleGet(service.admission, table, call, request)
-    owner.send(service, key, consistent=request.consistent)
+    SingleGet(service.admission, table, call, request).send(service)

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from model.capacity import read_units, write_units
 from model.errors import ModelError
-from model.image import image_size_bytes
 from model.requests.writes import Write
 from model.tables import Table
 from quorate.cluster.write_id import write_id
-from router.admission.tables import TableAdmission
+from router.admission.tables import TableAdmission, Undecided
 from router.call import Call
-from router.dispatch import Dispatch, is_unknown
+from router.dispatch import is_unknown
 from router.operations.owner import RoutedOwner
 from router.routed import Routed, RoutedGet, RoutedWrite
-from router.service import Handler, Service
-
-
-def unless_throttled(handler: Handler, *, reads: bool) -> Handler:
-    """Return a handler that refuses for a table without capacity, before the rest is looked at.
-
-    Of a request that is refused most of the cost is to check it. What is wrong with it is told when
-    the table has capacity again.
-    """
-
-    def handle(service: Service, body: object, call: Call) -> None:
-        name = body.get("TableName") if isinstance(body, dict) else None
-        table = service.view.known_table(name)
-        if table is not None:
-            service.admission.refuse_if_empty(table, call.operation, reads=reads)
-        handler(service, body, call)
-
-    return handle
+from router.service import Service
 
 
 class MeteredOwner(RoutedOwner):
@@ -51,21 +34,37 @@ class MeteredOwner(RoutedOwner):
         self.call = call
         self.admitted = 0.0
 
-    def submit(self, dispatch: Dispatch, routed: Routed, units: float) -> None:
-        """Have a request admitted and sent; if it is refused, `failed` hears of it."""
-        call = self.call
+    def route(self, service: Service) -> Routed:
+        """Return the request for a node. A request that is refused comes not as far."""
+        raise NotImplementedError
+
+    def refused(self, error: ModelError) -> None:
+        """Take the error of a request that was not sent."""
+        raise NotImplementedError
+
+    def submit(self, service: Service, units: float) -> None:
+        """Have a request admitted and sent, now or when the pool of its table has answered."""
+        admission, call = self.admission, self.call
         if not call.decoded_at:
-            call.decoded_at = self.admission.clock()
-        call.routed = routed
-        if call.trace is not None:
-            routed.trace_context = call.trace.dispatched(routed, call.decoded_at)
+            call.decoded_at = admission.clock()
         try:
-            self.admitted = self.admission.admit(self.table, units, reads=self.reads)
-            dispatch.submit(routed)
+            self.admitted = admission.admit(self.table, units, reads=self.reads)
+        except Undecided:
+            again = partial(self.submit, service, units)
+            admission.wait(self.table, units, again, reads=self.reads)
+            return
+        except ModelError as error:
+            admission.settle(self.table, call.operation, 0.0, 0.0, reads=self.reads)
+            self.refused(error.with_traceback(None))  # the next refusal raises it again
+            return
+        call.admitted_at = admission.clock()  # of a batch: its last part
+        routed = call.routed = self.route(service)
+        if call.trace is not None:
+            routed.trace_context = call.trace.dispatched(routed, call.admitted_at)
+        try:
+            service.dispatch.submit(routed)
         except ModelError as error:
             self.failed(routed, error)
-        else:
-            call.admitted_at = self.admission.clock()  # of a batch: its last part
 
     def settle(self, units: float) -> None:
         """Take note of what the request cost."""
@@ -88,35 +87,54 @@ class MeteredOwner(RoutedOwner):
 
 
 class WriteOwner(MeteredOwner):
-    """An owner of one write."""
+    """An owner of one write, admitted for the item that it brings."""
 
-    __slots__ = ()
+    __slots__ = ("write",)
 
     reads = False
 
-    def send(self, service: Service, write: Write) -> None:
-        """Send the write, admitted for the image that it brings."""
-        routed = RoutedWrite(
+    def __init__(self, admission: TableAdmission, table: Table, call: Call, write: Write) -> None:
+        MeteredOwner.__init__(self, admission, table, call)
+        self.write = write
+
+    def send(self, service: Service) -> None:
+        """Send the write."""
+        self.submit(service, write_units(0, self.write.size_bytes))
+
+    def route(self, service: Service) -> RoutedWrite:
+        """Return the write for its leader."""
+        write, call = self.write, self.call
+        key, image, program = write.key, write.image, write.program
+        return RoutedWrite(
             self,
-            service.view.partition_of(write.key),
-            self.call.deadline,
-            write_id(self.call.request_id, write.key, write.image, write.program),
-            write.key,
-            write.image,
-            write.program,
+            service.view.partition_of(key),
+            call.deadline,
+            write_id(call.request_id, key, image, program),
+            key,
+            image,
+            program,
         )
-        self.submit(service.dispatch, routed, write_units(0, image_size_bytes(write.image)))
 
 
 class GetOwner(MeteredOwner):
-    """An owner of one get."""
+    """An owner of one get, admitted for the least that it can cost."""
 
-    __slots__ = ()
+    __slots__ = ("consistent", "key")
 
     reads = True
 
-    def send(self, service: Service, key: bytes, *, consistent: bool) -> None:
-        """Send the get, admitted for the least that it can cost."""
-        partition = service.view.partition_of(key)
-        routed = RoutedGet(self, partition, self.call.deadline, key, consistent=consistent)
-        self.submit(service.dispatch, routed, read_units(0, consistent=consistent))
+    def __init__(
+        self, admission: TableAdmission, table: Table, call: Call, key: bytes, *, consistent: bool
+    ) -> None:
+        MeteredOwner.__init__(self, admission, table, call)
+        self.key = key
+        self.consistent = consistent
+
+    def send(self, service: Service) -> None:
+        """Send the get."""
+        self.submit(service, read_units(0, consistent=self.consistent))
+
+    def route(self, service: Service) -> RoutedGet:
+        """Return the get for a replica."""
+        partition = service.view.partition_of(self.key)
+        return RoutedGet(self, partition, self.call.deadline, self.key, consistent=self.consistent)

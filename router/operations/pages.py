@@ -36,12 +36,12 @@ class PageWalk(MeteredOwner):
             self.call.succeed(self.page.response())
         else:
             units = read_units(0, consistent=self.page.plan.consistent)
-            self.submit(self.service.dispatch, self._next_read(), units)
+            self.submit(self.service, units)
 
-    def _next_read(self) -> RoutedRange:
+    def route(self, service: Service) -> RoutedRange:
         """Return the read that goes on where the page stands, within one partition."""
         page = self.page
-        ring = self.service.view.ring
+        ring = service.view.ring
         assert ring is not None
         plan = page.plan
         # The partition that holds the next row: backwards that is the last one below `high`. Only
@@ -68,11 +68,15 @@ class PageWalk(MeteredOwner):
             self.settle(self.page.units)
             self.call.succeed(self.page.response())
         else:
-            self.service.dispatch.submit(self._next_read())
+            self.service.dispatch.submit(self.route(self.service))
 
     def failed(self, routed: Routed, error: ModelError) -> None:
         """Fail the call: a page with a hole in it would be wrong."""
         self.settle_failed(routed)
+        self.call.fail(error)
+
+    def refused(self, error: ModelError) -> None:
+        """Fail the call."""
         self.call.fail(error)
 
 

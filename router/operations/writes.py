@@ -7,6 +7,7 @@ from model.requests.writes import (
     DeleteItem,
     PutItem,
     UpdateItem,
+    Write,
     WriteRequest,
     parse_delete_item,
     parse_put_item,
@@ -26,9 +27,14 @@ class SingleWrite(WriteOwner):
     __slots__ = ("request",)
 
     def __init__(
-        self, admission: TableAdmission, table: Table, call: Call, request: WriteRequest
+        self,
+        admission: TableAdmission,
+        table: Table,
+        call: Call,
+        request: WriteRequest,
+        write: Write,
     ) -> None:
-        WriteOwner.__init__(self, admission, table, call)
+        WriteOwner.__init__(self, admission, table, call, write)
         self.request = request
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:  # noqa: ARG002
@@ -40,6 +46,10 @@ class SingleWrite(WriteOwner):
         """Fail the call."""
         self.settle_failed(routed)
         self.call.fail(self.request.explain(error))
+
+    def refused(self, error: ModelError) -> None:
+        """Fail the call."""
+        self.call.fail(error)
 
 
 def put_item(service: Service, body: object, call: Call) -> None:
@@ -59,4 +69,4 @@ def update_item(service: Service, body: object, call: Call) -> None:
 
 def _send(service: Service, call: Call, request: PutItem | DeleteItem | UpdateItem) -> None:
     table = service.view.table(request.table_name)
-    SingleWrite(service.admission, table, call, request).send(service, request.bind(table))
+    SingleWrite(service.admission, table, call, request, request.bind(table)).send(service)

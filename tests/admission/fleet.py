@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from random import Random
 
@@ -69,19 +70,26 @@ class Fleet:
                 self.owed[name] += offered(name, self.now) * STEP_SECONDS
                 while self.owed[name] >= units:
                     self.owed[name] -= units
-                    if not lease.admit(units, self.now):
-                        self.refused[name] += units
-                    elif self._is_served(units):
-                        self.admitted[name] += units
-                    else:
-                        lease.settle(-units)
-                        self.throttled_at_partitions += units
+                    self._offer(name, lease, units)
                 if self.now >= self.ask_at[name]:
                     self.ask_at[name] += ASK_SECONDS
                     self._ask(name, lease)
                 elif lease.on_credit and name not in self.asking:
                     self._ask(name, lease)
         return sum(self.admitted.values()) - before
+
+    def _offer(self, name: str, lease: Lease, units: float) -> None:
+        if not lease.admit(units, self.now):
+            if lease.is_undecided:
+                lease.wait(units, partial(self._offer, name, lease, units))
+            else:
+                lease.refuse(units)
+                self.refused[name] += units
+        elif self._is_served(units):
+            self.admitted[name] += units
+        else:
+            lease.settle(-units)
+            self.throttled_at_partitions += units
 
     def _is_served(self, units: float) -> bool:
         """Whether the partition that a request goes to serves it, too."""
@@ -101,7 +109,7 @@ class Fleet:
         self.pool = None
 
     def elect_pool(self) -> None:
-        """Another leader: its pool begins with what the first router that asks remembers."""
+        """Another leader: its pool begins full, less what the routers remember."""
         self.pool_is_due = True
 
     def change_rate(self, rate: float) -> None:
@@ -115,16 +123,20 @@ class Fleet:
 
     def _ask(self, name: str, lease: Lease) -> None:
         ask = lease.tick(self.now)
+        if lease.waiting and not lease.is_undecided:
+            self._let_go_on(lease)
         if ask is None or name in self.asking:
             return
         if self.pool_is_due:
             self.pool_is_due = False
-            self.pool = Pool(self.rate, ask.level, self.now)
+            self.pool = Pool(self.rate, self.rate * BURST_SECONDS, self.now)
         pool = self.pool
         if pool is None:
             return
         pool.change(self.rate, self.now)
-        tokens = pool.grant(name, wanted=ask.wanted, returned=ask.returned, now=self.now)
+        tokens = pool.grant(
+            name, wanted=ask.wanted, returned=ask.returned, level=ask.level, now=self.now
+        )
         level = pool.level
         answer_at = self.now + DELAY_SECONDS
         self.asking.add(name)
@@ -133,5 +145,10 @@ class Fleet:
             self.asking.remove(name)
             if name in self.leases:
                 lease.granted(ask, tokens, level, self.now)
+                self._let_go_on(lease)
 
         self.answers.append((answer_at, answer))
+
+    def _let_go_on(self, lease: Lease) -> None:
+        for go_on in lease.take_waiting():
+            go_on()

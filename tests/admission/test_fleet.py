@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from node.capacity_pool import START_SECONDS
+from quorate.cluster.token_bucket import BURST_SECONDS
 from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
 from tests.admission.fleet import CAP, STEP_SECONDS, Fleet
 
@@ -119,6 +119,65 @@ def test_burst_survives_a_new_leader() -> None:
     assert fleet.run(30, lambda *_: 500) / 30 == pytest.approx(1000, rel=0.02)
 
 
+def test_burst_is_one_for_all_routers_together() -> None:
+    fleet = Fleet(8, 5.0, level=BURST_SECONDS * 5)
+    admitted = fleet.run(20, lambda *_: 100)
+
+    assert admitted == pytest.approx((BURST_SECONDS + 20) * 5, rel=0.01)
+
+
+@pytest.mark.parametrize("silence", [0.2, 20.0])
+def test_burst_that_was_spent_does_not_come_again_with_a_new_leader(silence: float) -> None:
+    """Not even for a router that knows nothing of it, while the one that spent it asks no more."""
+    fleet = Fleet(2, 5.0, level=BURST_SECONDS * 5)
+    admitted = fleet.run(10, lambda name, _: 200 * (name == "r0"))
+    fleet.run(silence, lambda *_: 0)
+    fleet.elect_pool()
+    admitted += fleet.run(60, lambda name, _: 200 * (name == "r1"))
+
+    assert admitted == pytest.approx((BURST_SECONDS + 10 + silence + 60) * 5, rel=0.01)
+
+
+def test_table_that_nobody_uses_is_not_asked_for_when_its_burst_is_whole() -> None:
+    fleet = Fleet(1, 100.0, level=BURST_SECONDS * 100)
+    fleet.run(1, lambda *_: 500)
+    fleet.run(60, lambda *_: 0)
+
+    (lease,) = fleet.leases.values()
+    assert lease.tick(fleet.now + 1000) is None
+
+
+@pytest.mark.parametrize("units", [1.0, 40.0])
+def test_nobody_is_refused_before_the_pool_has_answered(units: float) -> None:
+    """Many at once, at a router that knows nothing of the table: what is beyond credit waits."""
+    fleet = Fleet(1, 5.0, level=BURST_SECONDS * 5)
+    fleet.run(STEP_SECONDS, lambda *_: 20 * units / STEP_SECONDS, units)
+    assert fleet.admitted["r0"] < 20 * units
+    fleet.run(1, lambda *_: 0)
+
+    assert fleet.admitted["r0"] == 20 * units
+
+
+def test_requests_that_wait_are_refused_when_the_pool_is_silent() -> None:
+    fleet = Fleet(1, 5.0)
+    fleet.lose_pool()
+    fleet.run(STEP_SECONDS, lambda *_: 20 / STEP_SECONDS)
+    fleet.run(2, lambda *_: 0)
+
+    assert fleet.admitted["r0"] + fleet.refused["r0"] == 20
+    assert fleet.admitted["r0"] == 5 * CREDIT_SECONDS
+
+
+def test_one_large_request_leaves_the_burst_to_other_routers() -> None:
+    """It is not the beginning of a load of such requests."""
+    fleet = Fleet(2, 5.0, level=BURST_SECONDS * 5)
+    fleet.run(STEP_SECONDS, lambda name, _: (name == "r0") * 400 / STEP_SECONDS, 400)
+    fleet.run(1, lambda name, _: (name == "r1") * 100)
+
+    assert fleet.admitted == {"r0": 400, "r1": pytest.approx(100, abs=2)}
+    assert not fleet.refused["r1"]
+
+
 def test_dead_router_takes_little_with_it() -> None:
     fleet = Fleet(4, RATE)
     fleet.run(10, lambda *_: 250)
@@ -210,4 +269,4 @@ def test_never_more_than_rate_and_burst(
     admitted = fleet.run(seconds, lambda *_: rate * load / routers, units)
     slack = routers * (rate * CREDIT_SECONDS + units)
 
-    assert admitted <= rate * (seconds + START_SECONDS) + level + slack
+    assert admitted <= rate * seconds + level + slack

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from model.errors import ConditionFailed, ModelError, ProvisionedThroughputExceeded
+from model.requests.writes import Write
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.operations.metered import WriteOwner
@@ -20,11 +22,18 @@ TOKENS = 50
 class Owner(WriteOwner):
     """An owner of a write that is told of its end, as the operations are."""
 
-    __slots__ = ("errors",)
+    __slots__ = ("errors", "routed")
 
     def __init__(self, admission: TableAdmission) -> None:
-        super().__init__(admission, table(100), a_call("PutItem"))
+        super().__init__(admission, table(100), a_call("PutItem"), Write(b"key"))
         self.errors: list[ModelError] = []
+        self.routed = RoutedWrite(self, 1, 1.0, b"i" * 16, b"key", b"image", b"")
+
+    def route(self, service: object) -> RoutedWrite:
+        return self.routed
+
+    def refused(self, error: ModelError) -> None:
+        self.errors.append(error)
 
     def answered(self, routed: Routed, units: int, payload: bytes) -> None:
         self.settle(units)
@@ -74,9 +83,9 @@ def submitted(
     admission: TableAdmission, dispatch: Any = TakingDispatch, units: float = 2
 ) -> tuple[Owner, RoutedWrite]:
     owner = Owner(admission)
-    routed = RoutedWrite(owner, 1, 1.0, b"i" * 16, b"key", b"image", b"")
-    owner.submit(dispatch(), routed, units)
-    return owner, routed
+    service: Any = SimpleNamespace(dispatch=dispatch())
+    owner.submit(service, units)
+    return owner, owner.routed
 
 
 def used(admission: TableAdmission) -> float:

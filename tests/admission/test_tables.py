@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import orjson
 import pytest
 from prometheus_client import generate_latest
@@ -11,9 +13,9 @@ from model.requests.tables import parse_create_table
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
-from router.admission.lease import AHEAD_SECONDS, ASK_SECONDS, CREDIT_SECONDS
+from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
 from router.admission.report import CapacityCollector, describe_accounts
-from router.admission.tables import TableAdmission
+from router.admission.tables import TableAdmission, Undecided
 
 CREDIT = 100 * CREDIT_SECONDS
 """Of a table with 100 write units."""
@@ -55,11 +57,11 @@ def catalog(units: int | None, version: int) -> Catalog:
 
 
 def spend(admission: TableAdmission, of: Table, *, reads: bool = False) -> int:
-    """Take one unit after the other until it is refused; return how many there were."""
+    """Take unit after unit until one is refused or must wait; return how many there were."""
     for count in range(10_000):
         try:
             admission.admit(of, 1, reads=reads)
-        except ProvisionedThroughputExceeded:
+        except (ProvisionedThroughputExceeded, Undecided):
             return count
     raise AssertionError("no limit")
 
@@ -88,9 +90,18 @@ def test_on_demand_table_has_no_limit_and_asks_for_nothing() -> None:
     assert admission.tick(clock.now + 1) == []
 
 
-def test_refusal_names_the_reason_and_the_table() -> None:
-    admission = TableAdmission(Clock())
+def exhaust(admission: TableAdmission, clock: Clock) -> None:
+    """Spend what a table of 4 write units has, and hear that its pool is empty."""
     spend(admission, table(4))
+    clock.now += ASK_SECONDS
+    asks = admission.tick(clock.now)
+    admission.granted(asks, [(0.0, 0.0) for _ in asks])
+
+
+def test_refusal_names_the_reason_and_the_table() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    exhaust(admission, clock)
     with pytest.raises(ProvisionedThroughputExceeded) as refused:
         admission.admit(table(4), 1, reads=False)
 
@@ -98,44 +109,43 @@ def test_refusal_names_the_reason_and_the_table() -> None:
     arn = "arn:aws:dynamodb:local:000000000000:table/Music"
     assert refused.value.reasons == ((reason, arn),)
     ((_, account),) = admission.accounts()
-    assert account.usage.throttled[reason] == 2
+    assert account.usage.throttled[reason] == 1
     with pytest.raises(ProvisionedThroughputExceeded, match="throughput") as refused:
         raise admission.key_range_refusal(table(4), reads=True)
     assert refused.value.reasons[0][0] == "TableReadKeyRangeThroughputExceeded"
 
 
-def test_empty_table_refuses_before_the_units_are_known() -> None:
+def test_what_the_pool_has_not_refused_waits_for_its_answer() -> None:
     clock = Clock()
     admission = TableAdmission(clock)
-    admission.refuse_if_empty(table(100), "PutItem", reads=False)  # nobody has used it
-    spend(admission, table(100))
+    asked: list[None] = []
+    admission.on_credit = lambda: asked.append(None)
+    assert spend(admission, table(4)) == 4
+    with pytest.raises(Undecided):
+        admission.admit(table(4), 3, reads=False)
+    gone_on: list[float] = []
+    again = partial(admission.admit, table(4), 3, reads=False)
+    admission.wait(table(4), 3, lambda: gone_on.append(again()), reads=False)
+    assert asked, "the pool is asked at once"
+    clock.now += ASK_SECONDS
+    asks = admission.tick(clock.now)
+    assert asks[0].ask.wanted >= 4 + 3
+    assert not gone_on
+    admission.granted(asks, [(each.ask.wanted, 100.0) for each in asks])
 
-    with pytest.raises(ProvisionedThroughputExceeded) as refused:
-        admission.refuse_if_empty(table(100), "PutItem", reads=False)
-
-    assert refused.value.reasons[0][0] == "TableWriteProvisionedThroughputExceeded"
-    ((_, account),) = admission.accounts()
-    assert account.usage.requests["PutItem", False] == 1
-    assert account.usage.units["PutItem", False] == 0
-    admission.refuse_if_empty(table(100), "GetItem", reads=True)
-    lease(admission, clock, CREDIT + 1.0)
-    admission.refuse_if_empty(table(100), "PutItem", reads=False)
-    admission.refuse_if_empty(table(None), "PutItem", reads=False)
+    assert gone_on == [3]
 
 
-def test_what_is_refused_unseen_is_asked_for_like_what_was_admitted_last() -> None:
+@pytest.mark.parametrize("units", [None, 8])
+def test_who_waits_goes_on_when_the_table_is_changed(units: int | None) -> None:
     clock = Clock()
     admission = TableAdmission(clock)
-    admission.admit(table(100), CREDIT, reads=False)
-    clock.now += 10
-    admission.tick(clock.now)  # what was offered till now is of the past
-    for _ in range(10):
-        with pytest.raises(ProvisionedThroughputExceeded):
-            admission.refuse_if_empty(table(100), "PutItem", reads=False)
+    spend(admission, table(4))
+    gone_on: list[None] = []
+    admission.wait(table(4), 3, lambda: gone_on.append(None), reads=False)
+    admission.catalog_changed(catalog(units, 1), RING)
 
-    clock.now += 1.0
-    (asked,) = admission.tick(clock.now)
-    assert asked.ask.wanted > 10 * CREDIT * AHEAD_SECONDS
+    assert gone_on
 
 
 def test_reads_and_writes_have_buckets_of_their_own() -> None:
@@ -245,8 +255,11 @@ def test_what_was_used_is_counted_by_operation_for_every_table() -> None:
 
 
 def test_throttled_requests_are_counted_by_reason() -> None:
-    admission = TableAdmission(Clock())
-    spend(admission, table(4))
+    clock = Clock()
+    admission = TableAdmission(clock)
+    exhaust(admission, clock)
+    with pytest.raises(ProvisionedThroughputExceeded):
+        admission.admit(table(4), 1, reads=False)
 
     text = generate_latest(CapacityCollector(admission)).decode()
     reason = "TableWriteProvisionedThroughputExceeded"

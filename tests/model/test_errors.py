@@ -19,7 +19,6 @@ from model.errors import (
     ValidationError,
     decode_error,
     encode_error,
-    error_document,
     invalid,
 )
 from model.sentences import Sentence
@@ -82,7 +81,7 @@ REASONS = [("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:local:0:ta
     ],
 )
 def test_document_is_what_aws_sends(error: ModelError, document: dict[str, object]) -> None:
-    assert json.loads(error_document(error)) == document
+    assert json.loads(error.document) == document
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_status_and_retryability_go_with_the_class(
     ],
 )
 def test_error_survives_the_trip_between_processes(error: ModelError) -> None:
-    assert error_document(decode_error(encode_error(error))) == error_document(error)
+    assert decode_error(encode_error(error)).document == error.document
 
 
 @pytest.mark.parametrize(
@@ -138,4 +137,4 @@ def test_unreadable_error_becomes_an_internal_one(raw: bytes) -> None:
 def test_sentence_may_quote_braces_and_lone_surrogates() -> None:
     error = invalid(Sentence.NUMBER_INVALID, text="{x}\ud800")
 
-    assert json.loads(error_document(error))["message"].endswith(": {x}?")
+    assert json.loads(error.document)["message"].endswith(": {x}?")

@@ -513,23 +513,54 @@ def test_stopping_router_answers_what_it_has_taken() -> None:
     tell(story)
 
 
-def test_table_without_capacity_refuses_before_it_looks_at_the_item() -> None:
-    """To check what will be refused is most of its cost. Other tables' requests are as ever."""
+WRONG_REQUESTS: list[tuple[str, dict[str, object]]] = [
+    ("PutItem", {"Item": {"p": {"S": "a"}, "v": {"S": "v" * (400 << 10)}}}),
+    ("PutItem", {"Item": {"v": {"S": "a"}}}),
+    ("PutItem", {"Item": {"p": {"N": "1"}}}),
+    ("PutItem", {"Item": {"p": {"S": ""}}}),
+    ("PutItem", {"Item": {"p": {"S": "a"}}, "ConditionExpression": "foo("}),
+    ("DeleteItem", {"Key": {"p": {"S": "a"}, "q": {"S": "a"}}}),
+    (
+        "UpdateItem",
+        {
+            "Key": {"p": {"S": "a"}},
+            "UpdateExpression": "SET p = :v",
+            "ExpressionAttributeValues": {":v": {"S": "b"}},
+        },
+    ),
+    ("GetItem", {"Key": {"p": {"N": "1"}}, "ConsistentRead": True}),
+    ("Query", {"KeyConditionExpression": "foo("}),
+    ("Scan", {"FilterExpression": "foo("}),
+]
+
+
+def test_table_without_capacity_still_tells_what_is_wrong_with_a_request() -> None:
+    """SDKs send what was throttled again; what is wrong by itself they must not."""
 
     async def story(world: World) -> None:
+        key = {"p": {"S": "a"}}
+        good: dict[str, dict[str, object]] = {
+            "PutItem": {"Item": key},
+            "DeleteItem": {"Key": key},
+            "UpdateItem": {"Key": key},
+            "GetItem": {"Key": key, "ConsistentRead": True},
+            "Query": {
+                "KeyConditionExpression": "p = :p",
+                "ExpressionAttributeValues": {":p": {"S": "a"}},
+                "ConsistentRead": True,
+            },
+            "Scan": {"ConsistentRead": True},
+        }
         status, answer = await world.put("a")
         assert status == 200, "a router spends a second's units before it has asked"
-        for item in ({"p": {"S": "b"}}, {}, {"p": {"S": 1}}, "nonsense"):
-            status, _, answer = await world.http("PutItem", {"TableName": "Music", "Item": item})
-            assert (status, str(answer["__type"]).partition("#")[2]) == (
-                400,
-                "ProvisionedThroughputExceededException",
-            )
-        status, _, answer = await world.http("GetItem", {"TableName": "Music", "Key": {}})
-        assert "ValidationException" in str(answer["__type"]), "reads have units of their own"
-        for name in ("Nothing", None, ["Music"]):
-            status, _, answer = await world.http("PutItem", {"TableName": name, "Item": {}})
-            assert "Exceeded" not in str(answer["__type"])
+        status, _, _ = await world.http("GetItem", {"TableName": "Music", **good["GetItem"]})
+        assert status == 200
+        for operation, body in good.items():
+            _, _, answer = await world.http(operation, {"TableName": "Music", **body})
+            assert str(answer["__type"]).endswith("#ProvisionedThroughputExceededException")
+        for operation, body in WRONG_REQUESTS:
+            _, _, answer = await world.http(operation, {"TableName": "Music", **body})
+            assert str(answer["__type"]).endswith("#ValidationException"), (operation, answer)
 
     tell(story, definition=SCANT)
 

@@ -202,7 +202,7 @@ def test_syntax_error_quotes_the_token_and_its_neighbours(text: str, token: str,
             "lower bound operand: AttributeValue: {N:5}, "
             "upper bound operand: AttributeValue: {N:1}",
         ),
-        ("a[2147483648] = :n", "List index is not within the allowable range; index: [2147483648]"),
+        ("a[4294967295] = :n", "List index is not within the allowable range; index: [4294967295]"),
         (
             "a" + "[0]" * 32 + " = :n",
             "The document path has too many nesting elements; nesting levels: 33",
@@ -212,9 +212,18 @@ def test_syntax_error_quotes_the_token_and_its_neighbours(text: str, token: str,
             "The IN operator is provided with too many operands; number of operands: 101",
         ),
         (
-            "a" * 256 + " = :n",
+            "#" + "a" * 255 + " = :n",
             "Expression token has exceeded the maximum allowed size; token size: 256",
         ),
+        (
+            "a = :" + "n" * 255,
+            "Expression token has exceeded the maximum allowed size; token size: 256",
+        ),
+        (
+            "attribute_exists(:s)",
+            "Operator or function requires a document path; operator or function: attribute_exists",
+        ),
+        ("((a)).b = :n", "The expression has redundant parentheses;"),
     ],
 )
 def test_meaningless_condition_is_refused_with_its_sentence(text: str, sentence: str) -> None:

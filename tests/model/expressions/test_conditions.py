@@ -154,6 +154,36 @@ def test_attribute_type_knows_all_ten(attribute: str, type_name: str) -> None:
     assert not holds("attribute_type(gone, :t)", t={"S": type_name})
 
 
+def test_attribute_type_takes_a_value_too() -> None:
+    assert holds("attribute_type(:v, :t)", v={"S": "x"}, t={"S": "S"})
+    assert not holds("attribute_type(:v, :t)", v={"S": "x"}, t={"S": "N"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(m.nested).leaf = :seven",
+        "(m).nested.leaf = :seven",
+        "((m).nested).leaf = :seven",
+        "((m.nested).leaf) = :seven",
+        "((m.nested).leaf = :seven)",
+        ":seven = (m.nested).leaf",
+        "(m.nested).leaf IN (:seven)",
+        "(m.nested).leaf BETWEEN :seven AND :seven",
+        "attribute_exists((m.nested).leaf)",
+        "NOT (m.nested).leaf <> :seven",
+        "n = s OR (m.nested).leaf = :seven",
+    ],
+)
+def test_part_of_a_path_may_be_in_parentheses(text: str) -> None:
+    assert holds(text, **({"seven": {"N": "7"}} if ":seven" in text else {}))
+
+
+@pytest.mark.parametrize("index", [2**31, 2**32 - 2])
+def test_large_index_finds_nothing(index: int) -> None:
+    assert not holds(f"attribute_exists(l[{index}])")
+
+
 def test_begins_with_takes_strings_and_binaries() -> None:
     assert holds("begins_with(s, :p)", p={"S": "hé"})
     assert holds("begins_with(s, :p)", p={"S": ""})

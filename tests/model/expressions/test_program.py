@@ -229,3 +229,15 @@ def test_line_breaks_in_names_and_values_travel_safely() -> None:
 def test_bytes_that_no_router_sends_are_an_internal_error(raw: bytes) -> None:
     with pytest.raises(InternalServerError):
         decode_program(raw)
+
+
+@pytest.mark.parametrize("text", ["REMOVE m.x", "REMOVE l[0], m.x.y", "DELETE m.x :s"])
+@pytest.mark.parametrize("returned", ["NONE", "UPDATED_OLD", "UPDATED_NEW", "ALL_NEW"])
+def test_nothing_is_removed_from_an_item_that_is_not_there(text: str, returned: str) -> None:
+    """The document path is wrong only for an item that is there, without what it looks into."""
+    values: dict[str, Any] = {"s": {"SS": ["a"]}} if ":s" in text else {}
+    program = update(text, returned, **values)
+
+    assert run(program, None) == Evaluated(image=b"", returned=b"", units=1, changed=False)
+    with pytest.raises(ValidationError, match="document path"):
+        run(program, KEY)

@@ -15,6 +15,12 @@ ITEM = {
 }
 
 
+@pytest.mark.parametrize("length", [256, 300, 4_096])
+def test_plain_name_may_be_as_long_as_an_expression(length: int) -> None:
+    name = "n" * length
+    assert compile_projection(name).project({name: {"N": "1"}}) == {name: {"N": "1"}}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

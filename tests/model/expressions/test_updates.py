@@ -244,6 +244,7 @@ def test_value_of_the_wrong_type_is_refused_before_any_item_is_read(
     assert str(caught.value) == f"Invalid UpdateExpression: {sentence}"
 
 
+MISUSED = "The function is not allowed to be used this way in an expression; function: list_append"
 OVERLAP = "Two document paths overlap with each other; must remove or rewrite one of these paths; "
 CONFLICT = (
     "Two document paths conflict with each other; must remove or rewrite one of these paths; "
@@ -287,6 +288,17 @@ CONFLICT = (
             "SET a = list_append(b)",
             "Incorrect number of operands for operator or function; "
             "operator or function: list_append, number of operands: 1",
+        ),
+        *(
+            (f"SET a = {value}", MISUSED)
+            for value in (
+                "list_append(list_append(b, :v), :v)",
+                "list_append(:v, (list_append(b, :v)))",
+                "if_not_exists(b, list_append(b, :v))",
+                "list_append(if_not_exists(b, list_append(b, :v)), :v)",
+                "list_append(b, :v) + :v",
+                ":v - list_append(b, :v)",
+            )
         ),
         (
             "SET a = if_not_exists(:v, b)",
@@ -337,13 +349,23 @@ def test_key_attributes_may_not_be_updated() -> None:
         ),
         ("SET l[7] = :v", {}, {}),
         ("REMOVE n, m.x", {"n": {"N": "5"}, "m": {"M": {"x": ONE}}}, {}),
-        ("REMOVE l[0]", {"l": {"L": [{"N": "0"}]}}, {}),
+        ("REMOVE l[0]", {"l": {"L": [{"N": "0"}]}}, {"l": {"L": [{"N": "1"}]}}),
+        ("REMOVE l[2]", {"l": {"L": [{"N": "2"}]}}, {}),
+        ("REMOVE l[0], l[1]", {"l": {"L": [{"N": "0"}, {"N": "1"}]}}, {"l": {"L": [{"N": "2"}]}}),
+        (
+            "SET l[1] = :v REMOVE l[0]",
+            {"l": {"L": [{"N": "0"}, {"N": "1"}]}},
+            {"l": {"L": [ONE, {"N": "2"}]}},
+        ),
     ],
 )
 def test_touched_parts_are_nested_as_in_the_item(
     text: str, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """UPDATED_OLD and UPDATED_NEW. Source: ExtendDB issue 98."""
+    """UPDATED_OLD and UPDATED_NEW; an index means the list as it was, and the list as it is.
+
+    Source: ExtendDB issue 98.
+    """
     values = {":v": ONE, ":w": {"N": "9"}}
     update = compile_update(text, None, values)
     old = item()
@@ -351,6 +373,41 @@ def test_touched_parts_are_nested_as_in_the_item(
     assert update.touched_before(old) == before
     assert update.touched_before(None) == {}
     assert update.touched_after(update.apply(old, KEY, values)) == after
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["(m).x", "((m).x)", "(m.deep).y[0]", "(m).deep.y[0]", "((m).deep).y[0]", "(m.deep.y)[0]"],
+)
+def test_part_of_a_path_may_be_in_parentheses(value: str) -> None:
+    plain = value.replace("(", "").replace(")", "")
+    assert changed(f"SET a = {value}") == changed(f"SET a = {plain}")
+    assert changed(f"SET a = if_not_exists({value}, n)") == changed(f"SET a = {plain}")
+    if plain == "m.x":
+        assert changed(f"SET a = {value} + n") == changed("SET a = m.x + n")
+
+
+@pytest.mark.parametrize("text", ["SET a = ((m)).x", "SET a = :v + ((m)).x", "SET a = ((m.x))"])
+def test_doubled_parentheses_inside_of_a_path_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="The expression has redundant parentheses;"):
+        compile_update(text, None, {":v": ONE})
+
+
+@pytest.mark.parametrize("text", ["SET a = (:v).x", "SET a = (m + n).x", "SET (m).x = :v"])
+def test_only_a_path_goes_on_after_parentheses(text: str) -> None:
+    with pytest.raises(ValidationError, match="Syntax error"):
+        compile_update(text, None, {":v": ONE})
+
+
+def test_greatest_index_appends() -> None:
+    for index in (3, 2**31, 2**32 - 2):
+        assert changed(f"SET l[{index}] = :v", v=ONE)["l"]["L"][3] == ONE
+    with pytest.raises(ValidationError) as caught:
+        compile_update(f"SET l[{2**32 - 1}] = :v", None, {":v": ONE})
+    assert str(caught.value) == (
+        "Invalid UpdateExpression: "
+        "List index is not within the allowable range; index: [4294967295]"
+    )
 
 
 @pytest.mark.parametrize("text", ["SET a = ((:v))", "SET a = :v + ((n))", "SET a = ((n)), b = :v"])
