@@ -17,26 +17,28 @@ from model.errors import ModelError, Throttled, UnknownOperation
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
+from router.content_coding import DECODED, UnknownCoding, decode_body
 from router.refusals import router_full
 from router.request_id import new_request_id, request_id_of
 from router.run_queue import RunQueue
 
 TARGET_PREFIX: Final = b"DynamoDB_20120810."
-CONTENT_TYPES: Final = (b"application/x-amz-json-1.0", b"application/x-amz-json-1.1")
-BODY_BYTES_MAX: Final = 16 << 20
-"""Longest request body, after decompression too. Source: DynamoDB's limit on a request."""
-
 REQUEST_ID_SUFFIX: Final = b"QUORATE0QUORATE0Q012"
 """DynamoDB's request ids have 52 characters of 0-9A-V: the 32 of ours, and these."""
 
-ANSWER_HEADERS: Final = (
-    b"Content-Type: application/x-amz-json-1.0\r\n"
+MEDIA_TYPE: Final = b"application/x-amz-json-1.0"
+MEDIA_TYPES: Final = (MEDIA_TYPE, b"application/x-amz-json-1.1", b"application/json")
+ANSWER_HEADERS: Final = {
+    media_type: b"Content-Type: " + media_type + b"\r\n"
     b"x-amzn-RequestId: %b" + REQUEST_ID_SUFFIX + b"\r\n"
     b"x-amz-crc32: %d\r\n%b%b"
-)
-"""Takes the request id in hex, the body's checksum, and two times more headers."""
+    for media_type in MEDIA_TYPES
+}
+"""By the request's media type, which is the answer's too. Each takes the request id in hex, the
+body's checksum, and two times more headers."""
 
 GZIP_HEADER: Final = b"Content-Encoding: gzip\r\n"
+TAKEN_CODINGS: Final = b"Accept-Encoding: " + DECODED + b"\r\n"
 UNKNOWN_OPERATION_PAGE: Final = b"<UnknownOperationException/>\n"
 """What DynamoDB answers to something that is not a call at all."""
 
@@ -78,7 +80,7 @@ class Executor(Protocol):
 class HttpCall(Call):
     """A call that came as an HTTP request."""
 
-    __slots__ = ("cors_headers", "exchange")
+    __slots__ = ("answer_headers", "cors_headers", "exchange")
 
     def __init__(
         self,
@@ -87,10 +89,12 @@ class HttpCall(Call):
         started: float,
         deadline: float,
         exchange: Exchange,
+        answer_headers: bytes,
         cors_headers: bytes,
     ) -> None:
         Call.__init__(self, observer, request_id, started, deadline)
         self.exchange = exchange
+        self.answer_headers = answer_headers
         self.cors_headers = cors_headers
 
     @property
@@ -114,7 +118,8 @@ class HttpCall(Call):
 
     def send_error(self, error: ModelError) -> None:
         """Write the error's document."""
-        self._reply(error.http_status, error.document)
+        more_headers = TAKEN_CODINGS if isinstance(error, UnknownCoding) else b""
+        self._reply(error.http_status, error.document, more_headers)
 
     def _compress(self, body: bytes) -> None:
         if len(body) <= COMPRESSED_HERE_BYTES_MAX:
@@ -126,7 +131,7 @@ class HttpCall(Call):
     def _reply(self, status: int, body: bytes, more_headers: bytes = b"") -> None:
         self.exchange.reply(
             status,
-            ANSWER_HEADERS
+            self.answer_headers
             % (
                 self.request_id.hex().upper().encode(),
                 crc32(body),
@@ -166,7 +171,8 @@ class HttpFace:
             self._handle_other(exchange)
             return
         if self.is_closed:
-            status, headers, body = self.refusal()
+            answer_headers = _answer_headers(exchange.headers) or ANSWER_HEADERS[MEDIA_TYPE]
+            status, headers, body = self._refusal(answer_headers)
             if self._cors_origins:
                 headers += self._cors_headers(exchange.headers)
             exchange.refuse(status, headers, body)
@@ -183,26 +189,31 @@ class HttpFace:
         return self._queue.is_behind or self._service.door_is_closed
 
     def refusal(self) -> tuple[int, bytes, bytes]:
+        """Return the answer at the door to a request of the usual media type."""
+        return self._refusal(ANSWER_HEADERS[MEDIA_TYPE])
+
+    def _refusal(self, answer_headers: bytes) -> tuple[int, bytes, bytes]:
         """Return the answer at the door. It must cost next to nothing: no call is made."""
         self._service.count_refusal()
         request_id = new_request_id().hex().upper().encode()
-        headers = ANSWER_HEADERS % (request_id, REFUSED_CHECKSUM, b"", b"")
+        headers = answer_headers % (request_id, REFUSED_CHECKSUM, b"", b"")
         return Throttled.http_status, headers, REFUSED_BODY
 
     def _serve(self, exchange: Exchange, started: float) -> None:
         headers = exchange.headers
+        answer_headers = _answer_headers(headers)
+        if answer_headers is None:
+            exchange.reply(404, b"Content-Type: text/plain\r\n", UNKNOWN_OPERATION_PAGE)
+            return
         call = HttpCall(
             self._observer,
             request_id_of(headers.get(b"amz-sdk-invocation-id", b"")),
             started,
             started + self._timeout_seconds,
             exchange,
+            answer_headers,
             self._cors_headers(headers) if self._cors_origins else b"",
         )
-        content_type = headers.get(b"content-type", b"")
-        if content_type not in CONTENT_TYPES and not content_type.startswith(CONTENT_TYPES):
-            exchange.reply(404, b"Content-Type: text/plain\r\n", UNKNOWN_OPERATION_PAGE)
-            return
         target = headers.get(b"x-amz-target", b"")
         if not target.startswith(TARGET_PREFIX):
             call.fail(UnknownOperation())
@@ -212,12 +223,11 @@ class HttpFace:
         body = exchange.body
         coding = headers.get(b"content-encoding")
         if coding is not None:
-            plain = _decode_body(coding, body)
-            if plain is None:
-                exchange.keep_alive = False
-                exchange.reply(413, b"Content-Type: text/plain\r\n", b"")
+            try:
+                body = decode_body(coding, body)
+            except ModelError as error:
+                call.fail(error)
                 return
-            body = plain
         operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
         self._service.execute_json(operation, body, call)
 
@@ -265,6 +275,15 @@ class HttpFace:
         )
 
 
+def _answer_headers(headers: dict[bytes, bytes]) -> bytes | None:
+    """Return the headers to answer a request with, None if its media type is not a call's."""
+    content_type = headers.get(b"content-type", b"")
+    found = ANSWER_HEADERS.get(content_type)
+    if found is None:  # in other words, maybe: RFC 9110, section 8.3.1
+        found = ANSWER_HEADERS.get(content_type.partition(b";")[0].strip().lower())
+    return found
+
+
 def _takes_gzip(accepted: bytes) -> bool:
     """Return whether an Accept-Encoding header names gzip, and not as what is not wanted."""
     for part in accepted.lower().split(b","):
@@ -277,20 +296,3 @@ def _takes_gzip(accepted: bytes) -> bool:
 def _gzip(body: bytes) -> bytes:
     packer = zlib.compressobj(COMPRESSION_LEVEL, wbits=31)  # 31: with a gzip header
     return packer.compress(body) + packer.flush()
-
-
-def _decode_body(coding: bytes, body: bytes | bytearray) -> bytes | None:
-    """Return the body without its content coding, None if it is too long or not understood."""
-    coding = coding.lower()
-    if coding == b"identity":
-        return bytes(body)
-    if coding != b"gzip":
-        return None
-    unpacker = zlib.decompressobj(wbits=31)  # 31: a gzip header is expected
-    try:
-        plain = unpacker.decompress(body, BODY_BYTES_MAX + 1)
-    except zlib.error:
-        return None
-    if len(plain) > BODY_BYTES_MAX or not unpacker.eof:
-        return None
-    return plain

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
+from quorate.http.target import BadTarget, host_and_path
 from quorate.http.whole_request import is_whole_request
 
 if TYPE_CHECKING:
@@ -80,6 +81,15 @@ def refusal(status: int) -> bytes:
     )
 
 
+def _framing_header(length: bytes | None, coding: bytes | None) -> bytes:
+    """Return a header that says of a body how it is framed, and nothing else; empty: no body."""
+    if coding is not None:
+        return b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    if length is not None and int(length):
+        return b"POST / HTTP/1.1\r\nContent-Length: %b\r\n\r\n" % length
+    return b""
+
+
 class Exchange:
     """One request and the way to answer it. `headers` have lower-case names."""
 
@@ -132,6 +142,7 @@ class HttpConnection(asyncio.Protocol):
         "_current",
         "_draining",
         "_exchange",
+        "_framing",
         "_header_begins",
         "_header_bytes",
         "_headers",
@@ -144,7 +155,6 @@ class HttpConnection(asyncio.Protocol):
         "_reading_paused",
         "_server",
         "_transport",
-        "_unparsed_body_bytes",
         "_unsent_bytes",
         "_write_paused",
         "deadline",
@@ -165,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
         self._current: Exchange | None = None  # being answered
         self._queue: deque[Exchange] = deque()
         self._body_bytes = 0  # of everything received and not yet answered
-        self._unparsed_body_bytes = 0  # still to come of a body that the parser does not see
+        self._framing = b""  # of a body that follows an offered upgrade, until that is declined
         self._is_chunked = False  # the body being received
         self._chunked_bytes = 0  # of it, with its framing, but for what came with the header
         self._unsent_bytes = 0  # of an answer that is larger than the write buffer
@@ -239,15 +249,13 @@ class HttpConnection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         while data:
-            if self._unparsed_body_bytes:
-                data = self._take_unparsed(data)
-                continue
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 # The other protocol is not wanted, as HTTP allows; the parser stops all the same.
+                # Another one reads what follows, once it is told how that is framed.
                 self._parser = httptools.HttpRequestParser(self)
-                data = data[upgrade.args[0] :]
+                data = self._framing + data[upgrade.args[0] :]
             else:
                 return
 
@@ -272,15 +280,6 @@ class HttpConnection(asyncio.Protocol):
             framing_bytes = self._chunked_bytes - len(self._exchange.body)
             if framing_bytes > len(self._exchange.body) + self._server.limits.header_bytes_max:
                 raise _Refused(400)
-
-    def _take_unparsed(self, data: bytes) -> bytes:
-        """Take the body of a request that offers an upgrade; return what follows it."""
-        body, rest = data[: self._unparsed_body_bytes], data[self._unparsed_body_bytes :]
-        self.on_body(body)
-        self._unparsed_body_bytes -= len(body)
-        if not self._unparsed_body_bytes:
-            self.on_message_complete()
-        return rest
 
     def eof_received(self) -> bool:
         """Close when the client has said its last word, once it is answered."""
@@ -321,13 +320,15 @@ class HttpConnection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """The request target, or a part of it."""
         self._path += url
-        if len(self._path) > self._server.limits.header_bytes_max:
-            raise _Refused(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field. This is the most frequent call of all: the limits wait."""
+        """One header field. This is the most frequent call of all: the limits wait.
+
+        Blanks around a value are no part of it; those before it are gone already.
+        """
         headers = self._headers
         name = name.lower()
+        value = value.rstrip()
         if name in headers:
             value = headers[name] + b"," + value
         headers[name] = value
@@ -336,10 +337,13 @@ class HttpConnection(asyncio.Protocol):
         """All header fields are here: refuse what must not be read on."""
         limits = self._server.limits
         headers = self._headers
-        if len(headers) > limits.headers_max:
-            raise _Refused(431)
-        # Few headers can come near the limit; only those are counted.
-        if (
+        if self._framing:  # this is no header, but the framing alone of what one has announced
+            self._framing, self._headers, self._in_headers = b"", {}, False
+            if self._current is None:
+                self.deadline = self._input_deadline()
+            return
+        # Few headers can come near the limit of their size; only those are counted.
+        if len(headers) > limits.headers_max or (
             self._header_bytes + self._read_bytes > limits.header_bytes_max
             and self._fields_size() > limits.header_bytes_max
         ):
@@ -352,32 +356,54 @@ class HttpConnection(asyncio.Protocol):
         if length is not None and int(length) > limits.body_bytes_max:
             raise _Refused(413)
         parser = self._parser
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise _Refused(400)
-        if parser.should_upgrade():
-            if coding is not None:
-                raise _Refused(400)
-            self._unparsed_body_bytes = 0 if length is None else int(length)
+        keep_alive, version = parser.should_keep_alive(), "1.1"
+        if not keep_alive or b"connection" in headers:  # else no other version is possible
+            version = self._version()
         method = parser.get_method()
         if method == b"CONNECT":
             raise _Refused(405)
+        path = self._path
+        if path != b"/" and not path.startswith(b"/"):
+            path = self._path_of_url(headers)
+        if parser.should_upgrade():
+            self._framing = _framing_header(length, coding)
         self._in_headers = False
         self._is_chunked = coding is not None
         self._chunked_bytes = 0
         self._exchange = Exchange(
             self,
             method,
-            self._path,
+            path,
             headers,
             # HTTP/1.0's way to keep a connection is not worth its header in every answer.
-            keep_alive=parser.should_keep_alive() and version != "1.0",
+            keep_alive=keep_alive and version != "1.0",
         )
         if self._current is None:
             self.deadline = self._input_deadline()
-            if headers.get(b"expect", b"").lower() == b"100-continue":
-                assert self._transport is not None
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if b"expect" in headers and version != "1.0":
+                self._tell_to_continue(headers[b"expect"])
+
+    def _version(self) -> str:
+        version: str = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise _Refused(400)
+        return version
+
+    def _tell_to_continue(self, expectation: bytes) -> None:
+        if expectation.lower() == b"100-continue":
+            assert self._transport is not None
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _path_of_url(self, headers: dict[bytes, bytes]) -> bytes:
+        """Return the path of a target that is a whole URL; its host is the request's."""
+        if self._path == b"*":
+            return self._path
+        try:
+            host, path = host_and_path(self._path, headers.get(b"host", b""))
+        except BadTarget:
+            raise _Refused(400) from None
+        headers[b"host"] = host
+        return path
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
@@ -398,8 +424,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A whole request is here."""
-        if self._unparsed_body_bytes:
-            return  # the parser's view of a request that offers an upgrade
+        if self._framing:
+            return  # to this parser nothing follows an offered upgrade
         if self._draining:
             return  # behind an answer that has closed the connection, in the same read
         exchange = self._exchange

@@ -13,17 +13,21 @@ REQUEST_LINE: Final = b"POST / HTTP/1.1\r\n"
 END_OF_HEADER: Final = b"\r\n\r\n"
 
 TELLING_FIELDS: Final = re.compile(
-    rb"\n(content-length|transfer-encoding|connection|upgrade|expect|origin)"
+    rb"\n(?=[cteuo])"  # most fields need no closer look
+    rb"(content-length|transfer-encoding|connection|upgrade|expect|origin"
+    rb"|content-type(?![ \t]*:[ \t]*application/x-amz-json-1\.0[ \t]*(?:[;\r]|\Z)))"
     rb"[ \t]*:[ \t]*([^\r\n]*)",
     re.IGNORECASE,
 )
-"""The fields that say how long the request is, and how its answer must differ from others'."""
+"""The fields that say how long the request is, and how its answer must differ from others': so does
+a media type that is not the usual one."""
 
 
 def is_whole_request(data: bytes, header_bytes_max: int) -> bool:
     """Return whether `data` is a POST to / with all of its body, and nothing else.
 
-    No such request asks for the connection's end, for another protocol, or by a page's script.
+    No such request asks for the connection's end, for another protocol or media type, or by a
+    page's script.
     """
     if not data.startswith(REQUEST_LINE):
         return False
@@ -37,4 +41,4 @@ def is_whole_request(data: bytes, header_bytes_max: int) -> bool:
     length: bytes
     ((name, length),) = fields
     body_bytes = len(data) - header_end - len(END_OF_HEADER)
-    return name.lower() == b"content-length" and length == b"%d" % body_bytes
+    return name.lower() == b"content-length" and length.rstrip(b" \t") == b"%d" % body_bytes

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import Collection
 from zlib import crc32
 
+import orjson
 import pytest
 
 from model.errors import ConditionFailed, InternalServerError, ModelError
@@ -139,45 +141,94 @@ def test_target_of_another_service_is_an_unknown_operation(target: bytes) -> Non
     assert b"#UnknownOperationException" in body
 
 
-@pytest.mark.parametrize("content_type", [b"", b"text/plain", b"application/json"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"",
+        b"text/plain",
+        b"text/plain; application/json",
+        b"text/plain, application/json",
+        b"application/x-www-form-urlencoded",
+        b"multipart/form-data; boundary=application/json",
+        b"application/jsonx",
+        b"application/x-amz-json-1.00",
+        b"application/cbor",
+        b"json",
+        b";application/json",
+    ],
+)
 def test_post_that_a_web_form_could_make_is_not_a_call(content_type: bytes) -> None:
-    """A page of another site can send these without asking; the right type it cannot."""
+    """A page of another site can send these without asking; the right types it cannot."""
     calls = Calls()
 
-    status, _, _ = send(calls, headers=CALL_HEADERS | {b"content-type": content_type})
+    status, _, body = send(calls, headers=CALL_HEADERS | {b"content-type": content_type})
 
-    assert status == 404
+    assert (status, body) == (404, b"<UnknownOperationException/>\n")
     assert not calls.taken
 
 
-def test_compressed_body_is_unpacked() -> None:
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"application/x-amz-json-1.0", b"application/x-amz-json-1.0"),
+        (b"application/x-amz-json-1.1", b"application/x-amz-json-1.1"),
+        (b"application/json", b"application/json"),
+        (b"application/json; charset=utf-8", b"application/json"),
+        (b"application/json;charset=UTF-8", b"application/json"),
+        (b"Application/JSON ; charset=utf-8", b"application/json"),
+        (b"application/X-AMZ-JSON-1.0;charset=utf-8", b"application/x-amz-json-1.0"),
+        (b"application/json;", b"application/json"),
+    ],
+)
+def test_answer_has_the_media_type_of_the_request(asked: bytes, answered: bytes) -> None:
+    headers = CALL_HEADERS | {b"content-type": asked}
+    full = Calls()
+    full.door_is_closed = True
+
+    for calls in (Calls(), Calls(ConditionFailed()), full):
+        _, lines, _ = send(calls, headers=headers)
+        assert lines.startswith(b"Content-Type: %b\r\n" % answered)
+    unknown = headers | {b"x-amz-target": b""}
+    assert send(Calls(), headers=unknown)[1].startswith(b"Content-Type: %b\r\n" % answered)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [(b"gzip", gzip.compress(b'{"a":1}', mtime=0)), (b"Deflate", zlib.compress(b'{"a":1}'))],
+)
+def test_compressed_body_is_unpacked(coding: bytes, body: bytes) -> None:
+    """What the codings are is in test_content_coding.py."""
     calls = Calls()
 
-    send(
-        calls,
-        headers=CALL_HEADERS | {b"content-encoding": b"gzip"},
-        body=gzip.compress(b'{"a":1}', mtime=0),
-    )
+    send(calls, headers=CALL_HEADERS | {b"content-encoding": coding}, body=body)
 
     assert calls.taken[0][1] == b'{"a":1}'
 
 
 @pytest.mark.parametrize(
-    ("coding", "body"),
+    ("coding", "body", "status"),
     [
-        (b"gzip", gzip.compress(bytes((16 << 20) + 1))),
-        (b"gzip", gzip.compress(b"{}", mtime=0)[:-4]),
-        (b"gzip", b"not gzip"),
-        (b"br", b"{}"),
+        (b"gzip", gzip.compress(bytes((16 << 20) + 1), mtime=0), 413),
+        (b"gzip", gzip.compress(b"{}", mtime=0)[:-4], 400),
+        (b"gzip", b"not gzip", 400),
+        (b"gzip", b"", 400),
+        (b"br", b"{}", 415),
     ],
 )
-def test_body_that_unpacks_to_too_much_or_not_at_all_is_refused(coding: bytes, body: bytes) -> None:
+def test_body_that_cannot_be_unpacked_is_refused_and_why_is_said(
+    coding: bytes, body: bytes, status: int
+) -> None:
     calls = Calls()
 
-    status, _, _ = send(calls, headers=CALL_HEADERS | {b"content-encoding": coding}, body=body)
+    reply = send(calls, headers=CALL_HEADERS | {b"content-encoding": coding}, body=body)
 
-    assert status == 413
+    document = orjson.loads(reply[2])
+    assert reply[0] == status
+    assert document["__type"] == "com.amazon.coral.service#SerializationException"
+    assert len(document["Message"]) > 20
+    assert (b"\r\nAccept-Encoding: gzip, deflate\r\n" in reply[1]) is (status == 415)
     assert not calls.taken
+    assert calls.ended == ["SerializationException"]
 
 
 def test_probe_learns_that_the_router_is_healthy() -> None:

@@ -32,6 +32,10 @@ NOT_WHOLE = {
     "an upgrade": WHOLE.replace(b"Host: h", b"Upgrade: h2c"),
     "expects to be told": WHOLE.replace(b"Host: h", b"Expect: 100-continue"),
     "a page's": WHOLE.replace(b"Host: h", b"Origin: http://page"),
+    "another media type": WHOLE.replace(b"Host: h", b"Content-Type: application/json"),
+    "almost the usual media type": WHOLE.replace(
+        b"Host: h", b"content-type:application/x-amz-json-1.00"
+    ),
     "a header that is too long": WHOLE.replace(b"Host: h", b"Host: " + b"h" * 1024),
 }
 
@@ -52,6 +56,10 @@ def test_whole_request_is_told_from_all_others() -> None:
     assert is_whole_request(WHOLE, 1024)
     assert is_whole_request(WHOLE.replace(b"Content-Length", b"content-length"), 1024)
     assert is_whole_request(WHOLE.replace(b"h: 4", b"h:4"), 1024)
+    for media_type in (b": application/x-amz-json-1.0", b":Application/X-Amz-JSON-1.0 ;charset=x"):
+        line = b"Content-Type" + media_type
+        assert is_whole_request(WHOLE.replace(b"Host: h", line), 1024)
+        assert is_whole_request(WHOLE.replace(b"X-Amz-Target: T", line), 1024)
 
 
 @pytest.mark.parametrize("data", NOT_WHOLE.values(), ids=NOT_WHOLE)
@@ -71,6 +79,9 @@ FIELDS = st.sampled_from(
         b"Transfer-Encoding: chunked",
         b"Connection: close",
         b"Connection : close",
+        b"Content-Length: 4\t",
+        b"Content-Type: application/x-amz-json-1.0",
+        b"Content-Type: application/json",
         b"Upgrade: h2c",
         b"Host: h",
         b": ",
