@@ -206,7 +206,7 @@ class RouterProcess:
                 for work in (
                     self.watch.watch_forever(),
                     self.watch.refresh_forever(),
-                    self._tick_forever(),
+                    self._tick_forever(service),
                     self.leasing.run_forever(),
                     self._report_health(faces),
                     self._refresh_certificates_forever(),
@@ -422,13 +422,13 @@ class RouterProcess:
     def _refresh(self) -> None:
         self.watch.refresh()
 
-    async def _tick_forever(self) -> None:
+    async def _tick_forever(self, service: Service) -> None:
         while True:
             asleep_at = self.clock()
             await asyncio.sleep(TICK_SECONDS)
             self.wakefulness.look()
             self.metrics.loop_delayed(self.clock() - asleep_at - TICK_SECONDS)
-            self.dispatch.tick()
+            service.tick()
 
     def _slept(self, seconds: float) -> None:
         """Do nothing of what was sent before this process woke: its ids may be forgotten."""

@@ -25,6 +25,7 @@ from router.control import NodeControl
 from router.dispatch import Dispatch
 from router.json_text import decode_json
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
+from router.retries import Retries
 from router.table_sizes import TableSizes
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Service:
         self.admission = admission
         self.sizes = sizes
         self._tasks = tasks
+        self.retries = Retries(admission.clock)
         self._background_count = 0
         self._life = 0
 
@@ -77,7 +79,14 @@ class Service:
         """Do nothing more for the calls taken until now: nobody knows how old they are."""
         self._life += 1
         self.admission.drop_waiting()
+        self.retries.drop_all()
         self.dispatch.drop_all()
+
+    def tick(self) -> None:
+        """Let those go on who wait for capacity or pause. Call it many times a second."""
+        self.admission.serve_queues()
+        self.retries.tick()
+        self.dispatch.tick()
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
         """Run an operation on a JSON text."""

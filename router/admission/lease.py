@@ -6,6 +6,7 @@ for what they are about to need. What is leased and not spent goes back. Pure: t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,11 @@ RATE_MIN: Final = 1e-3
 """Units a second: an average below is of a load that has ended. Ours."""
 
 
+Queued = tuple[float, float, Callable[[float], object]]
+"""Who waits for capacity: its units, until when, and how it goes on: with these units admitted, or
+with none when its time is up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a router tells the pool: all in capacity units.
@@ -77,6 +83,7 @@ class Lease:
         "_ticked_at",
         "expires_at",
         "heard_at",
+        "queue",
         "rate",
         "tokens",
         "waiting",
@@ -101,6 +108,7 @@ class Lease:
         self._granted_at = now
         self._ticked_at = now
         self.waiting: list[tuple[float, Callable[[], object]]] = []  # units, how to go on
+        self.queue: deque[Queued] = deque()  # who can wait for capacity to come
 
     def admit(self, units: float, now: float) -> bool:
         """Spend units if there are tokens, or credit."""
@@ -127,6 +135,18 @@ class Lease:
         waiting, self.waiting = self.waiting, []
         return [go_on for _, go_on in waiting]
 
+    def serve_queue(self, now: float) -> None:
+        """Let those go on who are in the queue and whose turn it is, or whose time is up."""
+        queue = self.queue
+        while queue:
+            units, until, go_on = queue[0]
+            if until <= now:
+                units = 0.0
+            elif not self.admit(units, now):
+                return
+            queue.popleft()
+            go_on(units)
+
     def refuse(self, units: float) -> None:
         """Count what was refused: it is wanted, too."""
         self._offered += units
@@ -148,6 +168,7 @@ class Lease:
         return (
             not self._offered
             and not self.waiting
+            and not self.queue
             and not self._returned
             and self.tokens == self._held == self._offered_rate == 0
         )
@@ -182,7 +203,7 @@ class Lease:
         if now >= self.expires_at and left > 0:
             self._returned += left
             left = self.tokens = self._held = 0.0
-        waiting = sum(units for units, _ in self.waiting)
+        waiting = sum(units for units, _ in self.waiting) + sum(units for units, *_ in self.queue)
         wanted = max(0.0, rate * AHEAD_SECONDS + waiting - left)
         return Ask(wanted, self._returned, self._level_at(now))
 

@@ -29,6 +29,10 @@ OTHER_TABLES: Final = "(others)"
 """The label of tables beyond. No table can be called so."""
 
 
+QUEUED_MAX: Final = 4_096
+"""Most requests that wait for capacity, of all tables. Ours: 160 batches."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableAsk:
     """An ask of one table, for its reads or its writes."""
@@ -107,6 +111,7 @@ class TableAdmission:
         self.on_credit: Callable[[], object] = lambda: None  # called when the pools should be asked
         self._accounts: dict[int, Account] = {}
         self._others = Usage(OTHER_TABLES)
+        self._queues: dict[Lease, None] = {}  # the leases that somebody queues for
         self._ticked_at = clock()
 
     def admit(self, table: Table, units: float, *, reads: bool) -> float:
@@ -135,12 +140,45 @@ class TableAdmission:
         lease.wait(units, go_on)
         self.on_credit()
 
+    def queue(
+        self,
+        table: Table,
+        units: float,
+        until: float,
+        go_on: Callable[[float], object],
+        *,
+        reads: bool,
+    ) -> bool:
+        """Let a request that was refused wait for capacity; return whether there is room for it.
+
+        `go_on` is called with the units once they are admitted, in order of arrival, or with 0 at
+        `until`.
+        """
+        account = self._accounts.get(table.id)
+        lease = None if account is None else account.lease(reads=reads)
+        if lease is None or sum(len(each.queue) for each in self._queues) >= QUEUED_MAX:
+            return False
+        lease.queue.append((units, until, go_on))
+        self._queues[lease] = None
+        self.on_credit()
+        return True
+
+    def serve_queues(self) -> None:
+        """Let those go on whose turn it is. Call it many times a second."""
+        now = self.clock()
+        for lease in list(self._queues):
+            lease.serve_queue(now)
+            if not lease.queue:
+                del self._queues[lease]
+
     def drop_waiting(self) -> None:
-        """Forget those who wait for a pool: their clients have gone."""
+        """Forget those who wait for a pool or for capacity: their clients have gone."""
         for account in self._accounts.values():
             for lease in (account.reads, account.writes):
                 if lease is not None:
                     lease.take_waiting()
+                    lease.queue.clear()
+        self._queues.clear()
 
     def settle(
         self, table: Table, operation: str, units: float, admitted: float, *, reads: bool
@@ -188,6 +226,8 @@ class TableAdmission:
         for lease in gone:
             if lease is not None:
                 _let_go_on(lease)
+                while lease.queue:
+                    lease.queue.popleft()[2](0.0)  # it is tried again, with what is known now
 
     def tick(self, now: float) -> list[TableAsk]:
         """Let time pass; return what to ask the pools. Call it several times a second."""

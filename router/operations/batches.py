@@ -1,13 +1,15 @@
 """BatchWriteItem and BatchGetItem: many routed requests, one answer when the last has ended.
 
-What surely was not done comes back as unprocessed; the client sends it again. A write that may
-have been done must not: its outcome is unknown, and so is the whole batch's.
+What surely was not done is tried again, and comes back as unprocessed if its time is up. A write
+that may have been done must not: its outcome is unknown, and so is the whole batch's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
+from typing import Final, Union
 
 from model.capacity import read_units
 from model.errors import ModelError
@@ -28,17 +30,52 @@ from router.refusals import outcome_unknown
 from router.routed import Routed
 from router.service import Service
 
+ANSWER_SECONDS: Final = 0.3
+"""So long before its deadline a batch gives back what is not done yet. Ours: what is sent then may
+still be answered in time."""
+
+Part = Union["_WritePart", "_GetPart"]
+
 
 class _Batch(ABC):
-    """What both batches share: counting parts down, and the errors on the way."""
+    """What both batches share: counting parts down, trying them again, the errors on the way.
 
-    __slots__ = ("call", "left", "reason", "refusal")
+    A part that was surely not done, and may well be done in a moment, is tried again, under the
+    same id, until shortly before the deadline: many clients never look at what comes back
+    unprocessed.
+    """
 
-    def __init__(self, call: Call, count: int) -> None:
+    __slots__ = ("call", "left", "reason", "refusal", "service")
+
+    def __init__(self, service: Service, call: Call, count: int) -> None:
+        self.service = service
         self.call = call
         self.left = count
         self.reason: ModelError | None = None  # why something is unprocessed; the first one's
         self.refusal: ModelError | None = None  # what ends the whole batch
+
+    def part_refused(self, part: Part, error: ModelError) -> None:
+        """Let a part wait that its table has no capacity for."""
+        until = self.call.deadline - ANSWER_SECONDS
+
+        def go_on(units: float) -> None:
+            if units:
+                part.admitted = units
+                part.go_on(self.service)
+            else:
+                self.part_failed(error)
+
+        admission, units = self.service.admission, part.estimate()
+        if not admission.queue(part.table, units, until, go_on, reads=part.reads):
+            self.part_failed(error)
+
+    def part_ended(self, part: Part, error: ModelError, *, unknown: bool) -> None:
+        """Try a part again that its partition or this router refused for a moment."""
+        deadline = self.call.deadline - ANSWER_SECONDS
+        may_again = error.retryable and not unknown and self.refusal is None
+        again = partial(part.send, self.service)
+        if not may_again or not self.service.retries.after_a_pause(again, deadline):
+            self.part_failed(error, unknown=unknown)
 
     def part_failed(self, error: ModelError, *, unknown: bool = False) -> None:
         """Take the error of one part, and whether it may have been done."""
@@ -75,8 +112,10 @@ class _Batch(ABC):
 class _WriteBatch(_Batch):
     __slots__ = ("request", "units", "writes")
 
-    def __init__(self, call: Call, request: BatchWriteItem, writes: Sequence[BatchWrite]) -> None:
-        _Batch.__init__(self, call, len(writes))
+    def __init__(
+        self, service: Service, call: Call, request: BatchWriteItem, writes: Sequence[BatchWrite]
+    ) -> None:
+        _Batch.__init__(self, service, call, len(writes))
         self.request = request
         self.writes = writes
         self.units: list[int | None] = [None] * len(writes)
@@ -91,8 +130,10 @@ class _WriteBatch(_Batch):
 class _GetBatch(_Batch):
     __slots__ = ("gets", "images", "request")
 
-    def __init__(self, call: Call, request: BatchGetItem, gets: Sequence[BatchGet]) -> None:
-        _Batch.__init__(self, call, len(gets))
+    def __init__(
+        self, service: Service, call: Call, request: BatchGetItem, gets: Sequence[BatchGet]
+    ) -> None:
+        _Batch.__init__(self, service, call, len(gets))
         self.request = request
         self.gets = gets
         self.images: list[bytes | None] = [None] * len(gets)
@@ -122,13 +163,13 @@ class _WritePart(WriteOwner):
         self.batch.count_down()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
-        """Note why it was not done."""
+        """Try it again, or note why it was not done."""
         self.settle_failed(routed)
-        self.batch.part_failed(error, unknown=is_unknown(routed))
+        self.batch.part_ended(self, error, unknown=is_unknown(routed))
 
     def refused(self, error: ModelError) -> None:
-        """Note why it was not sent."""
-        self.batch.part_failed(error)
+        """Wait for capacity."""
+        self.batch.part_refused(self, error)
 
 
 class _GetPart(GetOwner):
@@ -151,20 +192,20 @@ class _GetPart(GetOwner):
         self.batch.count_down()
 
     def failed(self, routed: Routed, error: ModelError) -> None:
-        """Note why it was not read."""
+        """Try it again, or note why it was not read."""
         self.settle_failed(routed)
-        self.batch.part_failed(error, unknown=is_unknown(routed))
+        self.batch.part_ended(self, error, unknown=is_unknown(routed))
 
     def refused(self, error: ModelError) -> None:
-        """Note why it was not sent."""
-        self.batch.part_failed(error)
+        """Wait for capacity."""
+        self.batch.part_refused(self, error)
 
 
 def batch_write_item(service: Service, body: object, call: Call) -> None:
     """Serve BatchWriteItem."""
     request = parse_batch_write_item(body)
     tables = {name: service.view.table(name) for name in request.table_names}
-    batch = _WriteBatch(call, request, request.bind(tables))
+    batch = _WriteBatch(service, call, request, request.bind(tables))
     for position in range(len(batch.writes)):
         _WritePart(service.admission, batch, position).send(service)
 
@@ -173,6 +214,6 @@ def batch_get_item(service: Service, body: object, call: Call) -> None:
     """Serve BatchGetItem."""
     request = parse_batch_get_item(body)
     tables = {name: service.view.table(name) for name in request.table_names}
-    batch = _GetBatch(call, request, request.bind(tables))
+    batch = _GetBatch(service, call, request, request.bind(tables))
     for position in range(len(batch.gets)):
         _GetPart(service.admission, batch, position).send(service)

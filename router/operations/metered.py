@@ -57,7 +57,12 @@ class MeteredOwner(RoutedOwner):
             admission.settle(self.table, call.operation, 0.0, 0.0, reads=self.reads)
             self.refused(error.with_traceback(None))  # the next refusal raises it again
             return
-        call.admitted_at = admission.clock()  # of a batch: its last part
+        self.go_on(service)
+
+    def go_on(self, service: Service) -> None:
+        """Send the admitted request."""
+        call = self.call
+        call.admitted_at = self.admission.clock()  # of a batch: its last part
         routed = call.routed = self.route(service)
         if call.trace is not None:
             routed.trace_context = call.trace.dispatched(routed, call.admitted_at)
@@ -97,9 +102,13 @@ class WriteOwner(MeteredOwner):
         MeteredOwner.__init__(self, admission, table, call)
         self.write = write
 
+    def estimate(self) -> float:
+        """Return the units of the item that the write brings."""
+        return write_units(0, self.write.size_bytes)
+
     def send(self, service: Service) -> None:
         """Send the write."""
-        self.submit(service, write_units(0, self.write.size_bytes))
+        self.submit(service, self.estimate())
 
     def route(self, service: Service) -> RoutedWrite:
         """Return the write for its leader."""
@@ -130,9 +139,13 @@ class GetOwner(MeteredOwner):
         self.key = key
         self.consistent = consistent
 
+    def estimate(self) -> float:
+        """Return the least that the get can cost."""
+        return read_units(0, consistent=self.consistent)
+
     def send(self, service: Service) -> None:
         """Send the get."""
-        self.submit(service, read_units(0, consistent=self.consistent))
+        self.submit(service, self.estimate())
 
     def route(self, service: Service) -> RoutedGet:
         """Return the get for a replica."""

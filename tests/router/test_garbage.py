@@ -109,7 +109,7 @@ def test_throttled_call_leaves_no_cycle(kind: str) -> None:
         refused = sum(sum(usage.throttled.values()) for usage in world.router.admission.usages())
         assert refused > CALLS, "and this was about throttled ones"
 
-    tell(story, definition=SCANT)
+    tell(story, definition=SCANT, request_timeout_ms=350)  # batches wait for capacity till then
 
 
 def test_answered_call_over_grpc_leaves_no_cycle() -> None:
