@@ -53,6 +53,15 @@ def having(epoch: int) -> Answer:
     return answer
 
 
+def leaving(epoch: int) -> Answer:
+    """Answer with a catalog of that epoch, and end the stream."""
+
+    async def answer(known: int) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
+        yield node_pb2.WatchCatalogResponse(catalog=encode_catalog(Catalog(epoch=epoch)))
+
+    return answer
+
+
 async def silent(known: int) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
     """Take the question, and never answer."""
     await _for_ever()
@@ -119,7 +128,7 @@ def test_who_never_answers_is_left_for_one_who_does() -> None:
 
 
 def test_who_has_an_older_catalog_is_left_for_one_who_has_a_newer() -> None:
-    _, older, _ = adopted_from(having(5), having(2), having(7), epoch=7)
+    _, older, _ = adopted_from(leaving(5), having(2), having(7), epoch=7)
 
     assert older.shown == [5], "he was told what the asking one has"
 
