@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 from typing import Final
 
 from node.replica import PartitionReplica, Replica
@@ -22,8 +23,20 @@ LAG_ENTRIES_MAX: Final = 16
 caught up, so it must be near. Under load it is never quite level. Ours."""
 
 FIRST_CAMPAIGN_TICKS: Final = 3
-"""When a preferred leader first campaigns, after its replica was made. Ours: its peers make
-theirs within some milliseconds."""
+"""When a preferred leader first campaigns, after its replica was made, and between two of its first
+campaigns. Ours: its peers mostly make theirs within some milliseconds."""
+
+FIRST_CAMPAIGNS_MAX: Final = 6
+"""How often it does so before it leaves that to the election timer. Ours: a peer that has not heard
+of the catalog yet has no replica to answer with; most have within a second."""
+
+
+@dataclass(slots=True)
+class _FirstCampaigns:
+    """Those of one group that are still to come."""
+
+    ticks: int = FIRST_CAMPAIGN_TICKS  # until the next one
+    left: int = FIRST_CAMPAIGNS_MAX
 
 
 class Leaderships:
@@ -41,7 +54,7 @@ class Leaderships:
         self._replicas = replicas
         self._mark = mark
         self._log = log
-        self._campaigns: dict[int, int] = {}
+        self._campaigns: dict[int, _FirstCampaigns] = {}
         self._changed_at: dict[int, float] = {}
         self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
         self._elected: set[int] = set()  # groups led here that cannot evaluate yet
@@ -49,8 +62,8 @@ class Leaderships:
         self.second_leaders_refused = 0  # messages, in this process's life
 
     def campaign_soon(self, group: int) -> None:
-        """Let this node's replica campaign in some ticks, unless a leader is known by then."""
-        self._campaigns[group] = FIRST_CAMPAIGN_TICKS
+        """Let this node's replica campaign in some ticks, and again, until a leader is known."""
+        self._campaigns[group] = _FirstCampaigns()
 
     def changed(self, replica: Replica, now: float) -> None:
         """Take note that a group's leader or term has changed."""
@@ -137,14 +150,19 @@ class Leaderships:
         return True
 
     def _campaign_first(self, count: int) -> None:
-        for group in list(self._campaigns):
-            self._campaigns[group] -= count
-            if self._campaigns[group] <= 0:
+        for group, campaigns in list(self._campaigns.items()):
+            campaigns.ticks -= count
+            if campaigns.ticks > 0:
+                continue
+            replica = self._replicas[group]
+            core = replica.core
+            campaigns.ticks = FIRST_CAMPAIGN_TICKS
+            campaigns.left -= 1
+            if core.leader or not campaigns.left:
                 del self._campaigns[group]
-                replica = self._replicas[group]
-                if not replica.core.leader:
-                    replica.core.campaign()
-                    self._mark(replica)
+            if not core.leader and core.role is not Role.CANDIDATE:  # that one waits for its votes
+                core.campaign()
+                self._mark(replica)
 
     def _audit(self) -> None:
         """Tell of second leaders of a term: one line a group, however many messages there were."""

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc.aio
+import pytest
 
+from quorate.cluster import catalog_search
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.catalog_leader import NodeChannels
 from quorate.cluster.catalog_watch import follow_catalog
@@ -49,6 +51,15 @@ def having(epoch: int) -> Answer:
         newer = encode_catalog(Catalog(epoch=epoch)) if epoch > known else None
         yield node_pb2.WatchCatalogResponse(epoch=epoch, catalog=newer)
         await _for_ever()
+
+    return answer
+
+
+def leaving(epoch: int) -> Answer:
+    """Answer with a catalog of that epoch, and end the stream."""
+
+    async def answer(known: int) -> AsyncIterator[node_pb2.WatchCatalogResponse]:
+        yield node_pb2.WatchCatalogResponse(catalog=encode_catalog(Catalog(epoch=epoch)))
 
     return answer
 
@@ -119,9 +130,18 @@ def test_who_never_answers_is_left_for_one_who_does() -> None:
 
 
 def test_who_has_an_older_catalog_is_left_for_one_who_has_a_newer() -> None:
-    _, older, _ = adopted_from(having(5), having(2), having(7), epoch=7)
+    _, older, _ = adopted_from(leaving(5), having(2), having(7), epoch=7)
 
     assert older.shown == [5], "he was told what the asking one has"
+
+
+def test_who_hears_of_no_change_himself_is_left_for_one_who_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """He may be cut off from the others, and not know it."""
+    monkeypatch.setattr(catalog_search, "FOLLOW_SECONDS", 0.05)
+
+    adopted_from(having(3), having(3), having(4), epoch=4)
 
 
 def test_an_older_release_is_understood() -> None:

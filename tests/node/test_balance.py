@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from node.host import TICK_SECONDS
-from node.leaderships import SETTLED_SECONDS
+from node.leaderships import FIRST_CAMPAIGN_TICKS, SETTLED_SECONDS
+from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.outcome import Outcome
 from raft.types import Role
 from tests.node.builders import key, put
@@ -193,3 +194,20 @@ def test_leadership_that_cannot_be_handed_over_stays(
 def test_preferred_leaders_are_elected_at_the_start(three: Cluster) -> None:
     """So that a new cluster is balanced without any move."""
     assert [three.leader(group).id for group in (1, 2, 3)] == list(NODES)
+
+
+def test_a_preferred_leader_campaigns_again_soon_if_its_peers_cannot_answer_yet(
+    directory: Path,
+) -> None:
+    """In a new cluster they may not have heard of the group, nor have a stream to it."""
+    cluster = Cluster(directory)
+    cluster.cut(1, broken=False)
+    cluster.tick(2 * FIRST_CAMPAIGN_TICKS)
+    assert not cluster.serving(CATALOG_GROUP)
+
+    cluster.heal()
+    cluster.tick(FIRST_CAMPAIGN_TICKS)
+
+    assert cluster.serving(CATALOG_GROUP)
+    assert cluster.leader(CATALOG_GROUP).id == 1
+    cluster.close()

@@ -21,6 +21,7 @@ PLANTED = {
     "ack_before_sync": 5,
     "read_without_proof": 20,
     "no_dedupe": 20,
+    "node_without_a_catalog_keeps_its_watchers": 20,
 }
 """Plants that fall quickly, and within how many seeds. All: `make sim-plants`."""
 
