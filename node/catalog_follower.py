@@ -16,12 +16,12 @@ import grpc.aio
 from node.errands import Errands
 from node.host import Host
 from node.join import Seeds
-from node.logs import log
 from node.snapshots.off_loop import Call
 from node.storage.identity import Identity
 from quorate.cluster.catalog_leader import NodeChannels
 from quorate.cluster.channels import Dialer
 from quorate.cluster.codec import decode_catalog
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2, node_pb2_grpc
 
 WATCH_SECONDS: Final = 10.0
@@ -60,6 +60,7 @@ class CatalogFollower:
         self._errands = errands
         self._host = host
         self._call = call
+        self._unwatched = Troubles("catalog_watch_ended", "catalog_watched")
         self._wanted = 0  # epoch
         self._waiting = False  # for it to come by itself
         self._asked: set[str] = set()  # addresses that have not answered yet
@@ -91,11 +92,12 @@ class CatalogFollower:
             try:
                 async with asyncio.timeout(WATCH_SECONDS):
                     async for news in stub.WatchCatalog(node_pb2.WatchCatalogRequest()):
+                        self._unwatched.over(address=address)
                         self._call(self._host.adopt_catalog, decode_catalog(news.catalog))
             except TimeoutError:
                 return
             except grpc.aio.AioRpcError as error:
-                log("catalog_watch_ended", address=address, code=error.code())
+                self._unwatched.met(address=address, code=error.code())
 
     def want(self, epoch: int) -> None:
         """Ask all other nodes for a catalog of this epoch, unless it comes by itself at once."""

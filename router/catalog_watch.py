@@ -9,7 +9,7 @@ from typing import Final
 import grpc.aio
 
 from quorate.cluster.codec import decode_catalog
-from quorate.logs import log
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2
 from router.catalog_view import CatalogView
 from router.control import NodeControl
@@ -33,6 +33,7 @@ class CatalogWatch:
     def __init__(self, view: CatalogView, control: NodeControl) -> None:
         self._view = view
         self._control = control
+        self._ended = Troubles("catalog_stream_ended", "catalog_stream_open")
         self._wanted = asyncio.Event()
         self._waiters: list[Callable[[], None]] = []
 
@@ -51,15 +52,16 @@ class CatalogWatch:
             async with asyncio.timeout(FIRST_SECONDS_MAX):
                 message = await call.read()
             while message is not grpc.aio.EOF:
+                self._ended.over(node=address)
                 self._view.adopt(decode_catalog(message.catalog))
                 message = await call.read()
-            log("catalog_stream_ended", node=address, reason="the node closed it")
+            self._ended.met(node=address, reason="the node closed it")
         except TimeoutError:
             reason = f"no catalog came within {FIRST_SECONDS_MAX} s"
-            log("catalog_stream_ended", node=address, reason=reason)
+            self._ended.met(node=address, reason=reason)
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
-            log("catalog_stream_ended", node=address, reason=reason)
+            self._ended.met(node=address, reason=reason)
         finally:
             call.cancel()
 

@@ -18,6 +18,7 @@ import grpc.aio
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import RECEIVER_KEY, Dialer
 from quorate.logs import log
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
@@ -80,6 +81,7 @@ class Upstream:
         self._accepted = 0
         self._sent_at = 0.0
         self._connected = False
+        self._ended = Troubles("stream_ended", clock=clock)
 
     @property
     def connected(self) -> bool:
@@ -114,7 +116,7 @@ class Upstream:
             except TimeoutError:
                 pass
             except StreamEnded as end:
-                log("stream_ended", node=self.node.name, reason=end)
+                self._ended.met(node=self.node.name, reason=end)
             finally:
                 served = self._connected
                 self._lose()
@@ -215,6 +217,7 @@ class Upstream:
         dispatch = self._dispatch
         if not self._connected:
             self._connected = True
+            self._ended.over()
             log("stream_open", node=self.node.name, address=self.node.address)
             dispatch.stream_opened(self.node.id)
         if reply.accepted:

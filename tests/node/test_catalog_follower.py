@@ -151,3 +151,57 @@ def test_watch_of_a_node_that_is_behind_for_ever_does_not_last(
         await until_it_has(host, NEW)
 
     run_story(tmp_path, story, epochs=(OLD, NEW))
+
+
+def test_node_that_is_cut_off_says_so_once_and_once_that_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its watches fail several times a second."""
+    monkeypatch.setattr(catalog_follower, "WATCH_RETRY_SECONDS", 0.0)
+    caplog.set_level("INFO", logger="quorate.events")
+
+    async def run() -> None:
+        async with (
+            asyncio.timeout(20),
+            refusing(watches=20) as (address, refused),
+            NodeChannels(Dialer()) as channels,
+            Errands() as errands,
+        ):
+            own, host = identity({2: address}), Host()
+            follower = CatalogFollower(
+                own, Seeds(), Dialer(), channels, errands, cast("Any", host), lambda *_: None
+            )
+            errands.start(follower.watch())
+            await refused.wait()
+            async with serving(NEW, tmp_path) as there:
+                own.addresses[2] = there
+                while not any("catalog_watched" in line for line in caplog.messages):
+                    await asyncio.sleep(0.005)
+
+    asyncio.run(run())
+
+    begun, ended = caplog.messages
+    assert begun.startswith("catalog_watch_ended ")
+    times = int(ended.split("times=")[1].split()[0])
+    assert ended.startswith("catalog_watched ")
+    assert times > 1
+
+
+@asynccontextmanager
+async def refusing(*, watches: int) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """Hang up on whoever calls; yield the address, and what is set after so many calls."""
+    refused = asyncio.Event()
+    count = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        if count > watches:
+            refused.set()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", refused
+    finally:
+        server.close()
