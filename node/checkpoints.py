@@ -13,6 +13,7 @@ from node.replica import PartitionReplica, PendingCheckpoint, Replica
 from node.storage.items import ItemStore
 from node.storage.log import LogStore
 from quorate.cluster.catalog import Catalog
+from quorate.troubles import Troubles
 
 MIB: Final = 1 << 20
 
@@ -74,6 +75,12 @@ class Checkpointer:
         self.count = 0  # checkpoints of anything, in this process's life
         self.seconds = 0.0  # that they took, in all
         self.stored_at = shell.monotonic()  # all that was applied before then is in the tree
+        self._refused = Troubles(
+            "checkpoint_refused_disk_full",
+            "checkpoint_stored_at_last",
+            clock=shell.monotonic,
+            say=shell.log,
+        )
         self._parts: list[PendingCheckpoint] = []
         self._set_aside_at = self.stored_at
         self._running = False
@@ -162,8 +169,9 @@ class Checkpointer:
             self._running = False
             if not stored:
                 # What is frozen stays readable and is written once there is room.
-                self._shell.log("checkpoint_refused_disk_full")
+                self._refused.met()
                 return
+            self._refused.over()
             self._purge_more = more[0]
             if parts:
                 self.count += 1

@@ -115,7 +115,9 @@ class Host:
         self._installs = Installs(items, shell)
         self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
         self._live_tables = LiveTables()
-        self.leaderships = Leaderships(node_id, self.replicas, self._mark, shell.log)
+        self.leaderships = Leaderships(
+            node_id, self.replicas, self._mark, shell.log, shell.monotonic
+        )
         self.memberships = Memberships(
             node_id, self.replicas, self._mark, self.leaderships.transfer, shell
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from node.storage.items import InstallRecord, ItemStore
+from quorate.troubles import Troubles
 
 FULL_RETRY_SECONDS: Final = 0.5
 """Pause before a transaction that found the disk full is tried again. Ours."""
@@ -70,6 +71,9 @@ class Installs:
         self._items = items
         self._shell = shell
         self._paused: list[_Install] = []
+        self._waits = Troubles(
+            "install_waits_for_room", "install_goes_on", clock=shell.monotonic, say=shell.log
+        )
 
     def start(self, source: SnapshotSource, done: Callable[[bool], None]) -> None:
         """Install, then `done(True)`; `done(False)` if there was no room to begin.
@@ -101,12 +105,15 @@ class Installs:
 
     def _follow(self, install: _Install, *, stored: bool) -> None:
         self._items.refresh()
+        group = install.source.record.group
+        if stored:
+            self._waits.over(group, group=group)
         if stored and install.more:
             self._submit(install)
         elif stored:
             install.done(True)  # noqa: FBT003 - a callback of the host
         elif install.source.begun:
-            self._shell.log("install_waits_for_room", group=install.source.record.group)
+            self._waits.met(group, group=group)
             install.retry_at = self._shell.monotonic() + FULL_RETRY_SECONDS
             self._paused.append(install)
         else:

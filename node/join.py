@@ -30,6 +30,7 @@ from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.catalog_leader import CatalogLeader, Forbidden, NodeChannels, NotChanged
 from quorate.cluster.channels import Dialer
 from quorate.cluster.commands import AddNode, wire_catalog_command
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2, node_pb2_grpc
 
 ASK_SECONDS: Final = 2.0
@@ -101,8 +102,13 @@ async def join(
     A directory used before asks once and goes on whatever does not answer.
     """
     told = False
+    versions = Troubles("other_version")
     while True:
         answers = await _ask_all(identity, seeds.to_ask(identity), dialer)
+        for address, answer in answers.items():
+            if answer.version not in ("", __version__):
+                version = answer.version
+                versions.met(address, peer=answer.node_id, address=address, version=version)
         meet_initial(identity, seeds.initial, answers)
         match decide(identity, seeds.initial, answers):
             case Step.TAKE_PART if identity.joined:
@@ -223,8 +229,6 @@ async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.Iden
             answer: node_pb2.IdentifyResponse = await stub.Identify(request, timeout=ASK_SECONDS)
         except grpc.aio.AioRpcError:
             return None
-        if answer.version not in ("", __version__):
-            log("other_version", peer=answer.node_id, address=address, version=answer.version)
         return answer
 
 

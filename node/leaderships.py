@@ -8,6 +8,7 @@ from typing import Final
 
 from node.replica import PartitionReplica, Replica
 from quorate.cluster.catalog import Catalog
+from quorate.troubles import Troubles
 from raft.progress import Flow
 from raft.types import NO_NODE, ProposalRefused, Role
 
@@ -48,12 +49,14 @@ class Leaderships:
         replicas: Mapping[int, Replica],
         mark: Callable[[Replica], None],
         log: Callable[..., None],
+        clock: Callable[[], float],
     ) -> None:
-        """`replicas` is the host's, by group."""
+        """`replicas` is the host's, by group. `clock` tells seconds, and never goes back."""
         self._node_id = node_id
         self._replicas = replicas
         self._mark = mark
         self._log = log
+        self._refused = Troubles("transfer_refused", clock=clock, say=log)
         self._campaigns: dict[int, _FirstCampaigns] = {}
         self._changed_at: dict[int, float] = {}
         self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
@@ -143,8 +146,9 @@ class Leaderships:
         try:
             replica.core.transfer_leader(to)
         except ProposalRefused as refusal:
-            self._log("transfer_refused", group=group, to=to, reason=refusal)
+            self._refused.met(group, group=group, to=to, reason=refusal)
             return False
+        self._refused.over(group)
         self._log("handing_over", group=group, to=to, term=replica.core.term)
         self._mark(replica)
         return True

@@ -14,6 +14,8 @@ __all__ = ["configure", "die", "log", "warn"]
 
 def die(code: int, event: str, **facts: object) -> NoReturn:
     """Log one line and end the process at once: nothing may be acknowledged after this."""
-    fatal(event, traceback=code == BUG_EXIT and sys.exception() is not None, facts=facts)
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        fatal(event, traceback=code == BUG_EXIT and sys.exception() is not None, facts=facts)
+        sys.stderr.flush()
+    finally:  # the log may be on a full disk, too
+        os._exit(code)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from node.replica import Replica
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.cluster.commands import CatalogCommand, MoveReplica, RemoveNode
+from quorate.troubles import Troubles
 from raft.core import ConfigurationChange
 from raft.types import ProposalRefused, Role
 
@@ -33,6 +34,10 @@ _REQUEST_ID: Final = struct.Struct(">4sIII")
 
 class Shell(Protocol):
     """The part of the host's shell that membership needs."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
 
     def change_catalog(self, command: CatalogCommand) -> None:
         """Have the catalog's leader apply a command, wherever it is; it may be lost."""
@@ -60,6 +65,7 @@ class Memberships:
         self._mark = mark
         self._transfer = transfer
         self._shell = shell
+        self._refused = Troubles("membership_refused", clock=shell.monotonic, say=shell.log)
         self.proposed = 0  # configurations, in this process's life
         self._step_at = 0.0
         self._tell_at: dict[CatalogCommand, float] = {}
@@ -121,8 +127,9 @@ class Memberships:
         try:
             core.propose_configuration(change)
         except ProposalRefused as refusal:
-            self._shell.log("membership_refused", group=group, reason=refusal)
+            self._refused.met(group, group=group, reason=refusal)
             return
+        self._refused.over(group)
         self.proposed += 1
         self._shell.log(
             "membership_changing", group=group, voters=change.voters, learners=change.learners

@@ -17,6 +17,7 @@ from node.logs import log
 from node.peer_batch import PeerBatch
 from node.storage.identity import Identity, Start
 from quorate.cluster.channels import RECEIVER_KEY, Dialer
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2_grpc
 
 RECONNECT_SECONDS: Final = 0.1
@@ -99,6 +100,7 @@ class PeerLink:
         self._outbox = self._empty_outbox()
         self._wake = asyncio.Event()
         self._open = False
+        self._refused = Troubles("refused_by_peer")
 
     @property
     def is_open(self) -> bool:
@@ -137,6 +139,7 @@ class PeerLink:
                 if not admitted:
                     await call  # raises why not
             self._open = True
+            self._refused.over()
             log("peer_stream_open", peer=self.node_id, address=self.address)
             call.add_done_callback(lambda _: self._wake.set())
             while not call.done():
@@ -153,7 +156,7 @@ class PeerLink:
             isinstance(error, grpc.aio.AioRpcError)
             and error.code() is grpc.StatusCode.PERMISSION_DENIED
         ):
-            log("refused_by_peer", peer=self.node_id, reason=error.details())
+            self._refused.met(peer=self.node_id, reason=error.details())
             self._events.peer_refused(self.node_id, self.address)
 
 

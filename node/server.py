@@ -32,6 +32,7 @@ from quorate.cluster.catalog_search import CatalogTeller
 from quorate.cluster.channels import RECEIVER_KEY
 from quorate.cluster.codec import encode_catalog
 from quorate.cluster.outcome import Outcome
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class NodeServicer:
         self._started = time.monotonic()
         self._streams_of: dict[int, int] = {}
         self._pools = CapacityPools()
+        self._corrupt = Troubles("corrupt_message", say=warn)
+        self._refused = Troubles("snapshot_refused", say=warn)
         self._routes: dict[RouteStream, asyncio.Event] = {}
         self.shell: ProcessShell | None = None
         self.catalog_waiters: set[asyncio.Event] = set()
@@ -101,7 +104,7 @@ class NodeServicer:
                 try:
                     inbox = decode_raft_batch(batch, sender=sender, receiver=receiver)
                 except CorruptMessage as error:
-                    warn("corrupt_message", peer=sender, error=error)
+                    self._corrupt.met(sender, peer=sender, error=error)
                     await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
                 except ValueError as error:
                     await self._refuse_nonsense(context, "Replicate", f"node {sender}", error)
@@ -160,7 +163,9 @@ class NodeServicer:
         try:
             await shell.receiver.receive(sender, request_iterator, context.write)
         except SnapshotRefused as refusal:
-            warn("snapshot_refused", peer=sender, code=refusal.code, reason=refusal)
+            self._refused.met(
+                (sender, refusal.code), peer=sender, code=refusal.code, reason=refusal
+            )
             await context.abort(refusal.code, str(refusal))
         except StorageError as error:
             die(STORAGE_ERROR_EXIT, "storage_failed", error=error)

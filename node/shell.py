@@ -41,6 +41,7 @@ from quorate.cluster.commands import (
     wire_catalog_command,
 )
 from quorate.cluster.placement import catalog_voters, place_partitions
+from quorate.troubles import Troubles
 from raft.types import Message, Role
 
 P = ParamSpec("P")
@@ -128,6 +129,7 @@ class ProcessShell:
             clock=time.monotonic,
         )
         self._changes = 0  # of the catalog, under way
+        self._not_changed = Troubles("catalog_not_changed", "catalog_changed")
         self._asking_why = False
         self._stop = stop
         self._links = PeerLinks(identity, self, self._errands, dialer)
@@ -215,12 +217,15 @@ class ProcessShell:
             self._errands.start(self._change_catalog(command))
 
     async def _change_catalog(self, command: CatalogCommand) -> None:
+        kind = type(command).__name__
         try:
             await self._catalog_leader.change(
                 wire_catalog_command(command), time.monotonic() + CHANGE_SECONDS
             )
         except (Forbidden, NotChanged) as failure:
-            log("catalog_not_changed", command=type(command).__name__, reason=failure)
+            self._not_changed.met(kind, command=kind, reason=failure)
+        else:
+            self._not_changed.over(kind, command=kind)
         finally:
             self._changes -= 1
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from model.keys import token_of
 from model.tables import Table, load_table
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
-from quorate.logs import log, warn
+from quorate.logs import LineLimit, log, warn
+from quorate.troubles import Troubles
 
 
 class UnknownTable(Exception):
@@ -35,6 +37,8 @@ class CatalogView:
         self._tables: dict[str, Table] = {}
         self._listeners: list[Callable[[Catalog, Ring], None]] = []
         self._changed = asyncio.Event()
+        self._foreign = Troubles("catalog_refused", say=warn)
+        self._lines = LineLimit(1, time.monotonic)
 
     @property
     def epoch(self) -> int:
@@ -49,7 +53,8 @@ class CatalogView:
         """Take a catalog if it is newer and of this cluster; return whether it was taken."""
         if catalog.cluster_id != self._cluster_id:
             if catalog.epoch:
-                warn("catalog_refused", of=catalog.cluster_id, because="it is another cluster's")
+                of = catalog.cluster_id
+                self._foreign.met(of, of=of, because="it is another cluster's")
             return False
         if catalog.epoch <= self.catalog.epoch or not catalog.partitions:
             return False
@@ -62,13 +67,16 @@ class CatalogView:
         self.catalog = catalog
         self.ring = ring = Ring(catalog.partitions)
         self._tables = kept
-        log(
-            "catalog_taken",
-            epoch=catalog.epoch,
-            tables=len(catalog.tables),
-            nodes=len(catalog.nodes),
-            partitions=len(catalog.partitions),
-        )
+        may_write, left_out = self._lines.admit()
+        if may_write:
+            log(
+                "catalog_taken",
+                epoch=catalog.epoch,
+                tables=len(catalog.tables),
+                nodes=len(catalog.nodes),
+                partitions=len(catalog.partitions),
+                **({"left_out": left_out} if left_out else {}),
+            )
         for listener in self._listeners:
             listener(catalog, ring)
         self._changed.set()

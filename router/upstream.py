@@ -18,6 +18,7 @@ import grpc.aio
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import RECEIVER_KEY, Dialer
 from quorate.logs import log
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2
 from quorate.v1.node_pb2_grpc import NodeServiceStub
 from router.codec import encode_batch
@@ -89,6 +90,7 @@ class Upstream:
         self._connected = False
         self._heard_ms = 0  # the node's clock, in its newest reply on this stream
         self._heard_at = 0.0  # when that came
+        self._ended = Troubles("stream_ended", clock=clock)
 
     @property
     def connected(self) -> bool:
@@ -123,7 +125,7 @@ class Upstream:
             except TimeoutError:
                 pass
             except StreamEnded as end:
-                log("stream_ended", node=self.node.name, reason=end)
+                self._ended.met(node=self.node.name, reason=end)
             finally:
                 served = self._connected
                 self._lose()
@@ -253,6 +255,7 @@ class Upstream:
         self._heard_ms, self._heard_at = reply.clock_ms, self._clock()
         if not self._connected:
             self._connected = True
+            self._ended.over()
             log("stream_open", node=self.node.name, address=self.node.address)
             dispatch.stream_opened(self.node.id)
         if reply.accepted:

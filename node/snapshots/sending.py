@@ -22,6 +22,7 @@ from node.storage.errors import StorageError
 from node.storage.items import ItemStore, SnapshotView
 from node.storage.snapshot_frames import Position
 from quorate.cluster.channels import Dialer
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2, node_pb2_grpc
 from raft.types import Configuration, Message, Role, SnapshotMeta
 
@@ -63,6 +64,8 @@ class SnapshotSender:
         self.sent_bytes = 0  # of frames, in this process's life
         self.sending = 0  # now
         self._sent: dict[Receiver, tuple[int, int]] = {}  # (bytes, of how many)
+        self._slow = Troubles("snapshot_too_slow", say=warn)
+        self._failed = Troubles("snapshot_failed", say=warn)
         self._under_way: set[Receiver] = set()  # those that pause after a failure included
 
     def is_sending(self, group: int, to: int) -> bool:
@@ -116,15 +119,19 @@ class SnapshotSender:
             began_at = await self._transfer(opened, replica, message, address, name)
         except TimeoutError:
             keep = True
-            warn("snapshot_too_slow", group=group, to=to)
+            self._slow.met((group, to), group=group, to=to)
         except StorageError as error:
             die(STORAGE_ERROR_EXIT, "storage_failed", error=error)
         except _LedNoMore:
             log("snapshot_given_up", group=group, to=to)
         except grpc.aio.AioRpcError as error:
             keep = error.code() in WORTH_GOING_ON
-            warn("snapshot_failed", group=group, to=to, code=error.code(), reason=error.details())
+            self._failed.met(
+                (group, to), group=group, to=to, code=error.code(), reason=error.details()
+            )
         else:
+            self._slow.over((group, to))
+            self._failed.over((group, to))
             log("snapshot_sent", group=group, to=to, index=index, began_at=began_at)
             return True
         finally:

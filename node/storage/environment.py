@@ -10,8 +10,10 @@ import errno
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,10 @@ DATA_FILE: Final = "data.mdb"
 
 FULL_BELOW_BYTES: Final = 1 << 20
 """A disk with less room is full. LMDB writes at most 64 pages at once, 256 KiB."""
+
+FULL_LATELY_SECONDS: Final = 60.0
+"""How long after a disk was found full a write that stopped short is put down to that, even if
+there is room again by then. Ours: room that comes and goes has mostly gone before."""
 
 _META: Final = struct.Struct("=16xIIQQ96xQQ")
 """A meta page of LMDB 0.9 on 64 bits, in native byte order: (page header), magic, version,
@@ -193,11 +199,14 @@ def storage_error(
     Full is only what is found before a sync: the map is full, or a page could not be written for
     want of space (DiskError is ENOSPC). A sync may fail with ENOSPC too, where blocks are given
     out late; nobody knows then what is on the disk. `file`, the one that was written, tells. Of a
-    page that found room for its first blocks only, LMDB says EIO; the disk is full then too.
+    page that found room for its first blocks only, LMDB says EIO; the disk is full then too, or was
+    a moment ago.
     """
     if isinstance(error, lmdb.MapFullError):
         return StorageFull(f"{doing}: the map is full; raise the map size and restart")
     no_room = isinstance(error, lmdb.DiskError)
+    if file is not None and no_room:
+        file.disk_was_full()
     if no_room or (file is not None and _may_be_short_write(error) and file.disk_is_full()):
         if file is not None and file.lost_a_write():
             return StorageFailed(f"{doing}: the sync failed for want of space")
@@ -205,6 +214,24 @@ def storage_error(
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(f"{doing}: {error}")
     return StorageFailed(f"{doing}: {error}")
+
+
+def write_error(
+    error: Exception, doing: str, file: FileWatch, environment: lmdb.Environment
+) -> StorageFull | StorageFailed:
+    """Return what the error of a write transaction, which is over, means for the node.
+
+    Full is only what may be tried again: the pages of a transaction, all of which the next attempt
+    writes anew, and on which nothing rests that was ever acknowledged. Not the meta page, which
+    would have made them count: LMDB writes nothing more then, and does not know what is there.
+    """
+    failure = storage_error(error, doing, file)
+    if isinstance(failure, StorageFull):
+        try:
+            environment.begin(write=True).abort()
+        except lmdb.Error as panic:
+            return StorageFailed(f"{doing}: its meta page was not written ({error}): {panic}")
+    return failure
 
 
 def _may_be_short_write(error: Exception) -> bool:
@@ -215,11 +242,12 @@ def _may_be_short_write(error: Exception) -> bool:
 class FileWatch:
     """Looks after a file that we have open: is it still there, has a write of it been lost?"""
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("_descriptor", "_full_at", "_path")
 
     def __init__(self, path: Path) -> None:
         """Remember the file as it is now. Raises StorageFailed."""
         self._path = path
+        self._full_at = -inf
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -246,10 +274,16 @@ class FileWatch:
             return True
         return False
 
+    def disk_was_full(self) -> None:
+        """Take note that there was no room for a write."""
+        self._full_at = time.monotonic()
+
     def disk_is_full(self) -> bool:
-        """Whether the disk has no room for a transaction of ordinary size."""
+        """Whether the disk has no room for a transaction of ordinary size, or had none lately."""
         disk = os.fstatvfs(self._descriptor)
-        return disk.f_bavail * disk.f_frsize < FULL_BELOW_BYTES
+        if disk.f_bavail * disk.f_frsize < FULL_BELOW_BYTES:
+            self.disk_was_full()
+        return time.monotonic() - self._full_at < FULL_LATELY_SECONDS
 
     def close(self) -> None:
         """Let go of the file. Harmless when done already."""

@@ -24,7 +24,7 @@ from node.storage.environment import (
     FileWatch,
     Refuse,
     open_environment,
-    storage_error,
+    write_error,
 )
 from node.storage.errors import CorruptItems, StorageFailed
 from node.storage.items_snapshot import SnapshotView, delete_range, table_ids
@@ -389,7 +389,7 @@ class ItemStore:
                 raise
             transaction.commit()
         except (lmdb.Error, OSError, MemoryError) as error:
-            failure = storage_error(error, f"items: {doing}", self._watch)
+            failure = write_error(error, f"items: {doing}", self._watch, self._environment)
             self._failure = str(failure) if isinstance(failure, StorageFailed) else None
             raise failure from error
         except Malformed as error:

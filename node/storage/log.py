@@ -26,7 +26,7 @@ from node.storage.environment import (
     FileWatch,
     Refuse,
     open_environment,
-    storage_error,
+    write_error,
 )
 from node.storage.errors import CorruptLog, StorageFailed
 from node.storage.layout import Head, HeadGroup, Malformed
@@ -323,7 +323,8 @@ class LogStore:
         try:
             self._write(record)
         except (lmdb.Error, OSError, MemoryError) as error:
-            failure = storage_error(error, f"log commit {record.sequence}", self._watch)
+            doing = f"log commit {record.sequence}"
+            failure = write_error(error, doing, self._watch, self._environment)
             self._failure = str(failure) if isinstance(failure, StorageFailed) else None
             raise failure from error
         self._failure = None

@@ -12,7 +12,7 @@ from quorate.cluster.catalog import Catalog
 from quorate.cluster.catalog_leader import NodeChannels
 from quorate.cluster.catalog_search import CatalogSearch
 from quorate.cluster.codec import decode_catalog
-from quorate.logs import log
+from quorate.troubles import Troubles
 from quorate.v1 import node_pb2
 
 Addresses = Callable[[], Sequence[str]]
@@ -32,11 +32,12 @@ async def follow_catalog(
     `likely` and `others` are as in `CatalogSearch.ask_next`; `epoch` is that of the own catalog.
     """
     search = CatalogSearch(turn)
+    unwatched = Troubles("catalog_watch_ended", "catalog_watched")
     clock = asyncio.get_running_loop().time
     while True:
         address = search.ask_next(likely(), others(), clock())
         if address is not None:
-            await _listen(channels, address, search, epoch, adopt)
+            await _listen(channels, address, search, unwatched, epoch, adopt)
         await asyncio.sleep(search.until - clock())
 
 
@@ -44,6 +45,7 @@ async def _listen(
     channels: NodeChannels,
     address: str,
     search: CatalogSearch,
+    unwatched: Troubles,
     epoch: Callable[[], int],
     adopt: Callable[[Catalog], object],
 ) -> None:
@@ -55,19 +57,20 @@ async def _listen(
         async with asyncio.timeout_at(search.until) as limit:
             while (told := await call.read()) is not grpc.aio.EOF:
                 has_answered = True
+                unwatched.over(address, address=address)
                 if told.HasField("catalog"):
                     adopt(decode_catalog(told.catalog))
                 # An older release does not say its epoch beside its catalog.
                 search.heard(told.epoch or told.catalog.epoch, epoch(), clock())
                 limit.reschedule(search.until)
         search.broken(clock())
-        log("catalog_watch_ended", address=address, reason="the node closed it")
+        unwatched.met(address, address=address, reason="the node closed it")
     except TimeoutError:
         if not has_answered:
-            log("catalog_watch_ended", address=address, reason="no answer")
+            unwatched.met(address, address=address, reason="no answer")
     except grpc.aio.AioRpcError as error:
         search.broken(clock())
         reason = f"{error.code().name}: {error.details()}"
-        log("catalog_watch_ended", address=address, reason=reason)
+        unwatched.met(address, address=address, reason=reason)
     finally:
         call.cancel()

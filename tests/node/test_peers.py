@@ -153,8 +153,11 @@ def test_known_node_is_let_in_and_its_messages_are_stepped(tmp_path: Path) -> No
     [{"incarnation": "other"}, {"start": Start(1, "first")}, {"start": Start(2, "copy")}],
     ids=["other directory", "older start", "copy started again"],
 )
-def test_other_or_old_directory_is_refused_for_good(tmp_path: Path, change: dict[str, Any]) -> None:
-    """Reliability plan, 4.3 row 4: refused, and no term changes."""
+def test_other_or_old_directory_is_refused_for_good(
+    tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reliability plan, 4.3 row 4: refused, and no term changes. One line says so."""
+    caplog.set_level("INFO", logger="quorate.events")
 
     async def story(
         links: PeerLinks, events: Events, _: Acquaintances, address: str, receiver: Receiver
@@ -167,6 +170,8 @@ def test_other_or_old_directory_is_refused_for_good(tmp_path: Path, change: dict
         assert events.broken == [], "a stream that was never let in is none that broke"
 
     run_story(tmp_path, story, sender=replace(make_identity(1, peers={2: "i2"}), **change))
+
+    assert sum(line.startswith("refused_by_peer ") for line in caplog.messages) == 1
 
 
 def test_removed_node_is_refused_for_good(tmp_path: Path) -> None:

@@ -27,18 +27,26 @@
 #include <unistd.h>
 
 /* Keep in step with disk_shim.py. */
-enum act { NOTHING, KILL_BEFORE, KILL_AFTER, CUT_BEFORE, CUT_AFTER, FAIL, LIE, DELAY, TEAR };
-enum target { SYNCS, WRITES };
+enum act {
+    NOTHING, KILL_BEFORE, KILL_AFTER, CUT_BEFORE, CUT_AFTER, FAIL, LIE, DELAY, TEAR, STOP_SHORT
+};
+enum target { SYNCS, WRITES, PAGES, METAS };
+
+enum { META_BYTES = 2 * 4096 }; /* the two meta pages that an LMDB file begins with */
 
 struct control {
     uint64_t syncs;         /* counted here */
     uint64_t writes;        /* counted here; a write that is a sync is not one of them */
+    uint64_t pages;         /* counted here: writes behind the meta pages of an LMDB file */
+    uint64_t metas;         /* counted here: writes of these */
     uint64_t written_bytes; /* counted here */
     uint64_t target;        /* which calls `first` and `last` number */
     uint64_t first;         /* act at the calls with these numbers, from 1 */
     uint64_t last;
     uint64_t act;
-    uint64_t value; /* FAIL: errno; DELAY: microseconds; TEAR: bytes written before the kill */
+    /* FAIL: errno; DELAY: microseconds; TEAR: bytes written before the kill; STOP_SHORT: before the
+       call returns, as on a disk that has no room for more */
+    uint64_t value;
 };
 
 struct rule {
@@ -55,6 +63,7 @@ static int rule_count;
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
 
@@ -69,6 +78,7 @@ __attribute__((constructor)) static void set_up(void)
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_write = dlsym(RTLD_NEXT, "write");
+    real_writev = dlsym(RTLD_NEXT, "writev");
     real_pwrite = dlsym(RTLD_NEXT, "pwrite");
     real_pwritev = dlsym(RTLD_NEXT, "pwritev");
     const char *text = getenv("DISK_SHIM");
@@ -200,7 +210,8 @@ static ssize_t write_real(int descriptor, const struct iovec *parts, int part_co
     if (offset >= 0)
         return part_count == 1 ? real_pwrite(descriptor, parts->iov_base, parts->iov_len, offset)
                                : real_pwritev(descriptor, parts, part_count, offset);
-    return real_write(descriptor, parts->iov_base, parts->iov_len);
+    return part_count == 1 ? real_write(descriptor, parts->iov_base, parts->iov_len)
+                           : real_writev(descriptor, parts, part_count);
 }
 
 /* The same write without its sync: through a second descriptor that is not O_DSYNC. */
@@ -216,11 +227,11 @@ static ssize_t write_lying(int descriptor, const struct iovec *parts, int part_c
     return result;
 }
 
-static void tear(int descriptor, const struct iovec *parts, off_t offset, size_t bytes)
+/* Write the first so many bytes; of several parts, of the first one only. */
+static ssize_t write_first(int descriptor, const struct iovec *parts, off_t offset, size_t bytes)
 {
     struct iovec first = {parts->iov_base, bytes < parts->iov_len ? bytes : parts->iov_len};
-    write_real(descriptor, &first, 1, offset);
-    die();
+    return write_real(descriptor, &first, 1, offset);
 }
 
 static ssize_t write_with(int descriptor, const struct iovec *parts, int part_count, off_t offset)
@@ -232,10 +243,20 @@ static ssize_t write_with(int descriptor, const struct iovec *parts, int part_co
     enum act act = is_synchronous(descriptor)
                        ? act_at(control, SYNCS, count(&control->syncs))
                        : act_at(control, WRITES, count(&control->writes));
+    off_t begins_at = offset < 0 ? lseek(descriptor, 0, SEEK_CUR) : offset;
+    enum act act_there = begins_at < META_BYTES
+                             ? act_at(control, METAS, count(&control->metas))
+                             : act_at(control, PAGES, count(&control->pages));
+    if (act == NOTHING)
+        act = act_there;
     if (!before(rule, act))
         return -1;
-    if (act == TEAR)
-        tear(descriptor, parts, offset, control->value);
+    if (act == TEAR || act == STOP_SHORT) {
+        ssize_t written = write_first(descriptor, parts, offset, control->value);
+        if (act == TEAR)
+            die();
+        return written;
+    }
     ssize_t result = (act == LIE ? write_lying : write_real)(descriptor, parts, part_count, offset);
     if (result > 0)
         __atomic_add_fetch(&control->written_bytes, (uint64_t)result, __ATOMIC_SEQ_CST);
@@ -247,6 +268,11 @@ ssize_t write(int descriptor, const void *bytes, size_t length)
 {
     struct iovec part = {(void *)bytes, length};
     return write_with(descriptor, &part, 1, -1);
+}
+
+ssize_t writev(int descriptor, const struct iovec *parts, int part_count)
+{
+    return write_with(descriptor, parts, part_count, -1);
 }
 
 ssize_t pwrite(int descriptor, const void *bytes, size_t length, off_t offset)

@@ -30,6 +30,7 @@ class Act(IntEnum):
     LIE = 6  # a sync returns 0 and nothing is synced
     DELAY = 7  # value: microseconds
     TEAR = 8  # a write stops after `value` bytes, then SIGKILL
+    STOP_SHORT = 9  # a write stops after `value` bytes, and says so
 
 
 @unique
@@ -38,15 +39,18 @@ class Target(IntEnum):
 
     SYNCS = 0
     WRITES = 1
+    PAGES = 2  # the writes that are not of LMDB's meta pages
+    METAS = 3  # those that are
 
 
 class DiskShim:
     """The files under one directory, and what shall happen to them."""
 
-    _LAYOUT: Final = struct.Struct("=8Q")
-    _COUNTS: Final = struct.Struct("=3Q")  # syncs, writes, bytes written: the first three
+    _LAYOUT: Final = struct.Struct("=10Q")
+    _COUNTS: Final = struct.Struct("=5Q")  # syncs, writes, pages, metas, bytes: the first five
     _FAULT: Final = struct.Struct("=4Q")  # target, first, last, (act,) value
-    _ACT_AT: Final = 6 * 8
+    _NO_COUNTS: Final = (0, 0, 0, 0, 0)
+    _ACT_AT: Final = 8 * 8
 
     def __init__(self, directory: Path, control: Path) -> None:
         self.directory = directory
@@ -68,6 +72,10 @@ class DiskShim:
 
     @property
     def written_bytes(self) -> int:
+        return self._counts()[4]
+
+    @property
+    def pages(self) -> int:
         return self._counts()[2]
 
     def arm(
@@ -82,15 +90,15 @@ class DiskShim:
         """Do `act` at the call `at` from now on, and until call `last`: itself, by default."""
         self.disarm()  # `act` is written last: no process sees half of it
         last = at if last is None else last
-        self._LAYOUT.pack_into(self._map, 0, 0, 0, 0, target, at, last, Act.NOTHING, value)
+        fault = (target, at, last, Act.NOTHING, value)
+        self._LAYOUT.pack_into(self._map, 0, *self._NO_COUNTS, *fault)
         struct.pack_into("=Q", self._map, self._ACT_AT, act)
 
     def disarm(self) -> None:
         struct.pack_into("=Q", self._map, self._ACT_AT, Act.NOTHING)
 
-    def _counts(self) -> tuple[int, int, int]:
-        syncs, writes, written_bytes = self._COUNTS.unpack_from(self._map)
-        return syncs, writes, written_bytes
+    def _counts(self) -> tuple[int, ...]:
+        return self._COUNTS.unpack_from(self._map)
 
 
 def compile_shim(folder: Path) -> Path | None:

@@ -6,11 +6,13 @@ python -m tests.processes.faults.store_writer log|items|identity DIRECTORY
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from model.image import encode_image
+from node.storage.errors import StorageFull
 from node.storage.identity import Identity, load_identity, save_identity
 from node.storage.items import ItemStore, ReplicaCheckpoint, ReplicaState
 from node.storage.log import GroupWrite, LogStore
@@ -74,11 +76,22 @@ def image(n: int) -> bytes:
     return encode_image({"n": {"N": str(n)}}, size_bytes=3)
 
 
+def when_there_is_room(write: Callable[[], None]) -> None:
+    """Write once that works, as a node does."""
+    while True:
+        try:
+            write()
+        except StorageFull:
+            time.sleep(0.001)
+        else:
+            return
+
+
 def _log_writer(log: LogStore) -> Callable[[int], None]:
     def write(n: int) -> None:
         entry = Entry(n, 1, EntryKind.COMMAND, payload(n))
         record = log.prepare([GroupWrite(GROUP, entries=[entry])])
-        log.commit(record)
+        when_there_is_room(lambda: log.commit(record))
         log.publish(record)
 
     return write
@@ -89,7 +102,8 @@ def _items_writer(items: ItemStore) -> Callable[[int], None]:
 
     def write(n: int) -> None:
         state = ReplicaState(n, 1, configuration)
-        items.checkpoint([ReplicaCheckpoint(GROUP, state, [(key(n), image(n))])])
+        batch = [ReplicaCheckpoint(GROUP, state, [(key(n), image(n))])]
+        when_there_is_room(lambda: items.checkpoint(batch))
 
     return write
 

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +35,9 @@ FAILS_SYNC_ONCE = Fault(act=Act.FAIL, value=errno.EIO, at=1)
 FAILS_META_PAGE_ONCE = Fault(act=Act.FAIL, value=errno.EIO, at=2)
 FAILS_WRITE_ONCE = Fault(act=Act.FAIL, value=errno.EIO, at=5, target=Target.WRITES)
 FAILS_FOR_GOOD = Fault(act=Act.FAIL, value=errno.EIO, at=7, last=FOR_GOOD)
+FULL_THEN_SHORT = ((Act.FAIL, errno.ENOSPC), (Act.STOP_SHORT, 1024))
+"""No room for a page; then, a moment later, for its first block only."""
+
 SYNCS_FIND_NO_ROOM = Fault(act=Act.FAIL, value=errno.ENOSPC, at=3, last=FOR_GOOD)
 
 
@@ -155,6 +159,39 @@ def test_node_without_room_for_its_log_refuses_and_recovers(log_deaths: Deaths, 
         shim.arm(Act.FAIL, value=errno.ENOSPC, at=n, last=FOR_GOOD, target=Target.WRITES)
 
     asyncio.run(refuse_and_recover(faulty, fill, shim.disarm))
+
+
+def test_node_whose_log_has_room_now_and_then_lives_on(log_deaths: Deaths) -> None:
+    assert_lives_on(log_deaths.faulty, "storage_full", pages=(1, 3, 1, 2, 5))
+
+
+def test_node_whose_items_have_room_now_and_then_lives_on(items_deaths: Deaths) -> None:
+    assert_lives_on(items_deaths.faulty, "checkpoint_refused_disk_full", pages=(1,))
+
+
+def assert_lives_on(faulty: FaultyCluster, refused: str, pages: Sequence[int]) -> None:
+    """So many pages of a1 find no room, one number after the other; then all is well."""
+    shim, cluster = faulty.shims["a1"], faulty.cluster
+    pid, start = cluster.pid_of("a1"), len(faulty.node_log("a1"))
+
+    async def story() -> None:
+        async with (
+            RawClient(cluster.public.http) as raw,
+            Client(cluster.grpc_address, deadline_seconds=20.0) as client,
+        ):
+            async with writing(raw, TABLE, prefix=uuid4().hex, partition_keys=GROUPS) as account:
+                for count, (act, value) in product(pages, FULL_THEN_SHORT):
+                    shim.arm(act, last=count, value=value, target=Target.PAGES)
+                    await until(lambda: shim.pages > count, "pages are written")  # noqa: B023
+                shim.disarm()
+                before = len(account.acknowledged)
+                await until(lambda: len(account.acknowledged) > before + 100, "writes go on")
+            assert await lost(client, TABLE, account) == []
+
+    asyncio.run(story())
+    assert refused in faulty.node_log("a1")[start:], "thin"
+    assert cluster.pid_of("a1") == pid
+    cluster.wait_healthy()
 
 
 def test_leader_whose_disk_hangs_is_replaced_and_follows_when_it_answers(
