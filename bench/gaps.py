@@ -77,12 +77,16 @@ class Gap:
 
 
 class Writers:
-    """The clients, in a thread of their own, and when each partition has acknowledged a write."""
+    """The clients, in a thread of their own, and when each partition has acknowledged a write.
+
+    They rest while `rest` is set: replicas are level only when nothing is written.
+    """
 
     def __init__(self, endpoints: Sequence[str], keys: Mapping[int, str]) -> None:
         """Nothing is written before the block begins."""
         self.acknowledged: dict[int, list[float]] = {partition: [] for partition in keys}
         self.errors: list[str] = []
+        self.rest = threading.Event()
         self._endpoints = endpoints
         self._keys = keys
         self._stopping = threading.Event()
@@ -114,6 +118,9 @@ class Writers:
         for number in itertools.count():
             if self._stopping.is_set():
                 return
+            if self.rest.is_set():
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             try:
                 await client.put_item(TABLE, {"id": self._keys[partition], "number": number})
                 self.acknowledged[partition].append(time.monotonic())
@@ -132,20 +139,23 @@ def first_after(times: Sequence[float], moment: float) -> float:
     return next(time for time in times if time > moment) - moment
 
 
-def strike(stage: Stage, fault: Fault, keys: Mapping[int, str], *, timeline: bool) -> Gap:
+def strike(stage: Stage, fault: Fault, writers: Writers, *, timeline: bool) -> Gap:
     """Make and mend a fault once, under load."""
     cluster = stage.cluster
-    views = cluster.processes().values()
-    endpoints = [f"{HOST}:{one.ports['grpc']}" for one in views if one.kind == "router"]
-    with Writers(endpoints, keys) as writers:
-        time.sleep(stage.rng.uniform(*LEAD_SECONDS))
-        began = time.monotonic()
-        back = fault.make(stage)
-        mended = time.monotonic()
-        wait_until(lambda: writers.since(mended), what="writes go on", timeout_seconds=40)
-        time.sleep(AFTER_SECONDS)
+    started = time.monotonic()
+    writers.rest.clear()
+    time.sleep(stage.rng.uniform(*LEAD_SECONDS))
+    began = time.monotonic()
+    back = fault.make(stage)
+    mended = time.monotonic()
+    wait_until(lambda: writers.since(mended), what="writes go on", timeout_seconds=40)
+    time.sleep(AFTER_SECONDS)
+    writers.rest.set()
     assert not writers.errors, writers.errors[0]
-    times = writers.acknowledged
+    times = {
+        partition: [moment for moment in each if moment > started]
+        for partition, each in writers.acknowledged.items()
+    }
     gap = Gap(
         ms=round(max(gap_of(each, began) for each in times.values()) * 1000),
         from_quorum_ms=None
@@ -171,6 +181,8 @@ def _print_timeline(
     if back is not None:
         lines.append((back, "quorum is back"))
     for event in read_events(stage.cluster, began):
+        if event.name.startswith("catalog_"):
+            continue  # watched all the while at whoever answers
         facts = " ".join(f"{name}={value}" for name, value in event.facts.items())
         lines.append((event.at, f"{event.node} {event.name} {facts}"))
     for partition, each in times.items():
@@ -206,6 +218,15 @@ def find_shims(stack: ExitStack, folder: Path) -> dict[str, DiskShim]:
         stack.callback(shim.close)
     os.environ.update(environment(library, shims))
     return shims
+
+
+@contextmanager
+def writing(cluster: BackgroundCluster) -> Iterator[Writers]:
+    """Write to each partition through both routers."""
+    views = cluster.processes().values()
+    endpoints = [f"{HOST}:{one.ports['grpc']}" for one in views if one.kind == "router"]
+    with Writers(endpoints, key_of_each_partition(cluster, TABLE)) as writers:
+        yield writers
 
 
 @contextmanager
@@ -256,8 +277,8 @@ def main() -> None:
     options = parser.parse_args()
     names = options.only.split(",")
     found: dict[str, list[Gap]] = {name: [] for name in names}
-    with staged([FAULTS[name] for name in names], options) as stage:
-        keys = key_of_each_partition(stage.cluster, TABLE)
+    wanted = [FAULTS[name] for name in names]
+    with staged(wanted, options) as stage, writing(stage.cluster) as writers:
         possible = [
             name
             for name in names
@@ -266,7 +287,7 @@ def main() -> None:
         ]
         for number in range(1, options.runs + 1):
             for name in possible:  # in turn, so that all have their share of busy minutes
-                gap = strike(stage, FAULTS[name], keys, timeline=options.timeline)
+                gap = strike(stage, FAULTS[name], writers, timeline=options.timeline)
                 found[name].append(gap)
                 since = "" if gap.from_quorum_ms is None else f", from quorum {gap.from_quorum_ms}"
                 print(f"{number:3} {name:20} gap {gap.ms} ms{since}", flush=True)
