@@ -58,7 +58,9 @@ TICKS_AT_ONCE_MAX: Final = 4
 stepped before anybody campaigns. Ours."""
 
 STALL_SECONDS: Final = 2.0
-"""A log commit in flight for longer means a stalled disk: give up leadership. Ours."""
+"""A log commit in flight for longer means a stalled disk: give up leadership. In ticks, so that a
+pause of this process is not taken for one. Ours: disks that several nodes share stall for a second
+now and then, and then it is no better elsewhere."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class _LogWrite:
 
     record: LogRecord
     started: float
+    started_tick: int
     tickets: list[tuple[Replica, int, list[Message]]] = field(default_factory=list)
     installed: list[tuple[Replica, int]] = field(default_factory=list)
     traced: Sequence[TracedEntry] = ()
@@ -385,10 +388,12 @@ class Host:
         self.leaderships.tick(count, now, self.catalog)
         self.memberships.tick(now, self.catalog)
         writing = self._writing
-        if writing is not None and now - writing.started > STALL_SECONDS and not self.disk_stalled:
-            self.disk_stalled = True
-            self._shell.log("disk_stalled", seconds=round(now - writing.started, 1))
-            self.leaderships.give_up()
+        if writing is not None and not self.disk_stalled:
+            seconds = (ticks - writing.started_tick) * TICK_SECONDS
+            if seconds > STALL_SECONDS:
+                self.disk_stalled = True
+                self._shell.log("disk_stalled", seconds=round(seconds, 1))
+                self.leaderships.give_up()
         self._installs.tick(now)
         self.checkpointer.maybe_start(now)
         self._settle()
@@ -492,7 +497,8 @@ class Host:
             installed.append((replica, meta.index))
         self._resets = []
         record = self._log.prepare(writes)
-        self._writing = _LogWrite(record, now, tickets, installed, self.watch.writing(writes))
+        traced = self.watch.writing(writes)
+        self._writing = _LogWrite(record, now, self._ticks.now, tickets, installed, traced)
         self._shell.write_log(record)
 
     def log_written(self) -> None:
