@@ -37,8 +37,8 @@ up: $(VENV)/.stamp-run ## run a three-AZ cluster in the foreground (Ctrl-C stops
 demo: $(VENV)/.stamp-run ## load a real data set, kill a leader on the way, verify every record
 	@exec $(PYTHON_RUN) -m quorate demo $(ARGS)
 
-bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap after a kill
-	@$(PYTHON_RUN) -m bench.put $(ARGS) && $(PYTHON_RUN) -m bench.failover
+bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap of a kill and of a pause
+	@$(PYTHON_RUN) -m bench.put $(ARGS) && $(PYTHON_RUN) -m bench.gaps --only kill-one,pause-one
 
 rolling: $(VENV)/.stamp-dev ## restart every process in turn under load; fails on a failed request or a gap over 150 ms
 	@$(PYTHON_RUN) -m bench.rolling $(ARGS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,17 @@ def append(name: str, document: dict[str, Any]) -> Path:
     runs.append({"at": stamp, "commit": _commit(), "machine": machine(), **document})
     path.write_text(json.dumps(runs, indent=1) + "\n")
     return path
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Return min, p50, p95 and max."""
+    ordered = sorted(values)
+    return {
+        "min": ordered[0],
+        "p50": round(statistics.median(ordered), 1),
+        "p95": ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
+        "max": ordered[-1],
+    }
 
 
 def _commit() -> str:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import shutil
 import signal
 import sys
@@ -31,7 +30,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +37,13 @@ import boto3
 
 from bench import results
 from bench.churn import TableChurn
-from bench.failover import summary
 from bench.gateway import Gateway
+from bench.node_log import Event, read_events
 from bench.processes import router_ports
+from bench.results import summary
+from bench.tables import key_of_each_partition
 from quorate.demo.probe import INTERVAL_MS_DEFAULT, OK, Attempt, ProbeProcess, longest_gap
-from quorate.local.background import BackgroundCluster, partition_of
+from quorate.local.background import BackgroundCluster
 from quorate.local.topology import HOST
 
 TABLE = "bench-rolling"
@@ -67,16 +67,6 @@ WELL = "ended with exit code 0"
 
 BOUND_MS = 150.0
 """Longest gap of a hand-over. Source: the recovery targets of the project."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of a node's log; `at` is on the monotonic clock, seconds."""
-
-    at: float
-    node: str
-    name: str
-    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +145,6 @@ def missing(port: int, keys: Iterable[str]) -> list[str]:
     ]
 
 
-def key_of_each_partition(cluster: BackgroundCluster) -> dict[int, str]:
-    """Return a partition key that lies in each partition."""
-    status = cluster.status()
-    found: dict[int, str] = {}
-    for number in range(10_000):
-        found.setdefault(partition_of(status, TABLE, {"S": f"probe-{number}"}), f"probe-{number}")
-        if len(found) == len(status["partitions"]):
-            return found
-    raise AssertionError("a partition has none of ten thousand keys")
-
-
 def restart_all(
     cluster: BackgroundCluster, rng: random.Random, away_seconds_max: float
 ) -> Counter[str]:
@@ -182,24 +161,6 @@ def restart_all(
         print(f"  {process.name} {end}, and was started again", flush=True)
     cluster.wait_all_ready()
     return ends
-
-
-LINE = re.compile(r"(?P<at>\S+Z) (?P<node>\S+) info (?P<name>\w+)(?P<facts>( \w+=\S*)*)")
-
-
-def read_events(cluster: BackgroundCluster, since: float) -> list[Event]:
-    """Return what nodes have logged since a monotonic time, in order."""
-    to_monotonic = time.monotonic() - time.time()
-    events = []
-    for log in (cluster.data_dir / "run").glob("*.log"):
-        for line in log.read_text(errors="replace").splitlines():
-            found = LINE.match(line)
-            if found is not None:
-                facts = dict(fact.split("=", 1) for fact in found["facts"].split())
-                at = datetime.fromisoformat(found["at"]).timestamp() + to_monotonic
-                if at >= since:
-                    events.append(Event(at, found["node"], found["name"], facts))
-    return sorted(events, key=lambda event: event.at)
 
 
 def hand_overs(
@@ -293,7 +254,7 @@ def measure(
         BillingMode="PAY_PER_REQUEST",
     )
     client.get_waiter("table_exists").wait(TableName=TABLE)
-    keys = key_of_each_partition(cluster)
+    keys = key_of_each_partition(cluster, TABLE)
     rng = random.Random(options.seed)
     found: list[HandOver] = []
     longest_ms = 0.0

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from quorate.local.background import BackgroundCluster
+from quorate.local.background import BackgroundCluster, partition_of
 
 SECONDS_MAX = 10.0
 
@@ -52,3 +52,15 @@ def create_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, A
 def update_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, Any]) -> None:
     """Change a table's capacity."""
     call(cluster, "UpdateTable", {"TableName": name, **capacity})
+
+
+def key_of_each_partition(cluster: BackgroundCluster, table_name: str) -> dict[int, str]:
+    """Return a partition key of a table that lies in each partition."""
+    status = cluster.status()
+    found: dict[int, str] = {}
+    for number in range(10_000):
+        key = f"probe-{number}"
+        found.setdefault(partition_of(status, table_name, {"S": key}), key)
+        if len(found) == len(status["partitions"]):
+            return found
+    raise AssertionError("a partition has none of ten thousand keys")

@@ -73,6 +73,10 @@ class PeerEvents(Protocol):
         """Take note that an open stream to a node ended."""
         ...
 
+    def peer_connected(self, node_id: int) -> None:
+        """Take note that a stream to a node was opened."""
+        ...
+
     def peer_refused(self, node_id: int, address: str) -> None:
         """Take note that a node does not let this one in: it knows something about it."""
         ...
@@ -141,6 +145,7 @@ class PeerLink:
             self._open = True
             self._refused.over()
             log("peer_stream_open", peer=self.node_id, address=self.address)
+            self._events.peer_connected(self.node_id)
             call.add_done_callback(lambda _: self._wake.set())
             while not call.done():
                 await self._wake.wait()

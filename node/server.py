@@ -99,6 +99,7 @@ class NodeServicer:
         sender, receiver = await self._admit("Replicate", context), self._identity.node_id
         await context.send_initial_metadata(((ADMITTED, "yes"),))
         self._streams_of[sender] = self._streams_of.get(sender, 0) + 1
+        shell.call(shell.host.peer_connected, sender)
         try:
             async for batch in request_iterator:
                 try:

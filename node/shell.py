@@ -304,6 +304,10 @@ class ProcessShell:
         """Tell the host that a peer may be dead."""
         self.call(self.host.peer_broken, node_id)
 
+    def peer_connected(self, node_id: int) -> None:
+        """Tell the host that a peer can be reached."""
+        self.call(self.host.peer_connected, node_id)
+
     def peer_refused(self, node_id: int, address: str) -> None:
         """Find out why a peer does not let this node in."""
         del node_id

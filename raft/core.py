@@ -338,12 +338,22 @@ class RaftCore:
         """The stream to or from a node broke: probe it anew, or look for another leader soon."""
         if self.leadership is not None:
             self.leadership.peer_unreachable(node_id)
-        elif self.role is Role.FOLLOWER and self.leader == node_id != NO_NODE:
+        elif self.leader == node_id != NO_NODE:
             self.note("leader_unreachable", node_id)
-            self.leader = NO_NODE
-            self.dirty = True
+            self.lose_leader()
+
+    def peer_reachable(self, node_id: int) -> None:
+        """A stream to or from a node was opened: a campaign may be won now that was lost before."""
+        if self.leader == NO_NODE and self.configurations.current.is_voter(node_id):
+            self.note("peer_reachable", node_id)
             self.quick_campaigns_left = self.config.quick_campaign_count
-            self.reset_election_timer()
+            if self.alarm > self._ticks.now + self.config.quick_campaign_ticks:
+                self.reset_election_timer()
+
+    def suspect(self, node_id: int) -> None:
+        """Another group has given a leader up: do so, too, if the shortest timeout has passed."""
+        if self.leader == node_id != self.node_id and not self.leader_is_near():
+            election.on_silence(self)
 
     def persisted(self, ticket: int) -> None:
         """The write of a Ready is durable. Only now does this replica's own promise count."""
@@ -531,6 +541,16 @@ class RaftCore:
     def hear_leader(self) -> None:
         """The leader that this replica follows is alive."""
         self._since = self._ticks.now
+
+    def lose_leader(self) -> None:
+        """Follow nobody, and campaign soon: something tells that the leader is gone.
+
+        More than once if need be: the first campaign may meet a replica that has not found out yet.
+        """
+        self.leader = NO_NODE
+        self.dirty = True
+        self.quick_campaigns_left = self.config.quick_campaign_count
+        self.reset_election_timer()
 
     def become(self, role: Role, term: int, leader: int) -> None:
         """Change role, term and leader; all that depends on them starts anew."""

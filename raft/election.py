@@ -31,14 +31,14 @@ def promotable(core: "RaftCore") -> bool:
 def on_silence(core: "RaftCore") -> None:
     """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
     core.note("leader_silent", core.leader)
-    core.quick_campaigns_left = max(0, core.quick_campaigns_left - 1)
+    if core.leader != NO_NODE:
+        core.lose_leader()
+    else:
+        core.quick_campaigns_left = max(0, core.quick_campaigns_left - 1)
     if promotable(core):
         campaign(core)
-        return
-    core.reset_election_timer()
-    if core.leader != NO_NODE:
-        core.leader = NO_NODE
-        core.dirty = True
+    else:
+        core.reset_election_timer()
 
 
 def campaign(core: "RaftCore") -> None:

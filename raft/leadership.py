@@ -458,6 +458,7 @@ class Leadership:
         if self._clock - heard > timeout:
             core.note("quorum_lost", core.term)
             core.become_follower(core.term, NO_NODE)
+            core.lose_leader()  # its campaign is the first that those who come back shall hear of
             return
         if self.transferee and self._clock - self._transfer_clock >= timeout:
             self._abort_transfer()

@@ -37,7 +37,11 @@ def settle_term(core: "RaftCore", message: Message) -> bool:
         return False
     if message_type in (MessageType.PRE_VOTE, MessageType.VOTE):
         wanted = message_type == MessageType.VOTE and message.hint == WANTED_BY_LEADER
-        if not wanted and core.leader_is_near():
+        if core.leader == message.sender:
+            # Who asks for a later term leads no more, and never will again in ours.
+            core.note("leader_asks", message.sender)
+            core.lose_leader()
+        elif not wanted and core.leader_is_near():
             core.note("ignored_leader_is_near", message.sender)
             return False
         if message_type == MessageType.PRE_VOTE:

@@ -48,8 +48,8 @@ CONNECT_SECONDS_MAX: Final = 2.0
 RECONNECT_SECONDS_MIN: Final = 0.05
 """First pause after a broken stream; doubles up to the maximum. Ours."""
 
-RECONNECT_SECONDS_MAX: Final = 0.5
-"""Longest pause between two tries. Ours: well under an election."""
+RECONNECT_SECONDS_MAX: Final = 0.2
+"""Longest pause between two tries. Ours: as long as nodes that come back take to elect leaders."""
 
 RouteCall = Any  # grpc.aio.StreamStreamCall; protoc's service stubs have no types
 

@@ -48,9 +48,10 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     # The default backoff grows to 120 s: a node that came back would stay cut off for minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    # In spite of its name, how long one attempt may take, TLS handshake included.
+    ("grpc.min_reconnect_backoff_ms", 500),
     # The default is half a minute: a container that starts again has another address at once.
     ("grpc.dns_min_time_between_resolutions_ms", 500),
     ("grpc.keepalive_time_ms", 5_000),

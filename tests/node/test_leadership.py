@@ -163,6 +163,20 @@ def test_broken_stream_to_the_leader_makes_a_quick_election(cluster: Cluster) ->
     assert cluster.now - before < 0.5
 
 
+def test_node_that_comes_back_makes_a_quick_election(cluster: Cluster) -> None:
+    """With two of three gone nothing could be elected, however long; with one back it can."""
+    cluster.crash(1, 2)
+    cluster.tick(100)
+    cluster.restart(2)
+    for node_id, peer in ((2, 3), (3, 2)):
+        cluster.nodes[node_id].host.peer_connected(peer)
+    before = cluster.now
+
+    cluster.wait_for_other_leader(1)
+
+    assert cluster.now - before < 0.5
+
+
 def test_routers_hear_of_the_new_leader(cluster: Cluster) -> None:
     cluster.crash(1)
     other = cluster.wait_for_other_leader(1)

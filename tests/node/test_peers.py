@@ -39,6 +39,7 @@ class Receiver:
 
     received: list[tuple[int, int]] = field(default_factory=list)  # (sender, term)
     broken: list[int] = field(default_factory=list)
+    connected: list[int] = field(default_factory=list)
 
     @property
     def host(self) -> Receiver:
@@ -53,13 +54,20 @@ class Receiver:
     def peer_broken(self, node_id: int) -> None:
         self.broken.append(node_id)
 
+    def peer_connected(self, node_id: int) -> None:
+        self.connected.append(node_id)
+
 
 @dataclass(slots=True)
 class Events:
     """What a node's links report."""
 
     broken: list[int] = field(default_factory=list)
+    connected: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+
+    def peer_connected(self, node_id: int) -> None:
+        self.connected.append(node_id)
 
     def peer_broken(self, node_id: int) -> None:
         self.broken.append(node_id)
@@ -141,9 +149,10 @@ def test_known_node_is_let_in_and_its_messages_are_stepped(tmp_path: Path) -> No
         await until(lambda: bool(receiver.received), links)
 
         assert receiver.received[0] == (1, 7)
+        assert events == Events(connected=[2])
+        assert receiver.connected == [1]
         links.follow({})
         await until(lambda: receiver.broken == [1])
-        assert events == Events()
 
     run_story(tmp_path, story)
 
@@ -201,7 +210,7 @@ def test_stream_meant_for_another_node_at_the_address_is_not_taken(tmp_path: Pat
             await asyncio.sleep(0.01)
 
         assert {term for _, term in receiver.received} == {7}
-        assert events == Events(), "nothing is wrong with node 1"
+        assert events == Events(connected=[2]), "nothing is wrong with node 1"
 
     run_story(tmp_path, story)
 
@@ -217,6 +226,6 @@ def test_node_that_is_not_known_yet_is_let_in_once_it_is(tmp_path: Path) -> None
 
         known.identity.peers = {1: "i1"}
         await until(lambda: bool(receiver.received), links)
-        assert events == Events()
+        assert events == Events(connected=[2])
 
     run_story(tmp_path, story)

@@ -99,6 +99,27 @@ def test_death_of_a_node_re_elects_all_its_groups_without_a_storm(many: Counting
     assert many.batches <= 40 * ticks
 
 
+def test_silence_of_a_node_re_elects_all_its_groups_at_the_shortest_timeout(
+    many: CountingCluster,
+) -> None:
+    """S91: its streams stay open. The first group to give it up speaks for all of them."""
+    led = [g for g, r in many.nodes[1].host.replicas.items() if r.core.role is Role.LEADER]
+    before = many.now
+    many.cut(1, broken=False)
+    many.nodes[2].host.tick(1)  # no two machines' ticks come in the same moment
+
+    others = [many.nodes[2], many.nodes[3]]
+    many.tick_until(
+        lambda: all(
+            any(node.host.replicas[group].core.role is Role.LEADER for node in others)
+            for group in led
+        )
+    )
+
+    ticks = round((many.now - before) / TICK_SECONDS)
+    assert ELECTION_TICKS <= ticks < ELECTION_TICKS + 10
+
+
 def test_idle_groups_hold_no_elections_and_share_their_messages(many: CountingCluster) -> None:
     """S91: at rest there are heartbeats and nothing else, in a batch or two a tick and peer."""
     terms = many.terms()

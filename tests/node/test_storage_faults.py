@@ -147,6 +147,22 @@ def test_leader_whose_log_write_hangs_steps_down(cluster: Cluster) -> None:
     assert request.outcome is Outcome.UNKNOWN
 
 
+def test_pause_of_a_process_is_not_taken_for_a_hung_disk(cluster: Cluster) -> None:
+    """Its log write was done long ago, it only has not been told yet."""
+    node = cluster.nodes[1]
+    node.log_held = True
+    (request,) = cluster.do(put("a"))
+
+    cluster.now += 2 * STALL_SECONDS
+    node.host.tick(round(2 * STALL_SECONDS / TICK_SECONDS))
+    node.log_held = False
+    cluster.run()
+
+    assert "disk_stalled" not in node.events
+    assert request.outcome is Outcome.OK
+    assert node.replica().core.role is Role.LEADER
+
+
 def test_another_node_leads_while_a_disk_hangs(cluster: Cluster) -> None:
     """S57."""
     cluster.nodes[1].log_held = True

@@ -164,6 +164,11 @@ class Network:
         if node.is_up:
             node.call(node.host.peer_broken, other)
 
+    def _tell_connected(self, node_id: int, other: int) -> None:
+        node = self._world.nodes[node_id]
+        if node.is_up:
+            node.call(node.host.peer_connected, other)
+
     def _try_open(self, stream: PeerStream) -> None:
         nodes = self._world.nodes
         pair = stream.sender, stream.to
@@ -173,6 +178,10 @@ class Network:
         if verdict is Verdict.WELCOME:
             stream.is_open = True
             stream.life += 1
+            for node_id, other in (pair, pair[::-1]):
+                self._world.schedule.after(
+                    self._world.rng.random() * 0.01, self._tell_connected, node_id, other
+                )
             return
         self._world.schedule.after(RECONNECT_SECONDS, self._try_open, stream)
         if verdict is not Verdict.UNKNOWN and sender.answers:
