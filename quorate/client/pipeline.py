@@ -78,6 +78,7 @@ class Pipeline:
         assert self._runner is None, "a client is opened once"
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
+        self._runner.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """End the stream; calls that are still open are resolved as past their deadline."""
@@ -90,6 +91,17 @@ class Pipeline:
         self.last_trouble = "the client is closed"
         if self._timer is not None:
             self._timer.cancel()
+        self._calls.expire(float("inf"))
+        self._let_in()
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        """A bug of ours is said to whoever waits, at once."""
+        error = None if runner.cancelled() else runner.exception()
+        if error is None:
+            return
+        self._is_closed = True
+        self._connected.clear()
+        self.last_trouble = f"the client has failed: {error!r}"
         self._calls.expire(float("inf"))
         self._let_in()
 
