@@ -100,12 +100,14 @@ class Caller:
         )
         self.deadline_seconds = check_seconds(deadline_seconds, "deadline_seconds")
         self._raw = raw
-        self._request_prefix = os.urandom(8)  # with a counter, 16 bytes nobody else makes
+        self._request_prefix = b""
         self._request_count = 0
 
     async def __aenter__(self) -> Self:
-        """Start connecting; calls made meanwhile wait."""
+        """Start connecting; calls made meanwhile wait. Raises Forked."""
         self._pipeline.open()
+        # With a counter, 16 bytes nobody else makes: a child opens what its parent made, too.
+        self._request_prefix = os.urandom(8)
         return self
 
     async def __aexit__(
@@ -118,7 +120,10 @@ class Caller:
         await self.close()
 
     async def close(self) -> None:
-        """End the stream. Calls still open raise, as if their deadline had passed."""
+        """End the stream. Calls still open raise, as if their deadline had passed.
+
+        In a forked process this leaves alone what is the parent's.
+        """
         await self._pipeline.close()
 
     async def wait_connected(self, timeout_seconds: float = 3.0) -> None:
@@ -127,6 +132,7 @@ class Caller:
         There is no need to call this: it is for programs that would rather know at once.
         """
         check_seconds(timeout_seconds, "timeout_seconds")
+        self._pipeline.check_is_ours()
         if not await self._pipeline.wait_connected(timeout_seconds):
             raise Unreachable(
                 self._pipeline.last_trouble or f"no router answers at {', '.join(self._endpoints)}"
@@ -168,6 +174,7 @@ class Caller:
     ) -> bytes:
         """Attempt until there is an answer that would not change, or the deadline passes."""
         pipeline = self._pipeline
+        pipeline.check_is_ours()
         allowed = self.allowed_seconds(deadline_seconds)
         encoded = encode_request(body)
         if len(encoded) > BODY_BYTES_MAX:
