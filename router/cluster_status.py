@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, NodeRecord
 from quorate.v1 import node_pb2
@@ -12,9 +13,23 @@ from router.table_sizes import add_up
 NodeStatuses = Sequence[tuple[NodeRecord, node_pb2.GetStatusResponse | None]]
 Document = dict[str, object]
 
+TOLD_BY_NODES: Final = (
+    "pid",
+    "uptime_seconds",
+    "version",
+    "memtable_bytes",
+    "log_bytes",
+    "items_bytes",
+    "log_commits",
+)
+"""Of GetStatusResponse, what the document shows."""
+
 
 def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document) -> Document:
-    """Return the document; nodes that did not answer are shown as not healthy."""
+    """Return the document; nodes that did not answer are shown as not healthy.
+
+    What nobody told is None, and never 0.
+    """
     sizes = add_up([status for _, status in statuses if status is not None])
     groups: GroupsByNode = {
         node.id: {group.group: group for group in status.groups}
@@ -42,10 +57,11 @@ def describe_cluster(catalog: Catalog, statuses: NodeStatuses, router: Document)
             {
                 "name": table.name,
                 "id": table.id,
-                "item_count": sizes.get(table.id, (0, 0))[0],
-                "size_bytes": sizes.get(table.id, (0, 0))[1],
+                "item_count": count,
+                "size_bytes": size_bytes,
             }
             for table in catalog.tables
+            for count, size_bytes in [sizes.get(table.id, (0, 0) if groups else (None, None))]
         ],
     }
 
@@ -58,16 +74,7 @@ def _describe_node(node: NodeRecord, status: node_pb2.GetStatusResponse | None) 
         "address": node.address,
         "healthy": status is not None,
     }
-    shown = status if status is not None else node_pb2.GetStatusResponse()
-    return described | {
-        "pid": shown.pid,
-        "uptime_seconds": shown.uptime_seconds,
-        "version": shown.version,
-        "memtable_bytes": shown.memtable_bytes,
-        "log_bytes": shown.log_bytes,
-        "items_bytes": shown.items_bytes,
-        "log_commits": shown.log_commits,
-    }
+    return described | {name: getattr(status, name, None) for name in TOLD_BY_NODES}
 
 
 def _describe_replacement(replacement: Replacement) -> Document:
@@ -92,15 +99,15 @@ def _describe_group(
     leader = max(leaders, key=lambda node_id: told[node_id].term, default=0)
     # Without a leader, the replica that knows most speaks for the group.
     voice = leader or max(told, key=lambda node_id: told[node_id].commit, default=0)
-    spoken = told.get(voice, node_pb2.GroupStatus())
-    progress = {each.node_id: each for each in spoken.progress}
+    spoken = told.get(voice)
+    progress = {each.node_id: each for each in spoken.progress} if spoken is not None else {}
     # The catalog hears of a new member only when it is a voter.
     members = dict.fromkeys((*replicas, *(node for node in progress if node in catalog.node_by_id)))
     described_replicas = []
     for node_id in members:
         node = catalog.node_by_id[node_id]
         own = told.get(node_id)
-        match = progress[node_id].match if node_id in progress else (own.last if own else 0)
+        match = progress[node_id].match if node_id in progress else own.last if own else None
         is_learner = node_id in progress and progress[node_id].learner
         described_replicas.append(
             {
@@ -109,14 +116,16 @@ def _describe_group(
                 "az": node.az,
                 "role": "unreachable" if own is None else "learner" if is_learner else own.role,
                 "match": match,
-                "lag_entries": max(0, spoken.last - match),
+                "lag_entries": max(0, spoken.last - match)
+                if spoken and match is not None
+                else None,
                 "healthy": own is not None,
             }
         )
     return {
         "leader": catalog.node_by_id[leader].name if leader in catalog.node_by_id else None,
-        "term": spoken.term,
-        "commit": spoken.commit,
-        "applied": spoken.applied,
+        "term": getattr(spoken, "term", None),
+        "commit": getattr(spoken, "commit", None),
+        "applied": getattr(spoken, "applied", None),
         "replicas": described_replicas,
     }

@@ -69,11 +69,12 @@ def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
         QuorateError,
         ResourceNotFound,
         Unreachable,
+        ValueRefused,
     )
 
     try:
         return asyncio.run(work)
-    except CertificateAuthorityRefused as error:
+    except (CertificateAuthorityRefused, ValueRefused) as error:
         fail(str(error), Exit.REFUSED)
     except Unreachable as error:
         fail(str(error), Exit.UNREACHABLE)

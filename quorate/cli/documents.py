@@ -11,7 +11,8 @@ from decimal import Decimal
 from enum import StrEnum, unique
 from typing import Any, NoReturn
 
-from quorate.values import decode_item, encode_item, is_encoded
+from quorate.plain_json import plain_json as checked_json
+from quorate.values import ValueRefused, decode_item, decode_number, encode_item, is_encoded
 
 
 @unique
@@ -31,23 +32,29 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number that DynamoDB has")
 
 
-def parse_item(text: str | bytes, encoding: Encoding) -> dict[str, Any]:
+def parse_item(text: str | bytes, encoding: Encoding, what: str = "item") -> dict[str, Any]:
     """Return the item in DynamoDB's JSON encoding; raises DocumentRefused.
 
-    Numbers keep every digit: they never pass through a float.
+    `what` is what an error calls it. Numbers keep every digit: they never pass through a float.
     """
     try:
-        document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(
+            text, parse_float=Decimal, parse_int=decode_number, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         raise DocumentRefused(f"not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise DocumentRefused("an item is a JSON object")
-    if encoding is Encoding.DYNAMODB or (encoding is Encoding.AUTO and is_encoded(document)):
-        return document
+        raise DocumentRefused(f"{what}: a JSON object is wanted")
+    is_dynamodb = encoding is Encoding.DYNAMODB or (
+        encoding is Encoding.AUTO and is_encoded(document)
+    )
     try:
-        return encode_item(document)
-    except TypeError as error:
-        raise DocumentRefused(str(error)) from error
+        if not is_dynamodb:
+            return encode_item(document, what)
+        checked: dict[str, Any] = checked_json(document, what)
+    except ValueRefused as refused:
+        raise DocumentRefused(str(refused)) from None
+    return checked
 
 
 def plain_json(item: Mapping[str, Any], *, indent: int | None = None) -> str:

@@ -45,9 +45,9 @@ DynamodbJsonOption = Annotated[
 ]
 
 
-def _item(text: str, encoding: Encoding) -> dict[str, Any]:
+def _item(text: str, encoding: Encoding, what: str) -> dict[str, Any]:
     try:
-        return parse_item(sys.stdin.buffer.read() if text == "-" else text, encoding)
+        return parse_item(sys.stdin.buffer.read() if text == "-" else text, encoding, what)
     except DocumentRefused as error:
         fail(str(error), Exit.REFUSED)
 
@@ -58,10 +58,10 @@ def _expressions(condition: str | None, names: str | None, values: str | None) -
     if names is not None:
         try:
             found["expression_attribute_names"] = dict(json.loads(names))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             fail(f"--names is not a JSON object: {error}", Exit.REFUSED)
     if values is not None:
-        found["expression_attribute_values"] = _item(values, Encoding.AUTO)
+        found["expression_attribute_values"] = _item(values, Encoding.AUTO, "--values")
     return found
 
 
@@ -76,7 +76,7 @@ def put(
     as_json: JsonOption = False,
 ) -> None:
     """Put an item; returns once two of three AZs have it fsynced."""
-    document = _item(item, encoding)
+    document = _item(item, encoding, "item")
     expressions = _expressions(condition, names, values)
 
     async def work(client: Client) -> Written:
@@ -98,7 +98,7 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete the item of a key; deleting what is not there is no error."""
-    document = _item(key, encoding)
+    document = _item(key, encoding, "key")
     expressions = _expressions(condition, names, values)
 
     async def work(client: Client) -> Written:
@@ -126,7 +126,7 @@ def get(
     as_json: JsonOption = False,
 ) -> None:
     """Print the item of a key as JSON; exit 4 if there is none. --json prints one line."""
-    document = _item(key, encoding)
+    document = _item(key, encoding, "key")
 
     async def work(client: Client) -> Item | None:
         return await client.get_item(table, document, consistent_read=consistent)

@@ -24,7 +24,8 @@ from quorate.cli import (
     up,
     users,
 )
-from quorate.cli.exits import EPILOG, Exit
+from quorate.cli.exits import EPILOG, Exit, fail
+from quorate.values import ValueRefused, plain_text
 
 app = typer.Typer(
     name="quorate",
@@ -73,6 +74,11 @@ def _options(
 
 def main() -> None:
     """Run the command and exit."""
+    for argument in sys.argv[1:]:
+        try:
+            plain_text(argument)
+        except ValueRefused as refused:
+            fail(f"an argument is not UTF-8: {refused}", Exit.REFUSED)
     try:
         app()
     except KeyboardInterrupt:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -12,8 +15,17 @@ from quorate.cli.exits import Exit, fail, print_json
 from quorate.cli.settings import ADMIN_PORT_DEFAULT, AdminOption, AdminPortOption, JsonOption
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
+Seen = dict[str, Any] | tuple[str, Exit]
+"""What a router said, or the sentence on why there is nothing, with its exit code."""
+
+ROWS_MAX: Final = 16
+"""Partitions, and tables, that are shown unless all are asked for. Ours: they fit a screen."""
+
+UNKNOWN: Final = "\N{EN DASH}"
+"""What stands for what nobody told."""
 
 POLL_SECONDS: Final = 1.0
 """Pause between two looks of --watch and --exit-when-healthy. Ours."""
@@ -33,37 +45,53 @@ def status(
         float,
         typer.Option(min=0, help="Seconds that --exit-when-healthy waits before it gives up."),
     ] = 60.0,
+    show_all: Annotated[
+        bool,
+        typer.Option("--all", "-a", help="Show every partition and table, however many."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show nodes, partitions and tables; exit 0 if all are well, 1 if not.
+    """Say whether all is well, then show nodes, partitions and tables; exit 0 if it is, 1 if not.
 
     Well means: every node answers, and every partition has a leader.
     """
     address = admin or f"127.0.0.1:{admin_port}"
     give_up_at = time.monotonic() + timeout
-    while True:
-        seen = _ask(address)
-        healthy = isinstance(seen, dict) and not troubles(seen)
-        late = not exit_when_healthy or time.monotonic() + POLL_SECONDS > give_up_at
-        done = healthy or late
-        if watch or done:
-            _show(seen, as_json=as_json, is_last=done and not watch)
-        if done and (exit_when_healthy or not watch):
-            raise typer.Exit(Exit.OK if healthy else Exit.FAILED)
-        time.sleep(POLL_SECONDS)
+    rows_max = sys.maxsize if show_all else ROWS_MAX
+    with _screen(redraws=watch and not as_json) as show:
+        while True:
+            seen = _ask(address)
+            healthy = isinstance(seen, dict) and not troubles(seen)
+            late = not exit_when_healthy or time.monotonic() + POLL_SECONDS > give_up_at
+            is_last = (healthy or late) and (exit_when_healthy or not watch)
+            if not isinstance(seen, dict):
+                if is_last:
+                    fail(*seen)
+                if watch:
+                    show(seen[0])
+            elif as_json and (watch or is_last):
+                print_json(seen)
+            elif watch or is_last:
+                show(_view(seen, rows_max))
+            if is_last:
+                raise typer.Exit(Exit.OK if healthy else Exit.FAILED)
+            time.sleep(POLL_SECONDS)
 
 
-def _show(seen: dict[str, Any] | tuple[str, Exit], *, as_json: bool, is_last: bool) -> None:
-    """Show what was seen; the command ends if that is nothing, and the last."""
-    if not isinstance(seen, dict):
-        sentence, code = seen
-        if is_last:
-            fail(sentence, code)
-        print(sentence)
-    elif as_json:
-        print_json(seen)
-    else:
-        _print_status(seen)
+@contextmanager
+def _screen(*, redraws: bool) -> Iterator[Callable[[RenderableType], None]]:
+    """Yield what shows a view: on a terminal in the place of the one before, else below it."""
+    from rich.live import Live
+
+    from quorate.cli.console import wide_console
+
+    console = wide_console()
+    if not redraws or not console.is_terminal:
+        yield console.print
+        return
+    # What does not fit is cut at the bottom: the verdict is at the top.
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        yield lambda view: live.update(view, refresh=True)
 
 
 def fetch_status(admin: str) -> dict[str, Any]:
@@ -74,8 +102,7 @@ def fetch_status(admin: str) -> dict[str, Any]:
     return seen
 
 
-def _ask(admin: str) -> dict[str, Any] | tuple[str, Exit]:
-    """Return what a router says, or a sentence on why there is nothing, with its exit code."""
+def _ask(admin: str) -> Seen:
     from quorate.local.admin_http import AdminUnreachable, get
 
     try:
@@ -104,25 +131,48 @@ def troubles(document: dict[str, Any]) -> list[str]:
     return found
 
 
-def _print_status(document: dict[str, Any]) -> None:
-    from quorate.cli.console import wide_console
+def _view(document: dict[str, Any], rows_max: int) -> RenderableType:
+    from rich.console import Group
 
-    console = wide_console()
     router = document["router"]
-    console.print(
-        f"cluster {document['cluster_id']}  epoch {document['epoch']}  (router {router['name']},"
-        f" pid {router['pid']}, version {router['version']})\n"
-    )
-    for table in (_nodes(document), _partitions(document), _tables(document)):
-        console.print(table)
-        console.print()
+    found = troubles(document)
+    lines = [f"[bold red]{trouble}[/]" for trouble in found] or ["[bold green]healthy[/]"]
+    lines += [replacement_text(replacement) for replacement in document["replacements"]]
     mixed = versions_text(document)
     if mixed:
-        console.print(mixed)
-    for replacement in document["replacements"]:
-        console.print(replacement_text(replacement))
-    found = troubles(document)
-    console.print("\n".join(found) if found else "healthy")
+        lines.append(mixed)
+    lines.append(
+        f"cluster {document['cluster_id']}  epoch {document['epoch']}  (router {router['name']},"
+        f" pid {router['pid']}, version {router['version']})"
+    )
+    partitions, tables = document["partitions"], document["tables"]
+    # Those in trouble first, and the largest.
+    worst = sorted(partitions, key=lambda part: (part["leader"] is not None, -_lag(part)))
+    largest = sorted(tables, key=lambda table: -(table["size_bytes"] or 0))
+    return Group(
+        *lines,
+        "",
+        _nodes(document),
+        "",
+        _partitions(document, _first(worst, rows_max, "id")),
+        *_more(len(partitions) - rows_max, "partitions"),
+        "",
+        _tables(_first(largest, rows_max, "name")),
+        *_more(len(tables) - rows_max, "tables"),
+    )
+
+
+def _lag(partition: dict[str, Any]) -> int:
+    return sum(replica.get("lag_entries") or 0 for replica in partition["replicas"])
+
+
+def _first(rows: Sequence[dict[str, Any]], rows_max: int, name: str) -> list[dict[str, Any]]:
+    """Return the first rows, in the order of their names."""
+    return sorted(rows[:rows_max], key=lambda row: row[name])
+
+
+def _more(count: int, what: str) -> list[str]:
+    return [f"... and {count} {what} more: --all shows them"] if count > 0 else []
 
 
 def _table(*headings: str) -> Table:
@@ -149,10 +199,10 @@ def _nodes(document: dict[str, Any]) -> Table:
     return table
 
 
-def _partitions(document: dict[str, Any]) -> Table:
+def _partitions(document: dict[str, Any], shown: Sequence[dict[str, Any]]) -> Table:
     azs = sorted({node["az"] for node in document["nodes"]})
     table = _table("partition", "leader", "term", "commit", "applied", *azs)
-    for part in document["partitions"]:
+    for part in shown:
         replicas = part["replicas"]
         leader = part["leader"] or "[red]none[/]"
         row = [str(part["id"]), leader, *(_text(part[name]) for name in ("term", "commit"))]
@@ -200,21 +250,21 @@ def replacement_text(replacement: dict[str, Any]) -> str:
     return f"{text}; group (entries behind): {', '.join(lags)}" if lags else text
 
 
-def _tables(document: dict[str, Any]) -> Table:
+def _tables(shown: Sequence[dict[str, Any]]) -> Table:
     table = _table("table", "items", "size")
-    for row in document["tables"]:
+    for row in shown:
         table.add_row(row["name"], _text(row["item_count"]), size_text(row["size_bytes"]))
     return table
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return UNKNOWN if value is None else str(value)
 
 
 def size_text(size_bytes: float | None) -> str:
     """Return a size for people: 1536 is "1.5 KiB"."""
     if size_bytes is None:
-        return ""
+        return UNKNOWN
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size_bytes < 1024:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
@@ -225,7 +275,7 @@ def size_text(size_bytes: float | None) -> str:
 def duration_text(seconds: float | None) -> str:
     """Return a duration for people: 3700 is "1h 1m"."""
     if seconds is None:
-        return ""
+        return UNKNOWN
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -18,6 +18,7 @@ from quorate.client.credentials import Credentials
 from quorate.client.errors import (
     ConditionalCheckFailed,
     DeadlineExceeded,
+    Forked,
     OutcomeUnknown,
     QuorateError,
     RequestRefused,
@@ -37,6 +38,7 @@ __all__ = [
     "Credentials",
     "DeadlineExceeded",
     "Delete",
+    "Forked",
     "Item",
     "OutcomeUnknown",
     "Page",

@@ -11,7 +11,9 @@ import orjson
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Put
 from quorate.client.caller import Caller
 from quorate.client.errors import DeadlineExceeded
+from quorate.client.requests import by_table, check_iterable
 from quorate.client.retry import backoff_seconds
+from quorate.values import ValueRefused, shown
 
 BATCH_WRITES_MAX: Final = 25
 """Most writes in one batch. Source: DynamoDB API Reference, BatchWriteItem."""
@@ -37,12 +39,7 @@ class BatchOperations(Caller):
 
         `batch_write` does any number, and all of them.
         """
-        body: dict[str, Any] = {
-            "RequestItems": {
-                table_name: [self._write_request(write) for write in of_table]
-                for table_name, of_table in writes.items()
-            }
-        }
+        body: dict[str, Any] = {"RequestItems": by_table(writes, "writes", self._write_requests)}
         if return_consumed_capacity is not None:
             body["ReturnConsumedCapacity"] = return_consumed_capacity
         document = orjson.loads(await self.call("BatchWriteItem", body, deadline_seconds))
@@ -67,18 +64,19 @@ class BatchOperations(Caller):
         What a batch did not get to is sent again until the deadline, of each batch, passes; then
         this raises, and some of the writes may be done. No key may occur twice.
         """
-        writes: list[Put | Delete] = [*map(Put, puts), *map(Delete, deletes)]
+        allowed = self.allowed_seconds(deadline_seconds)
+        writes = [{"PutRequest": {"Item": item}} for item in self.encode_all(puts, "puts")]
+        writes += [{"DeleteRequest": {"Key": key}} for key in self.encode_all(deletes, "deletes")]
         await _all_of(
-            self._write_all(table_name, writes[low : low + BATCH_WRITES_MAX], deadline_seconds)
+            self._write_all(table_name, writes[low : low + BATCH_WRITES_MAX], allowed)
             for low in range(0, len(writes), BATCH_WRITES_MAX)
         )
         return len(writes)
 
     async def _write_all(
-        self, table_name: str, writes: Sequence[Put | Delete], deadline_seconds: float | None
+        self, table_name: str, writes: Sequence[dict[str, Any]], allowed: float
     ) -> None:
         loop = asyncio.get_running_loop()
-        allowed = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         deadline = loop.time() + allowed
         failures = 0
         while writes:
@@ -87,8 +85,9 @@ class BatchOperations(Caller):
                 raise DeadlineExceeded(
                     f"{len(writes)} writes of a batch were not got to within {allowed:g} s"
                 )
-            written = await self.batch_write_item({table_name: writes}, deadline_seconds=left)
-            remaining = written.unprocessed.get(table_name, [])
+            body = {"RequestItems": {table_name: writes}}
+            document = orjson.loads(await self.call("BatchWriteItem", body, left))
+            remaining = document.get("UnprocessedItems", {}).get(table_name, [])
             failures = failures + 1 if len(remaining) == len(writes) else 1
             writes = remaining
             if writes:
@@ -106,15 +105,8 @@ class BatchOperations(Caller):
 
         `batch_get` does any number, and all of them.
         """
-        body: dict[str, Any] = {
-            "RequestItems": {
-                table_name: {
-                    "Keys": [self.encode(key) for key in of_table],
-                    **({"ConsistentRead": True} if consistent_read else {}),
-                }
-                for table_name, of_table in keys.items()
-            }
-        }
+        wanted = by_table(keys, "keys", self.encode_all)
+        body = _get_body(wanted, consistent_read=consistent_read)
         if return_consumed_capacity is not None:
             body["ReturnConsumedCapacity"] = return_consumed_capacity
         document = orjson.loads(await self.call("BatchGetItem", body, deadline_seconds))
@@ -139,13 +131,14 @@ class BatchOperations(Caller):
         deadline_seconds: float | None = None,
     ) -> list[Item]:
         """Return the items of these keys, however many, in no order; no key may occur twice."""
-        wanted = list(keys)
+        allowed = self.allowed_seconds(deadline_seconds)
+        wanted = self.encode_all(keys, "keys")
         found = await _all_of(
             self._get_all(
                 table_name,
                 wanted[low : low + BATCH_KEYS_MAX],
+                allowed,
                 consistent_read=consistent_read,
-                deadline_seconds=deadline_seconds,
             )
             for low in range(0, len(wanted), BATCH_KEYS_MAX)
         )
@@ -154,13 +147,12 @@ class BatchOperations(Caller):
     async def _get_all(
         self,
         table_name: str,
-        keys: Sequence[Mapping[str, object]],
+        keys: Sequence[dict[str, Any]],
+        allowed: float,
         *,
         consistent_read: bool,
-        deadline_seconds: float | None,
     ) -> list[Item]:
         loop = asyncio.get_running_loop()
-        allowed = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         deadline = loop.time() + allowed
         items: list[Item] = []
         failures = 0
@@ -170,26 +162,41 @@ class BatchOperations(Caller):
                 raise DeadlineExceeded(
                     f"{len(keys)} keys of a batch were not got to within {allowed:g} s"
                 )
-            got = await self.batch_get_item(
-                {table_name: keys}, consistent_read=consistent_read, deadline_seconds=left
-            )
-            found = got.items.get(table_name, [])
-            items += found
-            keys = got.unprocessed.get(table_name, [])
+            body = _get_body({table_name: keys}, consistent_read=consistent_read)
+            document = orjson.loads(await self.call("BatchGetItem", body, left))
+            found = document.get("Responses", {}).get(table_name, [])
+            items += [self.decode(item) for item in found]
+            keys = document.get("UnprocessedKeys", {}).get(table_name, {}).get("Keys", [])
             failures = 1 if found else failures + 1
             if keys and not found:
                 await asyncio.sleep(backoff_seconds(failures, self.rng))
         return items
 
-    def _write_request(self, write: Put | Delete) -> dict[str, Any]:
-        if isinstance(write, Put):
-            return {"PutRequest": {"Item": self.encode(write.item)}}
-        return {"DeleteRequest": {"Key": self.encode(write.key)}}
+    def _write_requests(self, writes: Iterable[Put | Delete], place: str) -> list[dict[str, Any]]:
+        requests: list[dict[str, Any]] = []
+        for write in check_iterable(writes, place):
+            where = f"{place}[{len(requests)}]"
+            if isinstance(write, Put):
+                item = self.encode(write.item, f"{where}.item")
+                requests.append({"PutRequest": {"Item": item}})
+            elif isinstance(write, Delete):
+                key = self.encode(write.key, f"{where}.key")
+                requests.append({"DeleteRequest": {"Key": key}})
+            else:
+                raise ValueRefused(f"a Put or a Delete is wanted, not {shown(write)}", where)
+        return requests
 
     def _write_of(self, request: Mapping[str, Any]) -> Put | Delete:
         if "PutRequest" in request:
             return Put(self.decode(request["PutRequest"]["Item"]))
         return Delete(self.decode(request["DeleteRequest"]["Key"]))
+
+
+def _get_body(keys: Mapping[str, Any], *, consistent_read: bool) -> dict[str, Any]:
+    consistent = {"ConsistentRead": True} if consistent_read else {}
+    return {
+        "RequestItems": {name: {"Keys": of_table, **consistent} for name, of_table in keys.items()}
+    }
 
 
 async def _all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

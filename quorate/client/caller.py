@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -26,8 +26,18 @@ from quorate.client.errors import (
     error_of,
 )
 from quorate.client.pipeline import Pipeline
+from quorate.client.requests import (
+    check_iterable,
+    check_map,
+    check_request_id,
+    check_seconds,
+    check_text,
+    encode_items,
+    encode_one,
+    encode_request,
+)
 from quorate.client.retry import Verdict, backoff_seconds, judge
-from quorate.values import decode_item, encode_item
+from quorate.values import ValueRefused, decode_item
 
 DEADLINE_SECONDS_DEFAULT: Final = 10.0
 """Time a call may take, all attempts together. Ours: longer than any failover."""
@@ -38,9 +48,6 @@ OPEN_CALLS_MAX_DEFAULT: Final = 8192
 ATTEMPT_SECONDS_MIN: Final = 0.1
 """Time an attempt must have left to be worth making. Ours: one that is not answered in time turns
 "surely not done" into "unknown"."""
-
-REQUEST_ID_BYTES: Final = 16
-"""Length of a request id. Source: api.proto, PipelineRequest."""
 
 READS: Final = frozenset(
     {"BatchGetItem", "DescribeTable", "GetItem", "ListTables", "Query", "Scan"}
@@ -80,28 +87,27 @@ class Caller:
 
         With `tls_ca`, else the environment's QUORATE_TLS_CA, the connection is TLS: a PEM file of
         the authorities that a router's certificate must be from. Raises
-        CertificateAuthorityRefused if the file cannot be used.
+        CertificateAuthorityRefused if the file cannot be used, ValueRefused for other arguments.
         """
-        endpoints = endpoint.split(",") if isinstance(endpoint, str) else list(endpoint)
-        self._endpoints = [part.strip() for part in endpoints if part.strip()]
-        if not self._endpoints:
-            raise ValueError("a client needs at least one endpoint, host:port")
+        self._endpoints = _endpoints(endpoint)
         self.rng = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter is no secret
         self._pipeline = Pipeline(
             self._endpoints,
-            open_max=open_calls_max,
+            open_max=_open_calls(open_calls_max),
             credentials=credentials or credentials_from(),
             channels=Channels(tls_ca),
             rng=self.rng,
         )
-        self.deadline_seconds = deadline_seconds
+        self.deadline_seconds = check_seconds(deadline_seconds, "deadline_seconds")
         self._raw = raw
-        self._request_prefix = os.urandom(8)  # with a counter, 16 bytes nobody else makes
+        self._request_prefix = b""
         self._request_count = 0
 
     async def __aenter__(self) -> Self:
-        """Start connecting; calls made meanwhile wait."""
+        """Start connecting; calls made meanwhile wait. Raises Forked."""
         self._pipeline.open()
+        # With a counter, 16 bytes nobody else makes: a child opens what its parent made, too.
+        self._request_prefix = os.urandom(8)
         return self
 
     async def __aexit__(
@@ -114,7 +120,10 @@ class Caller:
         await self.close()
 
     async def close(self) -> None:
-        """End the stream. Calls still open raise, as if their deadline had passed."""
+        """End the stream. Calls still open raise, as if their deadline had passed.
+
+        In a forked process this leaves alone what is the parent's.
+        """
         await self._pipeline.close()
 
     async def wait_connected(self, timeout_seconds: float = 3.0) -> None:
@@ -122,6 +131,8 @@ class Caller:
 
         There is no need to call this: it is for programs that would rather know at once.
         """
+        check_seconds(timeout_seconds, "timeout_seconds")
+        self._pipeline.check_is_ours()
         if not await self._pipeline.wait_connected(timeout_seconds):
             raise Unreachable(
                 self._pipeline.last_trouble or f"no router answers at {', '.join(self._endpoints)}"
@@ -139,13 +150,20 @@ class Caller:
 
         `request_id`, 16 bytes, is for going on with a call that raised OutcomeUnknown.
         """
-        response = await self.call(operation, body, deadline_seconds, request_id)
+        name = check_text(operation, "operation")
+        response = await self.call(name, body, deadline_seconds, request_id)
         document: dict[str, Any] = orjson.loads(response)
         return document
 
     def _next_request_id(self) -> bytes:
         self._request_count += 1
         return self._request_prefix + self._request_count.to_bytes(8, "big")
+
+    def allowed_seconds(self, deadline_seconds: float | None) -> float:
+        """Return the time that a call has."""
+        if deadline_seconds is None:
+            return self.deadline_seconds
+        return check_seconds(deadline_seconds, "deadline_seconds")
 
     async def call(
         self,
@@ -156,18 +174,17 @@ class Caller:
     ) -> bytes:
         """Attempt until there is an answer that would not change, or the deadline passes."""
         pipeline = self._pipeline
-        allowed = self.deadline_seconds if deadline_seconds is None else deadline_seconds
-        encoded = orjson.dumps(body)
+        pipeline.check_is_ours()
+        allowed = self.allowed_seconds(deadline_seconds)
+        encoded = encode_request(body)
         if len(encoded) > BODY_BYTES_MAX:
             raise RequestRefused(
                 f"{operation}: the request has {len(encoded)} bytes, at most {BODY_BYTES_MAX} fit"
             )
-        if request_id is not None and len(request_id) != REQUEST_ID_BYTES:
-            raise ValueError(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         call = Call(
             operation,
             encoded,
-            request_id or self._next_request_id(),
+            self._next_request_id() if request_id is None else check_request_id(request_id),
             pipeline.loop.time() + allowed,
         )
         failures = 0
@@ -228,9 +245,13 @@ class Caller:
 
     # --- Between Python and JSON --------------------------------------------------------------
 
-    def encode(self, item: Mapping[str, object]) -> Mapping[str, Any]:
-        """Return an item as the request has it."""
-        return item if self._raw else encode_item(item)
+    def encode(self, item: Mapping[str, object], place: str) -> Mapping[str, Any]:
+        """Return an item as the request has it; `place` is the argument that it is."""
+        return encode_one(item, place, raw=self._raw)
+
+    def encode_all(self, items: Iterable[Mapping[str, object]], place: str) -> list[dict[str, Any]]:
+        """Return several items as the request has them."""
+        return encode_items(items, place, raw=self._raw)
 
     def decode(self, item: dict[str, Any]) -> Item:
         """Return an item as the caller wants it."""
@@ -244,6 +265,22 @@ class Caller:
     ) -> None:
         """Put the expressions' names and values into a request."""
         if names is not None:
-            body["ExpressionAttributeNames"] = dict(names)
+            body["ExpressionAttributeNames"] = check_map(names, "expression_attribute_names")
         if values is not None:
-            body["ExpressionAttributeValues"] = self.encode(values)
+            place = "expression_attribute_values"
+            body["ExpressionAttributeValues"] = self.encode(values, place)
+
+
+def _endpoints(given: str | Sequence[str]) -> list[str]:
+    parts = given.split(",") if isinstance(given, str) else check_iterable(given, "endpoint")
+    endpoints = [check_text(part, "endpoint").strip() for part in parts]
+    endpoints = [endpoint for endpoint in endpoints if endpoint]
+    if not endpoints:
+        raise ValueRefused("a client needs at least one, host:port", "endpoint")
+    return endpoints
+
+
+def _open_calls(given: object) -> int:
+    if not isinstance(given, int) or given < 1:
+        raise ValueRefused("a client has at least one open call", "open_calls_max")
+    return given

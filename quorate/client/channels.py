@@ -53,9 +53,10 @@ class Channels:
         if path:
             try:
                 pem = Path(path).read_bytes()
-            except OSError as error:
+            except (OSError, TypeError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
                 raise CertificateAuthorityRefused(
-                    f"cannot read the certificate authority {path}: {error.strerror}"
+                    f"cannot read the certificate authority {path!s:.200}: {reason}"
                 ) from None
             if b"-----BEGIN CERTIFICATE-----" not in pem:
                 raise CertificateAuthorityRefused(f"{path} holds no certificate in PEM")

@@ -16,6 +16,7 @@ from quorate.security.signing import (
     canonical_request,
     sign,
 )
+from quorate.values import ValueRefused
 
 REGION: Final = "local"
 """The region that calls are signed for; routers take any."""
@@ -27,6 +28,16 @@ class Credentials:
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can carry. Raises ValueRefused, which shows no secret."""
+        given: dict[str, object] = {
+            "access_key_id": self.access_key_id,
+            "secret_access_key": self.secret_access_key,
+        }
+        for name, value in given.items():
+            if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+                raise ValueRefused("an access key is a str of printable ASCII", name)
 
     def metadata(
         self, method: str, seconds: float, body: bytes = b""

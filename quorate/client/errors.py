@@ -85,6 +85,12 @@ class Unreachable(QuorateError):
     code_default = "Unreachable"
 
 
+class Forked(QuorateError):
+    """A client was opened, or used, in a forked process where it cannot work; nothing was done."""
+
+    code_default = "Forked"
+
+
 THROTTLING_CODES = frozenset(
     {
         "ProvisionedThroughputExceededException",

@@ -34,7 +34,7 @@ class ItemOperations(Caller):
         attributes come along with `return_values_on_condition_check_failure="ALL_OLD"`.
         `return_values="ALL_OLD"` asks for the item replaced.
         """
-        body: dict[str, Any] = {"TableName": table_name, "Item": self.encode(item)}
+        body: dict[str, Any] = {"TableName": table_name, "Item": self.encode(item, "item")}
         if condition_expression is not None:
             body["ConditionExpression"] = condition_expression
         self.add_names_and_values(body, expression_attribute_names, expression_attribute_values)
@@ -58,7 +58,7 @@ class ItemOperations(Caller):
         With `consistent_read` it holds every write acknowledged before the call; without, it may
         be a little older.
         """
-        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key)}
+        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key, "key")}
         if consistent_read:
             body["ConsistentRead"] = True
         if projection_expression is not None:
@@ -87,7 +87,7 @@ class ItemOperations(Caller):
         Raises ConditionalCheckFailed as `put_item` does. `return_values="ALL_OLD"` asks for the
         item deleted.
         """
-        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key)}
+        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key, "key")}
         if condition_expression is not None:
             body["ConditionExpression"] = condition_expression
         self.add_names_and_values(body, expression_attribute_names, expression_attribute_values)
@@ -117,7 +117,7 @@ class ItemOperations(Caller):
         ConditionalCheckFailed as `put_item` does. `return_values` is "ALL_OLD", "UPDATED_OLD",
         "ALL_NEW" or "UPDATED_NEW".
         """
-        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key)}
+        body: dict[str, Any] = {"TableName": table_name, "Key": self.encode(key, "key")}
         if update_expression is not None:
             body["UpdateExpression"] = update_expression
         if condition_expression is not None:

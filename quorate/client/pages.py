@@ -186,7 +186,7 @@ class PageOperations(Caller):
         if consistent_read:
             body["ConsistentRead"] = True
         if exclusive_start_key is not None:
-            body["ExclusiveStartKey"] = self.encode(exclusive_start_key)
+            body["ExclusiveStartKey"] = self.encode(exclusive_start_key, "exclusive_start_key")
 
     def _page(self, response: bytes) -> Page:
         document = orjson.loads(response)

@@ -21,6 +21,8 @@ import grpc.aio
 from quorate.client.calls import Call, Calls
 from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
+from quorate.client.errors import Forked
+from quorate.client.forks import FORKS
 from quorate.v1 import api_pb2, api_pb2_grpc
 
 RECONNECT_SECONDS_MIN: Final = 0.02
@@ -61,6 +63,7 @@ class Pipeline:
         self._room: deque[Future[None]] = deque()  # callers that wait until a call ends
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._generation = 0  # of the process that opened it
         self._is_closed = False
         self._wake = asyncio.Event()  # set: there may be something to send
         self._connected = asyncio.Event()
@@ -74,14 +77,22 @@ class Pipeline:
         return self._loop
 
     def open(self) -> None:
-        """Start connecting, in the running loop."""
+        """Start connecting, in the running loop. Raises Forked."""
+        self.check_is_ours()
         assert self._runner is None, "a client is opened once"
+        self._generation = FORKS.client_opens()
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
+        self._runner.add_done_callback(self._ended)
+
+    def check_is_ours(self) -> None:
+        """Raise Forked if the parent of this process opened it."""
+        if self._runner is not None and not FORKS.is_ours(self._generation):
+            raise Forked("this client was opened by the parent of this process: open one here")
 
     async def close(self) -> None:
         """End the stream; calls that are still open are resolved as past their deadline."""
-        if self._runner is None or self._is_closed:
+        if self._runner is None or self._is_closed or not FORKS.is_ours(self._generation):
             return
         self._is_closed = True
         self._runner.cancel()
@@ -90,6 +101,18 @@ class Pipeline:
         self.last_trouble = "the client is closed"
         if self._timer is not None:
             self._timer.cancel()
+        self._calls.expire(float("inf"))
+        self._let_in()
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        """The stream is over; if by a bug of ours, say so at once to whoever waits."""
+        FORKS.client_closes(self._generation)
+        error = None if runner.cancelled() else runner.exception()
+        if error is None:
+            return
+        self._is_closed = True
+        self._connected.clear()
+        self.last_trouble = f"the client has failed: {error!r}"
         self._calls.expire(float("inf"))
         self._let_in()
 

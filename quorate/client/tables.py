@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from quorate.client.caller import Caller
+from quorate.client.requests import check_text
+from quorate.values import ValueRefused, shown
 
 
 class TableOperations(Caller):
@@ -27,7 +29,9 @@ class TableOperations(Caller):
         A key is (attribute name, type), the type being "S", "N" or "B". Without capacity units
         the table is PAY_PER_REQUEST.
         """
-        keys = [("HASH", partition_key)] + ([("RANGE", sort_key)] if sort_key else [])
+        keys = [("HASH", _name_and_type(partition_key, "partition_key"))]
+        if sort_key is not None:
+            keys.append(("RANGE", _name_and_type(sort_key, "sort_key")))
         body: dict[str, Any] = {
             "TableName": table_name,
             "KeySchema": [{"AttributeName": name, "KeyType": kind} for kind, (name, _) in keys],
@@ -132,3 +136,10 @@ class TableOperations(Caller):
         )
         description: dict[str, Any] = response["TableDescription"]
         return description
+
+
+def _name_and_type(key: object, place: str) -> tuple[str, str]:
+    if not isinstance(key, tuple | list) or len(key) != 2:
+        raise ValueRefused(f"(attribute name, type) is wanted, not {shown(key)}", place)
+    name, attribute_type = key
+    return check_text(name, place), check_text(attribute_type, place)

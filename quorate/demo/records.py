@@ -1,7 +1,8 @@
 """The demo's data: the Debian package index as nested records. Parsing, and where to find it.
 
-Sources, the first that is there: the index that apt keeps (tens of thousands of packages), the
-list of installed packages that dpkg keeps, the file that lies beside this module (data/README.md).
+Sources, the first that is there: the largest index that apt keeps (Debian's own has tens of
+thousands of packages, its security updates some thousands), the list of installed packages that
+dpkg keeps, the file that lies beside this module (data/README.md).
 """
 
 from __future__ import annotations
@@ -44,19 +45,25 @@ class Source:
     text: str
 
 
-def find_source() -> Source:
+def find_source(apt_lists: Path = APT_LISTS) -> Source:
     """Return the best source there is on this machine."""
-    for path in sorted(APT_LISTS.glob("*_Packages*")) if APT_LISTS.is_dir() else ():
-        text = _read_index(path)
-        if text.count("\nPackage: ") >= RECORDS_FEW:
-            return Source(f"the package index of apt ({path})", text)
+    largest = Source("", "")
+    for path in sorted(apt_lists.glob("*_Packages*")):
+        source = Source(f"the package index of apt ({path})", _read_index(path))
+        largest = max(largest, source, key=_count)
+    if _count(largest) >= RECORDS_FEW:
+        return largest
     try:
         text = DPKG_STATUS.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    if text.count("\nPackage: ") >= RECORDS_FEW:
-        return Source(f"the installed packages ({DPKG_STATUS})", text)
-    return shipped_source()
+    installed = Source(f"the installed packages ({DPKG_STATUS})", text)
+    return installed if _count(installed) >= RECORDS_FEW else shipped_source()
+
+
+def _count(source: Source) -> int:
+    """Return about how many records a source has."""
+    return source.text.count("\nPackage: ")
 
 
 def shipped_source() -> Source:

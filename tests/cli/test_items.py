@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +116,43 @@ def test_a_cluster_that_is_not_there_has_its_own_exit_code(
 
     assert ended.code == 3
     assert "127.0.0.1:9" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["put", "TABLE", r'{"pk": "\ud83d"}'], "item.pk"),
+        (["put", "TABLE", r'{"pk": {"S": "\ud83d"}}'], "item.pk.S"),
+        (["get", "TABLE", r'{"pk": "\ud83d"}'], "key.pk"),
+        (["delete", "TABLE", "{}", "--values", r'{":v": "\ud83d"}'], "--values[':v']"),
+        (
+            ["delete", "TABLE", "{}", "--condition", "x", "--names", r'{"#n": "\ud83d"}'],
+            "expression_attribute_names['#n']",
+        ),
+    ],
+    ids=["put", "put encoded", "get", "values", "names"],
+)
+def test_text_that_is_not_unicode_is_refused_with_its_place(
+    quorate: Command, table: str, arguments: list[str], place: str
+) -> None:
+    ended = quorate(*(table if argument == "TABLE" else argument for argument in arguments))
+
+    assert ended.code == 2
+    assert f"{place}: '\\ud83d' is not Unicode text" in ended.err
+
+
+def test_names_nested_without_end_are_refused(quorate: Command, table: str) -> None:
+    ended = quorate("put", table, "{}", "--condition", "x", "--names", "[" * 100_000)
+
+    assert ended.code == 2
+    assert "--names is not a JSON object" in ended.err
+
+
+def test_an_argument_that_is_not_utf8_is_refused_with_a_sentence() -> None:
+    command = [*map(os.fsencode, (sys.executable, "-m", "quorate", "get")), b"t\xff", b"{}"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("quorate: an argument is not UTF-8: 't\\udcff'")
+    assert ended.stderr.count("\n") == 1

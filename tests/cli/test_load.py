@@ -109,3 +109,53 @@ def test_an_empty_file_is_loaded(quorate: Command, table: str, tmp_path: Path) -
     ended = quorate("load", write_lines(tmp_path / "empty.jsonl", []), "--table", table)
 
     assert (ended.code, ended.out[:29]) == (0, "0 of 0 records loaded, 0 fail")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (r'{"pk": "l", "sk": 1, "a": "\ud83d"}', "item.a: '\\ud83d' is not Unicode text"),
+        (r'{"pk": "l", "sk": 1, "a": [{"\ude00": 1}]}', "item.a[0]: '\\ude00' is not Unicode text"),
+        (r'{"pk": {"S": "\ud83d"}, "sk": {"N": "1"}}', "item.pk.S: '\\ud83d' is not Unicode text"),
+        ('{"pk": {"S": "l"}, "sk": {"N": 1.5}}', "item.sk.N: in DynamoDB's JSON a number is text"),
+        ('{"pk": {"S": "l"}, "sk": {"N": 1' + "0" * 30 + "}}", "item.sk.N: this int is too large"),
+        ('{"pk": "l", "sk": 1, "a": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 deep"),
+    ],
+    ids=["text", "name", "encoded text", "fraction", "long number", "deep"],
+)
+def test_a_record_that_cannot_be_sent_is_a_bad_line_and_no_more(
+    quorate: Command, table: str, tmp_path: Path, record: str, reason: str
+) -> None:
+    lines = [record, '{"pk": "ok", "sk": 2}']
+
+    ended = quorate("load", write_lines(tmp_path / "two.jsonl", lines), "--table", table)
+
+    assert ended.code == 1
+    assert ended.err.startswith("line 1: ")
+    assert reason in ended.err
+    assert ended.out.startswith("1 of 2 records loaded, 1 failed")
+    assert quorate("get", table, '{"pk": "ok", "sk": 2}').code == 0
+
+
+def test_text_in_the_bytes_of_half_a_surrogate_is_a_bad_line(
+    quorate: Command, table: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "two.jsonl"
+    file.write_bytes(b'{"pk": "\xed\xa0\xbd", "sk": 1}\n{"pk": "\xff", "sk": 1}\n')
+
+    ended = quorate("load", str(file), "--table", table)
+
+    assert ended.code == 1
+    assert "line 1: item.pk: " in ended.err
+    assert "line 2: not JSON: " in ended.err
+
+
+def test_a_number_of_thousands_of_digits_reaches_the_router_which_refuses_it(
+    quorate: Command, table: str, tmp_path: Path
+) -> None:
+    line = '{"pk": "l", "sk": 1, "a": ' + "9" * 5000 + "}"
+
+    ended = quorate("load", write_lines(tmp_path / "one.jsonl", [line]), "--table", table)
+
+    assert "not JSON" not in ended.err
+    assert ended.out.startswith("1 of 1")  # the router of these tests has no model of numbers

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from quorate.cli.status import UNKNOWN as DASH
 from quorate.cli.status import duration_text, size_text, troubles, versions_text
 from tests.cli.conftest import Command
 
@@ -95,7 +101,80 @@ def test_a_healthy_cluster_is_shown_and_exits_with_zero(quorate: Command, admin:
     assert ended.code == 0
     for text in ("c0ffee", "az-b", "127.0.0.1:17003", "1.5 KiB", "1m 1s", "4 behind", "music"):
         assert text in ended.out
-    assert ended.out.rstrip().endswith("healthy")
+    assert ended.out.splitlines()[0] == "healthy"
+
+
+def test_the_verdict_comes_first_and_what_nobody_told_is_a_dash(
+    quorate: Command, admin: Any
+) -> None:
+    away = admin.document["nodes"][2]
+    away["healthy"] = False
+    for told in ("pid", "uptime_seconds", "memtable_bytes", "log_bytes", "items_bytes"):
+        away[told] = None
+    part = admin.document["partitions"][0]
+    part["leader"] = part["term"] = part["commit"] = part["applied"] = None
+
+    lines = quorate("status", "--admin-port", str(admin.server_port)).out.splitlines()
+
+    assert lines[:2] == ["node c1 in az-c does not answer", "no leader: partition 1"]
+    node = next(line for line in lines if line.startswith("c1 "))
+    assert (
+        node.split() == f"c1 az-c down {DASH} 127.0.0.1:17003 0 {DASH} {DASH} {DASH} {DASH}".split()
+    )
+    partition = next(line for line in lines if line.startswith("1 "))
+    assert partition.split()[:5] == ["1", "none", DASH, DASH, DASH]
+
+
+def test_of_many_tables_and_partitions_the_largest_and_the_worst_are_shown_unless_all_are_asked_for(
+    quorate: Command, admin: Any
+) -> None:
+    tables = [{"name": f"t{n:02}", "item_count": n, "size_bytes": n} for n in range(46)]
+    admin.document["tables"] = tables
+    (part,) = admin.document["partitions"]
+    parts = [{**part, "id": number} for number in range(1, 101)]
+    parts[96]["leader"] = None
+    admin.document["partitions"] = parts
+    asked = ("status", "--admin-port", str(admin.server_port))
+
+    some, all_of_them = quorate(*asked).out, quorate(*asked, "--all").out
+
+    assert "t45" in some
+    assert "t30" in some
+    assert "t29" not in some
+    assert "... and 30 tables more: --all shows them" in some
+    assert "97         none" in some
+    assert "... and 84 partitions more: --all shows them" in some
+    assert "t00" in all_of_them
+    assert "more" not in all_of_them
+    assert len(all_of_them.splitlines()) > len(some.splitlines()) + 100
+
+
+def test_watch_redraws_in_place_on_a_terminal(admin: Any) -> None:
+    command = [sys.executable, "-m", "quorate", "status", "--watch", "--admin-port"]
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(
+        [*command, str(admin.server_port)], stdout=end, env=environment
+    ) as process:
+        os.close(end)
+        shown = b""
+        while shown.count(b"c0ffee") < 3:
+            shown += os.read(terminal, 65536)
+        process.send_signal(signal.SIGINT)
+        while (more := read_some(terminal)) != b"":
+            shown += more
+    os.close(terminal)
+
+    assert process.returncode == 130
+    redraws = shown.split(b"c0ffee")[1:-1]
+    assert all(b"\x1b[1A" in redraw for redraw in redraws)  # up again, over what was there
+
+
+def read_some(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that nobody has the other end open
+        return b""
 
 
 def test_a_partition_without_a_leader_is_named_and_exits_with_one(
@@ -193,7 +272,7 @@ def test_a_cluster_without_partitions_is_not_well() -> None:
 
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
-    [(None, ""), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")],
+    [(None, DASH), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")],
 )
 def test_sizes_are_for_people(size_bytes: int | None, text: str) -> None:
     assert size_text(size_bytes) == text
@@ -201,7 +280,7 @@ def test_sizes_are_for_people(size_bytes: int | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, ""), (5.9, "5s"), (61, "1m 1s"), (3700, "1h 1m"), (90_000, "1d 1h")],
+    [(None, DASH), (5.9, "5s"), (61, "1m 1s"), (3700, "1h 1m"), (90_000, "1d 1h")],
 )
 def test_durations_are_for_people(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text

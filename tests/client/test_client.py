@@ -11,6 +11,7 @@ import pytest
 from quorate.client import (
     Client,
     ConditionalCheckFailed,
+    Credentials,
     DeadlineExceeded,
     OutcomeUnknown,
     Put,
@@ -18,6 +19,7 @@ from quorate.client import (
     ResourceNotFound,
     Throttled,
     Unreachable,
+    ValueRefused,
 )
 from tests.client.fake_router import (
     Answer,
@@ -477,7 +479,7 @@ def test_table_operations_speak_dynamodbs_shape() -> None:
 
 
 def test_an_endpoint_is_needed() -> None:
-    with pytest.raises(ValueError, match="endpoint"):
+    with pytest.raises(ValueRefused, match="endpoint"):
         Client(" , ")
 
 
@@ -525,7 +527,7 @@ def test_a_write_is_taken_up_again_under_its_request_id() -> None:
             await client.put_item("t", {"pk": "a"}, request_id=caught.value.request_id)
 
             assert router.received[0].request_id == router.received[1].request_id
-            with pytest.raises(ValueError, match="16 bytes"):
+            with pytest.raises(ValueRefused, match="16 bytes"):
                 await client.put_item("t", {"pk": "a"}, request_id=b"short")
 
     run(story())
@@ -538,5 +540,22 @@ def test_a_closed_client_answers_at_once() -> None:
                 await client.put_item("t", {"pk": "a"})
             with pytest.raises(Unreachable):
                 await client.put_item("t", {"pk": "b"})
+
+    run(story())
+
+
+def test_a_failure_of_the_client_itself_is_said_at_once() -> None:
+    class Broken(Credentials):
+        def metadata(self, *_given: object, **_named: object) -> tuple[tuple[str, str], ...]:
+            raise RuntimeError("no clock")
+
+    async def story() -> None:
+        async with (
+            serving(answering()) as address,
+            Client(address, credentials=Broken("a", "b")) as client,
+        ):
+            for _ in range(2):
+                with pytest.raises(Unreachable, match=r"the client has failed: .*no clock"):
+                    await client.put_item("t", {"pk": "a"}, deadline_seconds=float("inf"))
 
     run(story())

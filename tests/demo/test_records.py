@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import lzma
+from pathlib import Path
 
-from quorate.demo.records import canonical, key_of, parse_index, shipped_source
+from quorate.demo.records import canonical, find_source, key_of, parse_index, shipped_source
 
 INDEX = """\
 Package: zsh
@@ -82,3 +84,25 @@ def test_canonical_form_ignores_the_order_of_sets_only() -> None:
     assert canonical({"t": {"L": [{"S": "b"}, {"S": "a"}]}}) != canonical(
         {"t": {"L": [{"S": "a"}, {"S": "b"}]}}
     )
+
+
+def index_of(count: int) -> bytes:
+    return "\n".join(f"Package: p{n}\nVersion: 1\n" for n in range(count)).encode()
+
+
+def test_of_several_indexes_the_one_with_most_packages_is_taken(tmp_path: Path) -> None:
+    """By name the security updates come first, and once compressed the larger file is theirs."""
+    security = tmp_path / "deb.debian.org_debian-security_dists_stable_main_Packages"
+    security.write_bytes(index_of(3072))
+    main = tmp_path / "deb.debian.org_debian_dists_stable_main_Packages.xz"
+    main.write_bytes(lzma.compress(index_of(20_000)))
+    assert main.stat().st_size < security.stat().st_size
+
+    source = find_source(tmp_path)
+
+    assert source.name == f"the package index of apt ({main})"
+    assert len(parse_index(source.text, records_max=100_000)) == 20_000
+
+
+def test_without_an_index_of_apt_there_is_still_a_source(tmp_path: Path) -> None:
+    assert "apt" not in find_source(tmp_path / "missing").name

@@ -61,6 +61,21 @@ def test_cluster_whose_nodes_are_all_away_is_still_described() -> None:
     assert {part["leader"] for part in document["partitions"]} == {None}  # type: ignore[attr-defined]
 
 
+def test_what_nobody_told_is_null_and_not_zero() -> None:
+    catalog = make_catalog()
+
+    document: Any = describe_cluster(catalog, [(node, None) for node in catalog.nodes], {})
+
+    (node, *_), (partition,), (table, *_) = (
+        document[name] for name in ("nodes", "partitions", "tables")
+    )
+    told = ("pid", "uptime_seconds", "version", "memtable_bytes", "log_bytes", "items_bytes")
+    assert [node[name] for name in told] == [None] * 6
+    assert [partition[name] for name in ("term", "commit", "applied")] == [None] * 3
+    assert [each["lag_entries"] for each in partition["replicas"]] == [None] * 3
+    assert (table["item_count"], table["size_bytes"]) == (None, None)
+
+
 def replacing_catalog(*, joined: bool) -> Catalog:
     catalog = make_catalog(partitions=2)
     old = replace(catalog.nodes[1], replacement="b1")
