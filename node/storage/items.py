@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from node.storage.environment import (
     write_error,
 )
 from node.storage.errors import CorruptItems, StorageFailed
+from node.storage.items_checkpoint import ReplicaCheckpoint, cut_into_transactions
 from node.storage.items_snapshot import SnapshotView, delete_range, table_ids
 from node.storage.layout import InstallRecord, Malformed, ReplicaState
 from node.storage.owner import check_owner
@@ -40,9 +40,8 @@ __all__ = [
     "decode_snapshot_state",
 ]
 
-TIB: Final = 1 << 40
 
-ITEMS_MAP_SIZE_BYTES: Final = TIB
+ITEMS_MAP_SIZE_BYTES: Final = 1 << 40
 """Address space for the items; the file is sparse and grows as needed. Ours."""
 
 PURGE_ITEMS_MAX: Final = 1000
@@ -65,17 +64,6 @@ WHAT_TO_DO: Final = (
     "These replicas must not be served. Keep the directory for analysis, start the node with an "
     "empty one, and let the cluster add it anew and refill it from the other replicas"
 )
-
-
-@dataclass(slots=True)
-class ReplicaCheckpoint:
-    """One replica's part of a checkpoint."""
-
-    group: int
-    state: ReplicaState
-    items: Sequence[tuple[bytes, bytes]]  # by key, ascending; image b"" = delete
-    generation: tuple[int, bytes] | None = None  # (number, request ids): a new or replaced one
-    generations_to_drop: Sequence[int] = ()
 
 
 class ItemStore:
@@ -277,6 +265,13 @@ class ItemStore:
         information = self._environment.info()
         return (information["last_pgno"] + 1) * self._page_bytes
 
+    def live_bytes(self) -> int:
+        """Return the size of the pages that hold items; most of the others are free."""
+        with self._reading("the items") as transaction:
+            tree = transaction.stat(self._items)
+        pages: int = tree["leaf_pages"] + tree["branch_pages"] + tree["overflow_pages"]
+        return pages * self._page_bytes
+
     def map_size_bytes(self) -> int:
         """Return the size up to which the file may grow."""
         size_bytes: int = self._environment.info()["map_size"]
@@ -291,23 +286,28 @@ class ItemStore:
     # -- The writer thread --
 
     def checkpoint(self, batch: Sequence[ReplicaCheckpoint]) -> None:
-        """Store everything in one transaction; durable when it returns.
+        """Store all replicas, each in one transaction with its state; durable when it returns.
 
-        Raises StorageFull (nothing has changed) or StorageFailed (the process must exit).
+        Raises StorageFull (some replicas may be stored, others are as they were; all may be tried
+        again) or StorageFailed (the process must exit).
         """
-        with self._writing("checkpoint") as transaction:
-            for replica in batch:
-                cursor = transaction.cursor(self._items)
-                cursor.putmulti(_sealed(replica.items))
-                for key, image in replica.items:
-                    if not image:
-                        transaction.delete(key, db=self._items)
-                self._put_state(transaction, replica.group, replica.state)
-                if replica.generation is not None:
-                    self._put_generations(transaction, replica.group, [replica.generation])
-                for number in replica.generations_to_drop:
-                    key = layout.generation_key(replica.group, number)
-                    transaction.delete(key, db=self._replicas)
+        slices = cut_into_transactions(batch)
+        for place, replicas in enumerate(slices, start=1):
+            with self._writing("checkpoint", durable=place == len(slices)) as transaction:
+                for replica in replicas:
+                    self._store(transaction, replica)
+
+    def _store(self, transaction: lmdb.Transaction[bytes], replica: ReplicaCheckpoint) -> None:
+        transaction.cursor(self._items).putmulti(_sealed(replica.items))
+        for key, image in replica.items:
+            if not image:
+                transaction.delete(key, db=self._items)
+        self._put_state(transaction, replica.group, replica.state)
+        if replica.generation is not None:
+            self._put_generations(transaction, replica.group, [replica.generation])
+        for number in replica.generations_to_drop:
+            key = layout.generation_key(replica.group, number)
+            transaction.delete(key, db=self._replicas)
 
     def begin_install(self, record: InstallRecord) -> None:
         """Note that a replica's items are about to be replaced, and forget its state; durable.

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import os
 import random
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from quorate.local import control, ports, topology
 from quorate.local.certificates import has_certificates, make_missing, paths_of
 from quorate.local.data_dir import DataDir, key_path
 from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
-from quorate.local.supervisor import StartFailed, Supervisor, print_line
+from quorate.local.supervisor import StartFailed, Supervisor, print_event, print_line
 from quorate.local.topology import HOST, LocalNode, Topology
 from quorate.security.cluster_certificate import ClusterPaths
 from quorate.security.cluster_roles import Role
@@ -59,8 +62,8 @@ def launch(options: LaunchOptions) -> bool:
         if options.secure or has_certificates(data_dir.path):
             make_missing(data_dir.path, settled.cluster_id, _names(settled))
         routers = _router_ports(options, settled)
-        admins = _node_admin_ports(_to_start(data_dir.path, settled), settled, routers)
-        return asyncio.run(_run(data_dir, settled, routers, admins, options))
+        settled = _settle_admin_ports(data_dir.path, settled, routers)
+        return asyncio.run(_run(data_dir, settled, routers, options))
     finally:
         data_dir.close()
 
@@ -132,38 +135,51 @@ def _router_ports(options: LaunchOptions, settled: Topology) -> list[RouterPorts
     return [public, *others]
 
 
-def _node_admin_ports(
-    nodes: Sequence[LocalNode], settled: Topology, routers: Sequence[RouterPorts]
-) -> dict[str, int]:
-    """Return the port of each node's admin face, by name: nobody remembers it, any one will do."""
+def _settle_admin_ports(
+    data_dir: Path, settled: Topology, routers: Sequence[RouterPorts]
+) -> Topology:
+    """Return the topology with a port for each node's admin face, and stamp those that are new.
+
+    A port that somebody else has meanwhile is no reason not to start.
+    """
+    of_routers = {port for each in routers for port in (each.http, each.grpc, each.admin)}
+    without = [
+        node.name
+        for node in _to_start(data_dir, settled)
+        if node.admin_port == 0 or node.admin_port in of_routers or not _is_free(node.admin_port)
+    ]
+    if not without:
+        return settled
     taken = [port for router in routers for port in _taken(router, settled)]
-    return dict(zip((node.name for node in nodes), _choose(len(nodes), taken), strict=True))
+    chosen = dict(zip(without, _choose(len(without), taken), strict=True))
+    settled = topology.with_admin_ports(settled, chosen)
+    topology.write_stamp(data_dir, settled)
+    return settled
 
 
 def _names(settled: Topology) -> list[str]:
-    return [node.name for node in (*settled.nodes, *settled.added)]
+    return [node.name for node in settled.all_nodes]
 
 
 def _taken(public: RouterPorts, settled: Topology) -> list[int]:
-    nodes = (*settled.nodes, *settled.added)
-    return [public.http, public.grpc, public.admin, *(node.port for node in nodes)]
+    of_nodes = [port for node in settled.all_nodes for port in (node.port, node.admin_port)]
+    return [public.http, public.grpc, public.admin, *of_nodes]
 
 
 async def _run(
     data_dir: DataDir,
     settled: Topology,
     routers: Sequence[RouterPorts],
-    admins: dict[str, int],
     options: LaunchOptions,
 ) -> bool:
     stop = asyncio.Event()
-    plans = _plans(data_dir, settled, routers, admins, options)
-    supervisor = Supervisor(data_dir, plans, say=print_line)
+    plans = _plans(data_dir, settled, routers, options)
+    supervisor = Supervisor(data_dir, plans, say=print_event)
     _stop_on_signals(supervisor, stop)
-    growing = _Growing(data_dir, settled, options, supervisor, admins)
+    growing = _Growing(data_dir, settled, options, supervisor)
     node_count = len(plans) - len(routers)
     planned = {plan.name for plan in plans}
-    for node in (*settled.nodes, *settled.added):
+    for node in settled.all_nodes:
         if node.name not in planned:
             print_line(f"{node.name} was replaced: it is not started, its directory may be deleted")
     counts = f"{node_count} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
@@ -192,7 +208,6 @@ def _plans(
     data_dir: DataDir,
     settled: Topology,
     routers: Sequence[RouterPorts],
-    admins: dict[str, int],
     options: LaunchOptions,
 ) -> list[ProcessPlan]:
     own_pid, level = os.getpid(), options.log_level
@@ -200,7 +215,7 @@ def _plans(
         plan_node(
             settled,
             node,
-            admin_port=admins[node.name],
+            admin_port=node.admin_port,
             data_dir=data_dir.path,
             certificate=_certificate(data_dir.path, Role.NODE, node.name),
             parent_pid=own_pid,
@@ -228,8 +243,7 @@ def _certificate(data_dir: Path, role: Role, name: str = "") -> ClusterPaths | N
 
 def _to_start(data_dir: Path, settled: Topology) -> list[LocalNode]:
     """Return the nodes but those whose directory says that another one has their place."""
-    nodes = (*settled.nodes, *settled.added)
-    return [node for node in nodes if not _was_replaced(data_dir / "nodes" / node.name)]
+    return [node for node in settled.all_nodes if not _was_replaced(data_dir / "nodes" / node.name)]
 
 
 def _was_replaced(directory: Path) -> bool:
@@ -249,9 +263,7 @@ class _Growing:
         settled: Topology,
         options: LaunchOptions,
         supervisor: Supervisor,
-        admins: dict[str, int],
     ) -> None:
-        self._admins = admins  # ports of the nodes' admin faces, by name
         self._data_dir = data_dir
         self._settled = settled
         self._options = options
@@ -262,9 +274,8 @@ class _Growing:
         if action != "add":
             return await self._supervisor.handle(action, name)
         try:
-            taken = (*_taken(self._options.public, self._settled), *self._admins.values())
-            port, admin_port = _choose(2, taken)
-            grown = topology.add_node(self._settled, name, az, port)
+            ports_of_node = _choose(2, _taken(self._options.public, self._settled))
+            grown = topology.add_node(self._settled, name, az, *ports_of_node)
             if has_certificates(self._data_dir.path):
                 make_missing(self._data_dir.path, grown.cluster_id, [name])
         except (topology.TopologyRefused, ports.PortUnusable, AuthorityRefused) as refusal:
@@ -272,7 +283,7 @@ class _Growing:
         plan = plan_node(
             grown,
             grown.added[-1],
-            admin_port=admin_port,
+            admin_port=grown.added[-1].admin_port,
             data_dir=self._data_dir.path,
             certificate=_certificate(self._data_dir.path, Role.NODE, name),
             parent_pid=os.getpid(),
@@ -281,7 +292,6 @@ class _Growing:
         self._supervisor.check_may_add(plan)
         topology.write_stamp(self._data_dir.path, grown)
         self._settled = grown
-        self._admins[name] = admin_port
         return await self._supervisor.add(plan)
 
 
@@ -317,3 +327,19 @@ def _print_ready(public: RouterPorts) -> None:
     )
     # For the commands of another terminal, if these are not the default ports.
     print_line(f"export QUORATE_GRPC_PORT={public.grpc} QUORATE_ADMIN_PORT={public.admin}")
+    command = _command()
+    print_line("to try it, in another terminal:")
+    print_line(f"  {command} table create songs --partition-key artist:S --if-not-exists")
+    print_line(f"""  {command} put songs '{{"artist": "Nina Simone"}}' && {command} status""")
+
+
+def _command() -> str:
+    """Return how a shell in this folder calls the `quorate` command."""
+    beside = Path(sys.executable).with_name("quorate")
+    found = shutil.which("quorate")
+    if found is not None and Path(found).resolve() == beside.resolve():
+        return "quorate"
+    if not beside.exists():
+        return f"{shlex.quote(sys.executable)} -m quorate"
+    is_below = beside.is_relative_to(Path.cwd())
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if is_below else beside))

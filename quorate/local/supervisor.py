@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -339,6 +340,11 @@ def _ask_ready(address: str) -> tuple[bool, str]:
     except admin_http.AdminUnreachable as error:
         return False, str(error)
     return status == 200, body.decode(errors="replace").strip()
+
+
+def print_event(text: str) -> None:
+    """Print what has happened, with the time of day: it may be read much later."""
+    print_line(f"{time.strftime('%H:%M:%S')} {text}")
 
 
 def print_line(text: str) -> None:

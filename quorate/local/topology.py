@@ -1,7 +1,8 @@
 """Which nodes a local cluster has, and the stamp that remembers it in the data directory.
 
 The node ports are part of the stamp: the catalog holds the nodes' addresses, so they stay the
-same over restarts. Routers hold nothing, so their number and ports may differ from run to run.
+same over restarts; so do the ports of the nodes' admin faces, which something may scrape. Routers
+hold nothing, so their number and ports may differ from run to run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -43,11 +45,15 @@ class TopologyRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
-    """A node process: its name, its AZ label and where it listens."""
+    """A node process: its name, its AZ label and where it listens.
+
+    `admin_port` is 0 until one is chosen: it can be changed at any start.
+    """
 
     name: str
     az: str
     port: int
+    admin_port: int = 0
 
     @property
     def address(self) -> str:
@@ -64,6 +70,11 @@ class Topology:
     partitions: int
     nodes: tuple[LocalNode, ...]
     added: tuple[LocalNode, ...] = ()
+
+    @property
+    def all_nodes(self) -> tuple[LocalNode, ...]:
+        """Return both kinds of nodes."""
+        return (*self.nodes, *self.added)
 
 
 def node_names(nodes_per_az: int) -> list[tuple[str, str]]:
@@ -86,19 +97,31 @@ def new_topology(nodes_per_az: int, partitions: int, ports: list[int]) -> Topolo
     )
 
 
-def add_node(topology: Topology, name: str, az: str, port: int) -> Topology:
+def with_admin_ports(topology: Topology, ports: Mapping[str, int]) -> Topology:
+    """Return the topology with other admin ports for some nodes, given by name."""
+
+    def changed(nodes: tuple[LocalNode, ...]) -> tuple[LocalNode, ...]:
+        return tuple(
+            replace(node, admin_port=ports.get(node.name, node.admin_port)) for node in nodes
+        )
+
+    return replace(topology, nodes=changed(topology.nodes), added=changed(topology.added))
+
+
+def add_node(topology: Topology, name: str, az: str, port: int, admin_port: int = 0) -> Topology:
     """Return the topology with one more node. Raises TopologyRefused."""
     if not NODE_NAME.fullmatch(name):
         raise TopologyRefused(f"{name!r} is no name of a node: letters, digits, - and _")
     if az not in AZ_NAMES:
         raise TopologyRefused(f"there is no AZ {az!r}: there are {', '.join(AZ_NAMES)}")
-    if any(node.name == name for node in (*topology.nodes, *topology.added)):
+    if any(node.name == name for node in topology.all_nodes):
         raise TopologyRefused(
             f"there is a node {name} already; if its disk is lost, `quorate node restart {name}`"
         )
     if len(topology.added) >= ADDED_MAX:
         raise TopologyRefused(f"a local cluster has at most {ADDED_MAX} added nodes")
-    return replace(topology, added=(*topology.added, LocalNode(name=name, az=az, port=port)))
+    node = LocalNode(name=name, az=az, port=port, admin_port=admin_port)
+    return replace(topology, added=(*topology.added, node))
 
 
 def stamp_path(data_dir: Path) -> Path:
@@ -154,7 +177,13 @@ def read_stamp(data_dir: Path) -> Topology | None:
 
 def _nodes_in(rows: list[dict[str, Any]]) -> tuple[LocalNode, ...]:
     return tuple(
-        LocalNode(name=str(row["name"]), az=str(row["az"]), port=int(row["port"])) for row in rows
+        LocalNode(
+            name=str(row["name"]),
+            az=str(row["az"]),
+            port=int(row["port"]),
+            admin_port=int(row.get("admin_port", 0)),  # an older release chose one at each start
+        )
+        for row in rows
     )
 
 

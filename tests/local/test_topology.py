@@ -16,6 +16,7 @@ from quorate.local.topology import (
     node_names,
     read_stamp,
     stamp_path,
+    with_admin_ports,
     write_stamp,
 )
 
@@ -64,6 +65,28 @@ def test_a_stamp_of_a_release_without_added_nodes_is_read(tmp_path: Path) -> Non
     write_stamp(tmp_path, topology)
     document = json.loads(stamp_path(tmp_path).read_text())
     del document["added"]
+    stamp_path(tmp_path).write_text(json.dumps(document))
+
+    assert read_stamp(tmp_path) == topology
+
+
+def test_admin_ports_are_remembered_and_may_be_chosen_anew(tmp_path: Path) -> None:
+    topology = with_admin_ports(new_topology(1, 12, [10_000, 10_001, 10_002]), {"a1": 1, "b1": 2})
+    grown = add_node(topology, "d1", "az-b", 10_003, 3)
+
+    changed = with_admin_ports(grown, {"b1": 4, "d1": 5})
+    write_stamp(tmp_path, changed)
+
+    assert read_stamp(tmp_path) == changed
+    assert [node.admin_port for node in changed.all_nodes] == [1, 4, 0, 5]
+
+
+def test_a_stamp_of_a_release_without_admin_ports_is_read(tmp_path: Path) -> None:
+    topology = new_topology(1, 12, [10_000, 10_001, 10_002])
+    write_stamp(tmp_path, topology)
+    document = json.loads(stamp_path(tmp_path).read_text())
+    for node in document["nodes"]:
+        del node["admin_port"]
     stamp_path(tmp_path).write_text(json.dumps(document))
 
     assert read_stamp(tmp_path) == topology

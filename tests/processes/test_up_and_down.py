@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
-from collections.abc import Callable
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,11 @@ def is_running(pid: int) -> bool:
 
 def running_pids(cluster: BackgroundCluster) -> list[int]:
     return [process.pid for process in cluster.processes().values() if process.pid is not None]
+
+
+def ports(cluster: BackgroundCluster) -> dict[str, Mapping[str, int]]:
+    """Return where each process listens, by name and face."""
+    return {name: process.ports for name, process in cluster.processes().items()}
 
 
 def stored(cluster: BackgroundCluster) -> object:
@@ -55,14 +64,15 @@ def test_up_stops_everything_when_asked_and_a_second_start_goes_on_with_the_data
     fill(cluster)
     pids = running_pids(cluster)
     assert len(pids) == 4
+    listening = ports(cluster)
 
     code = cluster.stop(number)
 
     assert code == 0
     assert not any(map(is_running, pids))
     assert cluster.output().rstrip().endswith("stopped")
-    ports = cluster.public
-    assert f"export QUORATE_GRPC_PORT={ports.grpc} QUORATE_ADMIN_PORT={ports.admin}" in (
+    public = cluster.public
+    assert f"export QUORATE_GRPC_PORT={public.grpc} QUORATE_ADMIN_PORT={public.admin}" in (
         cluster.output()
     )
     assert not (cluster.data_dir / "run" / "control.sock").exists()
@@ -70,6 +80,48 @@ def test_up_stops_everything_when_asked_and_a_second_start_goes_on_with_the_data
     cluster.start()
 
     assert stored(cluster) == ITEM
+    assert ports(cluster) == listening  # the admin faces too, which something may scrape
+    cluster.stop()
+
+
+def test_a_node_whose_admin_port_is_taken_meanwhile_gets_another_and_keeps_that(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    cluster = own_cluster()
+    cluster.start()
+    first = ports(cluster)
+    cluster.stop()
+
+    with socket.create_server(("127.0.0.1", first["b1"]["admin"])):
+        cluster.start()
+        second = ports(cluster)
+        cluster.stop()
+    cluster.start()
+
+    assert second["b1"]["admin"] != first["b1"]["admin"]
+    assert {**second, "b1": {}} == {**first, "b1": {}}
+    assert ports(cluster) == second
+    cluster.stop()
+
+
+def test_a_started_cluster_says_what_to_type_next_and_when_a_node_was_killed(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    cluster = own_cluster()
+    cluster.start()
+
+    said = cluster.output().splitlines()
+    pasted = "\n".join(said[said.index("to try it, in another terminal:") + 1 :][:2])
+    environment = {**os.environ, "QUORATE_GRPC_PORT": str(cluster.public.grpc)}
+    environment["QUORATE_ADMIN_PORT"] = str(cluster.public.admin)
+    ended = subprocess.run(
+        pasted, shell=True, env=environment, capture_output=True, text=True, check=False
+    )
+    cluster.kill("a1")
+
+    assert "table songs is active" in ended.stdout
+    assert "healthy" in ended.stdout
+    assert re.search(r"^\d\d:\d\d:\d\d a1 killed$", cluster.output(), re.MULTILINE)
     cluster.stop()
 
 

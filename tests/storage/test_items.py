@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from model.image import encode_image
+from node.storage import items_checkpoint
 from node.storage.check import check_data_directory
 from node.storage.errors import CorruptItems, StorageFull
 from node.storage.identity import Identity, save_identity
@@ -282,6 +284,55 @@ def test_full_map_refuses_the_checkpoint_and_changes_nothing(tmp_path: Path) -> 
     items.checkpoint([share(1, 2, (key(1, 2), image("fits")))])
     assert items.get(key(1, 2)) == image("fits")
     items.close()
+
+
+KILOBYTE = image("x" * 1000)
+
+
+def random_parts(rng: random.Random, count: int) -> list[ReplicaCheckpoint]:
+    """Images of 1 KB under random keys, for 16 replicas."""
+    parts: dict[int, list[tuple[bytes, bytes]]] = {}
+    for item_key in sorted(b"\0\0\0\1" + rng.randbytes(16) for _ in range(count)):
+        parts.setdefault(item_key[4] >> 4, []).append((item_key, KILOBYTE))
+    return [
+        ReplicaCheckpoint(group, ReplicaState(1, 1, b"", {1: (len(part), 0)}), part)
+        for group, part in parts.items()
+    ]
+
+
+def test_a_file_that_is_written_again_and_again_is_little_larger_than_its_items(
+    items: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one transaction LMDB has every page that changes twice: the file was twice the items."""
+    monkeypatch.setattr(items_checkpoint, "TRANSACTION_BYTES", 1 << 20)
+    parts = random_parts(random.Random(1), 8000)
+
+    for _ in range(4):
+        items.checkpoint(parts)
+
+    assert items.size_bytes() < 1.25 * items.live_bytes()
+
+
+def test_a_checkpoint_that_finds_no_room_halfway_leaves_each_replica_whole_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items_checkpoint, "TRANSACTION_BYTES", 1 << 20)
+    parts = random_parts(random.Random(1), 4000)
+    items = open_items(tmp_path / "items", map_size_bytes=6 << 20)
+
+    with pytest.raises(StorageFull):
+        items.checkpoint(parts)
+
+    stored = items.replicas()
+    assert 0 < len(stored) < len(parts)
+    for part in parts:
+        found = [items.get(item_key) for item_key, _ in part.items]
+        assert set(found) == {KILOBYTE if part.group in stored else None}
+    items.close()
+    with closing(open_items(tmp_path / "items")) as items:
+        items.checkpoint(parts)
+        assert items.replicas() == {part.group: part.state for part in parts}
+        assert items.item_count() == 4000
 
 
 def test_truncated_file_is_refused(tmp_path: Path) -> None:
