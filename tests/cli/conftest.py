@@ -44,6 +44,18 @@ def router_address() -> Iterator[str]:
         process.kill()
 
 
+@pytest.fixture(autouse=True)
+def _environment_as_it_was() -> Iterator[None]:
+    """A command says in its process's environment how much gRPC logs, and here others go on in it.
+
+    A node that was started from it had no line of a failed handshake, for which its tests wait.
+    """
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def quorate(router_address: str) -> Command:
     """Return the command, talking to that router unless told otherwise."""
