@@ -94,9 +94,13 @@ class ColdStart:
     def wait_healthy(self, *, timeout_seconds: float) -> float:
         """Return how many seconds after the last process's start the cluster was healthy.
 
-        Raises ClusterFailed, with the seed, the order of the starts and the ends of all logs.
+        Raises ClusterFailed if that takes too long or a process ends, with the seed, the order of
+        the starts and the ends of all logs.
         """
         while not self._is_healthy():
+            ended = [name for name, each in self._processes.items() if each.poll() is not None]
+            if ended:  # mostly because somebody else has taken its port meanwhile
+                raise ClusterFailed(f"{', '.join(ended)} ended\n{self._describe()}")
             if time.monotonic() - self._started > timeout_seconds:
                 raise ClusterFailed(f"not healthy after {timeout_seconds:g} s\n{self._describe()}")
             time.sleep(POLL_SECONDS)

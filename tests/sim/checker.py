@@ -365,7 +365,7 @@ class Checker:
             self._hard_terms[node.id, group] = (state.term, state.vote)
 
     def sent(self, sender: SimulatedNode, outbox: PeerBatch) -> None:
-        """One vote a term; acknowledgements only of what is durable. Remember who may campaign."""
+        """One vote a term; promises only of what is durable. Remember who may campaign."""
         for group, message in outbox.messages:
             kind = message.type
             if kind == MessageType.APPEND_REPLY:
@@ -380,6 +380,9 @@ class Checker:
                 place = (sender.id, group, message.term)
                 if self._grants.setdefault(place, message.to) != message.to:
                     raise Violation(f"{sender.name} votes twice in term {message.term}")
+                _check_vote_is_durable(sender, group, message.term, message.to)
+            elif kind == MessageType.VOTE:
+                _check_vote_is_durable(sender, group, message.term, sender.id)
             elif kind == MessageType.PRE_VOTE_REPLY and not message.reject:
                 place = (group, message.term, message.to)
                 self._encouraged.setdefault(place, set()).add(sender.id)
@@ -515,6 +518,17 @@ class SilentChecker(Checker):
     def check_equal(self) -> None: ...
 
     def acknowledged(self, operation: Operation, key: bytes) -> None: ...
+
+
+def _check_vote_is_durable(node: SimulatedNode, group: int, term: int, vote: int) -> None:
+    """A vote leaves, and a candidate asks for others', once it is on the disk."""
+    log = node.log_disk.groups.get(group)
+    on_disk = (0, 0) if log is None else (log.hard_state.term, log.hard_state.vote)
+    if on_disk < (term, 0) or (on_disk[0] == term and on_disk[1] != vote):
+        raise Violation(
+            f"{node.name} promises node {vote} its vote in term {term} of group {group} before "
+            f"that is durable: on disk are term and vote {on_disk}"
+        )
 
 
 def _minorities(
