@@ -19,10 +19,12 @@ from quorate.client import (
     Throttled,
     Unreachable,
 )
+from quorate.v1 import api_pb2
 from tests.client.fake_router import (
     Answer,
     FakeRouter,
     Received,
+    babbling,
     failure,
     run,
     serving,
@@ -538,5 +540,20 @@ def test_a_closed_client_answers_at_once() -> None:
                 await client.put_item("t", {"pk": "a"})
             with pytest.raises(Unreachable):
                 await client.put_item("t", {"pk": "b"})
+
+    run(story())
+
+
+def test_bytes_that_are_no_answer_are_as_a_broken_stream() -> None:
+    """Whatever sent them: the call is sent again, and nothing is logged with a traceback."""
+
+    async def story() -> None:
+        router = answering()
+        columns = api_pb2.PipelineResponse(id=[1, 2], http_status=[200])
+        nonsense = (b"\x0a\x50abc", b"\xff" * 20, columns.SerializeToString())
+        async with serving(babbling(*nonsense, then=router)) as address, Client(address) as client:
+            await client.put_item("t", {"pk": "a"})
+
+            assert len(router.received) == 1
 
     run(story())
