@@ -13,7 +13,13 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import ModelError, Throttled, UnknownOperation, error_document
+from model.errors import (
+    MissingAuthenticationToken,
+    ModelError,
+    Throttled,
+    UnknownOperation,
+    error_document,
+)
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
@@ -53,6 +59,9 @@ ZERO_WEIGHT: Final = re.compile(rb"q=0(\.0*)?")
 
 COMPRESSION_LEVEL: Final = 1
 """zlib's level. Ours: higher ones take several times as long for some percent less."""
+
+JSON: Final = b"Content-Type: " + MEDIA_TYPE + b"\r\n"
+NO_TOKEN_BODY: Final = error_document(MissingAuthenticationToken())
 
 REFUSED_BODY: Final = error_document(router_full())
 REFUSED_CHECKSUM: Final = crc32(REFUSED_BODY)
@@ -155,8 +164,12 @@ class HttpFace:
         request_timeout_ms: int,
         call_soon: Callable[[Callable[[], None]], object],
         cors_origins: Collection[str] = (),
+        probe_status: int = 200,
     ) -> None:
-        """`call_soon` is the loop's: calls run after all that has arrived was read."""
+        """`call_soon` is the loop's: calls run after all that has arrived was read.
+
+        `probe_status` is what `GET /` answers: 200 as DynamoDB does, or DynamoDB Local's 400.
+        """
         self._service = service
         self._observer = observer
         self._clock = clock
@@ -164,6 +177,7 @@ class HttpFace:
         self._timeout_seconds = request_timeout_ms / 1000
         self._queue = RunQueue(self._serve, clock, call_soon)
         self._cors_origins = {origin.encode() for origin in cors_origins}
+        self._probe_status = probe_status
 
     def handle(self, exchange: Exchange) -> None:
         """Take one HTTP request: refuse it at once, or let it wait for its turn."""
@@ -243,11 +257,13 @@ class HttpFace:
         method = exchange.method
         plain = b"Content-Type: text/plain\r\n"
         if method in (b"GET", b"HEAD"):
-            if exchange.path in (b"/", b"/?"):
+            if exchange.path not in (b"/", b"/?"):
+                exchange.reply(404, plain, UNKNOWN_OPERATION_PAGE)
+            elif self._probe_status == MissingAuthenticationToken.http_status:
+                exchange.reply(self._probe_status, JSON, NO_TOKEN_BODY)
+            else:
                 host = exchange.headers.get(b"host", b"")
                 exchange.reply(200, plain, b"healthy: %b " % host)
-            else:
-                exchange.reply(404, plain, UNKNOWN_OPERATION_PAGE)
         elif method == b"OPTIONS":
             cors = self._cors_headers(exchange.headers)
             if cors:

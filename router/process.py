@@ -308,6 +308,7 @@ class RouterProcess:
             request_timeout_ms=self.options.request_timeout_ms,
             call_soon=asyncio.get_running_loop().call_soon,
             cors_origins=self.options.cors_origins,
+            probe_status=self.options.probe_status,
         )
         connections_max = _connections_max(self.options.connections_max)
         limits = HttpLimits(

@@ -130,11 +130,15 @@ def test_signature_is_of_the_urls_path_and_host(
     tell_of_router(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_probe_by_url_learns_that_the_router_is_healthy() -> None:
+@pytest.mark.parametrize(("status", "ending"), [(200, b"healthy: h:8000 "), (400, b'Token"}')])
+def test_probe_by_url_learns_what_the_router_is_told_to_say(status: int, ending: bytes) -> None:
     async def story(world: World) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
         writer.write(b"GET http://h:8000 HTTP/1.1\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).endswith(b"healthy: h:8000 ")
+        answer = await reader.read()
         writer.close()
 
-    tell_of_router(story)
+        assert status_of(answer) == status
+        assert answer.endswith(ending)
+
+    tell_of_router(story, probe_status=status)
