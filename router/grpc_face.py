@@ -255,7 +255,7 @@ class GrpcFace:
                 given = value
         return UnaryCall(
             self._observer,
-            request_id_of(given.encode()),
+            request_id_of(given.strip().encode()),
             self._clock(),
             self._deadline(context.time_remaining()),
             asyncio.get_running_loop().create_future(),

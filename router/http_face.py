@@ -298,9 +298,9 @@ def _answer_headers(headers: dict[bytes, bytes]) -> bytes | None:
 
 def _takes_gzip(accepted: bytes) -> bool:
     """Return whether an Accept-Encoding header names gzip, and not as what is not wanted."""
-    for part in accepted.lower().split(b","):
-        coding, _, weight = part.replace(b" ", b"").partition(b";")
-        if coding == b"gzip":
+    for part in accepted.lower().translate(None, b" \t").split(b","):
+        coding, _, weight = part.partition(b";")
+        if coding in (b"gzip", b"x-gzip"):
             return ZERO_WEIGHT.fullmatch(weight) is None
     return False
 
