@@ -166,6 +166,6 @@ def _grpc_headers(metadata: Metadata) -> dict[bytes, bytes]:
     for name, value in metadata:
         if name in ("authorization", "x-amz-date"):
             key = name.encode()
-            text = value if isinstance(value, bytes) else value.encode()
+            text = (value if isinstance(value, bytes) else value.encode()).strip()
             headers[key] = headers[key] + b"," + text if key in headers else text
     return headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,6 +69,11 @@ class Call(ABC):
     def traceparent(self) -> str:
         """W3C's header of the caller's own span, empty if there is none."""
         return ""
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """Longest answer, as JSON, that the caller can take."""
+        return sys.maxsize
 
     def succeed(self, body: bytes) -> None:
         """Answer with the operation's response in DynamoDB's JSON."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 import grpc
 import orjson
@@ -27,8 +28,15 @@ ITEM_BYTES_MAX: Final = 4 << 10
 """Largest item that travels with a failed condition. Trailers must stay under gRPC's 8 KiB; the
 Pipeline stream has no such bound. Ours."""
 
+TEXT_BYTES_MAX: Final = 6 << 10
+"""Longest error text, as often as it travels in the trailers: percent-encoded, and in the details
+in base64. Ours: the rest of gRPC's 8 KiB is for what else is there."""
+
 ITEM_OMITTED: Final = "item_omitted"
 """ErrorInfo metadata key: the item was asked for and was too large to be sent."""
+
+_PLAIN: Final = "".join(map(chr, range(32, 127))).replace("%", "")
+"""What travels as it is in a status' text. Source: gRPC over HTTP/2, Responses."""
 
 _CODES: Final = {
     "ValidationException": grpc.StatusCode.INVALID_ARGUMENT,
@@ -56,6 +64,24 @@ def status_code(error: ModelError) -> grpc.StatusCode:
     return _CODES.get(error.code, grpc.StatusCode.UNAVAILABLE)
 
 
+async def abort(context: Any, error: ModelError) -> NoReturn:  # noqa: ANN401  (gRPC's)
+    """End an RPC with an error. What gRPC raises then is for gRPC."""
+    await context.abort(status_code(error), text_of(error), trailing_metadata(error))
+    raise AssertionError("abort raises")
+
+
+def text_of(error: ModelError) -> str:
+    """Return the error's text, cut if it quotes so much that no client would receive it."""
+    text = str(error).encode(errors="replace").decode()
+    while _travelling_bytes(text) > TEXT_BYTES_MAX:
+        text = text[: len(text) * 9 // 10].rstrip(".") + "..."
+    return text
+
+
+def _travelling_bytes(text: str) -> int:
+    return len(quote(text, safe=_PLAIN)) + len(text.encode()) * 4 // 3
+
+
 def trailing_metadata(error: ModelError) -> tuple[tuple[str, bytes], ...]:
     """Return the trailers that carry the error's details."""
     code: int = code_pb2.Code.Value(status_code(error).name)
@@ -75,7 +101,7 @@ def trailing_metadata(error: ModelError) -> tuple[tuple[str, bytes], ...]:
         else:
             info.metadata[ITEM_OMITTED] = "true"
     details.insert(0, _packed(info))
-    status = status_pb2.Status(code=code, message=str(error), details=details)
+    status = status_pb2.Status(code=code, message=text_of(error), details=details)
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import orjson
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from model.errors import ModelError
 from quorate.http.addresses import check_free
@@ -19,8 +19,10 @@ from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
 from quorate.v1 import api_pb2
 from router.authentication import Authentication, StreamPass
-from router.call import Call, CallObserver
-from router.grpc_errors import status_code, trailing_metadata
+from router.call import CallObserver
+from router.grpc_call import MESSAGE_BYTES_MAX, GrpcCall, message_bytes_max
+from router.grpc_errors import abort
+from router.grpc_requests import Guarded, message_of
 from router.message_json import to_document, to_message
 from router.operator_service import OperatorService
 from router.pipeline import Pipeline
@@ -32,9 +34,6 @@ log = logging.getLogger(__name__)
 
 SERVICE: Final = api_pb2.DESCRIPTOR.services_by_name["QuorateService"]
 REQUEST_ID_KEY: Final = "x-quorate-request-id"
-
-MESSAGE_BYTES_MAX: Final = 17 << 20
-"""Largest message either way: DynamoDB's 16 MiB and an envelope. Ours."""
 
 REQUEST_SECONDS_MAX: Final = 30.0
 """Longest deadline a client can have. Ours."""
@@ -72,7 +71,7 @@ Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 Unary = Callable[[Any, Context], Awaitable[Any]]
 
 
-class UnaryCall(Call):
+class UnaryCall(GrpcCall):
     """A call that came as a unary RPC."""
 
     __slots__ = ("answer", "metadata")
@@ -86,7 +85,9 @@ class UnaryCall(Call):
         answer: asyncio.Future[bytes],
         metadata: Metadata,
     ) -> None:
-        Call.__init__(self, observer, request_id, started, deadline)
+        GrpcCall.__init__(
+            self, observer, request_id, started, deadline, message_bytes_max(metadata)
+        )
         self.answer = answer
         self.metadata = metadata
 
@@ -138,15 +139,18 @@ class GrpcFace:
                 *(service.handlers() for service in operator_services),
             )
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (
-                SERVICE.full_name,
-                *(service.service.full_name for service in operator_services),
-                health.SERVICE_NAME,
-                reflection.SERVICE_NAME,
+        guarded = Guarded(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(
+                (
+                    SERVICE.full_name,
+                    *(service.service.full_name for service in operator_services),
+                    health.SERVICE_NAME,
+                    reflection.SERVICE_NAME,
+                )
             ),
-            self._server,
+            guarded,
         )
 
     async def start(self, host: str, port: int) -> None:
@@ -187,26 +191,30 @@ class GrpcFace:
     def _handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in SERVICE.methods:
-            request_type = getattr(api_pb2, method.input_type.name)
             response_type = getattr(api_pb2, method.output_type.name)
             if method.name == "Pipeline":
                 handlers[method.name] = grpc.stream_stream_rpc_method_handler(
                     self._pipeline,
-                    request_deserializer=request_type.FromString,
                     response_serializer=response_type.SerializeToString,
                 )
             else:
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                    self._unary(method.name, response_type),
-                    request_deserializer=request_type.FromString,
+                    self._unary(
+                        method.name, getattr(api_pb2, method.input_type.name), response_type
+                    ),
                     response_serializer=response_type.SerializeToString,
                 )
         return handlers
 
-    def _unary(self, operation: str, response_type: Callable[[], Any]) -> Unary:
+    def _unary(
+        self,
+        operation: str,
+        request_type: Any,  # noqa: ANN401  (protoc's)
+        response_type: Callable[[], Any],
+    ) -> Unary:
         method = f"/{SERVICE.full_name}/{operation}"
 
-        async def serve(request: Any, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        async def serve(raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
             if self._dropped:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, DROPPED)
             call = self._call(context)
@@ -214,17 +222,32 @@ class GrpcFace:
                 self._service.count_refusal()
                 call.fail(router_full())
             elif not self._authentication.is_required or self._admit(method, context, call):
-                self._service.execute(operation, to_document(request), call)
+                self._execute(operation, request_type, raw, call)
             response = response_type()
             try:
                 to_message(orjson.loads(await call.answer), response)
             except ModelError as error:
-                await context.abort(status_code(error), str(error), trailing_metadata(error))
+                await abort(context, error)
             return response
 
         return serve
 
-    def _admit(self, method: str, context: Context, call: Call) -> bool:
+    def _execute(
+        self,
+        operation: str,
+        request_type: Any,  # noqa: ANN401  (protoc's)
+        raw: bytes,
+        call: UnaryCall,
+    ) -> None:
+        try:
+            request = message_of(request_type, raw)
+        except ModelError as error:
+            call.operation = operation
+            call.fail(error)
+            return
+        self._service.execute(operation, to_document(request), call)
+
+    def _admit(self, method: str, context: Context, call: UnaryCall) -> bool:
         """Return whether the call may be served; if not, it is answered."""
         try:
             key_id = self._authentication.check_grpc(method, context.invocation_metadata() or ())
@@ -243,7 +266,7 @@ class GrpcFace:
                 given = value
         return UnaryCall(
             self._observer,
-            request_id_of(given.encode()),
+            request_id_of(given.strip().encode()),
             self._clock(),
             self._deadline(context.time_remaining()),
             asyncio.get_running_loop().create_future(),
@@ -256,12 +279,17 @@ class GrpcFace:
             return self._clock() + self._timeout_seconds
         return self._clock() + min(seconds - ANSWER_MARGIN_SECONDS, REQUEST_SECONDS_MAX)
 
-    async def _pipeline(
-        self, requests: AsyncIterator[api_pb2.PipelineRequest], context: Context
-    ) -> None:
+    async def _pipeline(self, requests: AsyncIterator[bytes], context: Context) -> None:
         method, metadata = f"/{SERVICE.full_name}/Pipeline", context.invocation_metadata() or ()
         opened = StreamPass(self._authentication, method, metadata, context.peer())
-        pipeline = Pipeline(self._service, self._observer, self._clock, self._deadline, opened)
+        pipeline = Pipeline(
+            self._service,
+            self._observer,
+            self._clock,
+            self._deadline,
+            opened,
+            message_bytes_max=message_bytes_max(metadata),
+        )
         self._pipelines.add(pipeline)
         try:
             await pipeline.run(requests, context)

@@ -13,7 +13,7 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import ModelError, Throttled, UnknownOperation
+from model.errors import MissingAuthenticationToken, ModelError, Throttled, UnknownOperation
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
@@ -53,6 +53,9 @@ ZERO_WEIGHT: Final = re.compile(rb"q=0(\.0*)?")
 
 COMPRESSION_LEVEL: Final = 1
 """zlib's level. Ours: higher ones take several times as long for some percent less."""
+
+JSON: Final = b"Content-Type: " + MEDIA_TYPE + b"\r\n"
+NO_TOKEN_BODY: Final = MissingAuthenticationToken().document
 
 REFUSED_BODY: Final = router_full().document
 REFUSED_CHECKSUM: Final = crc32(REFUSED_BODY)
@@ -155,8 +158,12 @@ class HttpFace:
         request_timeout_ms: int,
         call_soon: Callable[[Callable[[], None]], object],
         cors_origins: Collection[str] = (),
+        probe_status: int = 200,
     ) -> None:
-        """`call_soon` is the loop's: calls run after all that has arrived was read."""
+        """`call_soon` is the loop's: calls run after all that has arrived was read.
+
+        `probe_status` is what `GET /` answers: 200 as DynamoDB does, or DynamoDB Local's 400.
+        """
         self._service = service
         self._observer = observer
         self._clock = clock
@@ -164,6 +171,7 @@ class HttpFace:
         self._timeout_seconds = request_timeout_ms / 1000
         self._queue = RunQueue(self._serve, clock, call_soon)
         self._cors_origins = {origin.encode() for origin in cors_origins}
+        self._probe_status = probe_status
 
     def handle(self, exchange: Exchange) -> None:
         """Take one HTTP request: refuse it at once, or let it wait for its turn."""
@@ -247,11 +255,13 @@ class HttpFace:
         method = exchange.method
         plain = b"Content-Type: text/plain\r\n"
         if method in (b"GET", b"HEAD"):
-            if exchange.path in (b"/", b"/?"):
+            if exchange.path not in (b"/", b"/?"):
+                exchange.reply(404, plain, UNKNOWN_OPERATION_PAGE)
+            elif self._probe_status == MissingAuthenticationToken.http_status:
+                exchange.reply(self._probe_status, JSON, NO_TOKEN_BODY)
+            else:
                 host = exchange.headers.get(b"host", b"")
                 exchange.reply(200, plain, b"healthy: %b " % host)
-            else:
-                exchange.reply(404, plain, UNKNOWN_OPERATION_PAGE)
         elif method == b"OPTIONS":
             cors = self._cors_headers(exchange.headers)
             if cors:
@@ -286,9 +296,9 @@ def _answer_headers(headers: dict[bytes, bytes]) -> bytes | None:
 
 def _takes_gzip(accepted: bytes) -> bool:
     """Return whether an Accept-Encoding header names gzip, and not as what is not wanted."""
-    for part in accepted.lower().split(b","):
-        coding, _, weight = part.replace(b" ", b"").partition(b";")
-        if coding == b"gzip":
+    for part in accepted.lower().translate(None, b" \t").split(b","):
+        coding, _, weight = part.partition(b";")
+        if coding in (b"gzip", b"x-gzip"):
             return ZERO_WEIGHT.fullmatch(weight) is None
     return False
 

@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import DecodeError
 
-from model.errors import ModelError, SerializationFailed
+from model.errors import ModelError
 from quorate.cluster.commands import CatalogCommand, wire_catalog_command
 from quorate.logs import warn
 from quorate.v1 import node_pb2
 from router.authentication import Authentication
 from router.catalog_view import CatalogView
 from router.control import NodeControl
-from router.grpc_errors import status_code, trailing_metadata
+from router.grpc_errors import abort
+from router.grpc_requests import message_of
 from router.refusals import no_catalog, outcome_unknown
 from router.request_id import new_request_id
 
@@ -93,11 +93,10 @@ class OperatorService(ABC):
             request_id = new_request_id()
             try:
                 self._admit(method, context, message, request_id)
-                request = _parsed(request_type, message)
+                request = message_of(request_type, message)
                 response = await self.serve(operation, request, request_id)
             except ModelError as error:
-                await context.abort(status_code(error), str(error), trailing_metadata(error))
-                raise AssertionError("abort raises") from None
+                await abort(context, error)
             subject = self.subject(operation, request)
             if subject:
                 warn("operator_call", what=operation, subject=subject, peer=context.peer())
@@ -114,10 +113,3 @@ class OperatorService(ABC):
             raise
         if not self.view.epoch:
             raise no_catalog()
-
-
-def _parsed(request_type: Any, message: bytes) -> Any:  # noqa: ANN401  (protoc's)
-    try:
-        return request_type.FromString(message)
-    except DecodeError:
-        raise SerializationFailed from None

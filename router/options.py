@@ -20,7 +20,8 @@ class RouterOptions:
     """One router process. Addresses are `host:port`; port 0 takes any free one.
 
     `az` is preferred for eventually consistent reads; `nodes` are the addresses to learn the
-    catalog from. `cors_origins` are the web origins whose pages may call this router.
+    catalog from. `cors_origins` are the web origins whose pages may call this router, and
+    `probe_status` is what `GET /` answers.
 
     `key_file` is the cluster's; with it signatures are verified once there are users, and with
     `require_auth` always. `region` is the one that they must be for, None takes any. Listening
@@ -48,6 +49,7 @@ class RouterOptions:
     tls_key: Path | None = None
     cluster_paths: ClusterPaths | None = None
     cors_origins: tuple[str, ...] = ()
+    probe_status: int = 200  # or 400
     log_level: str = "info"
     log_format: str = "auto"
     slow_request_ms: int = 1_000  # 0: none is logged as slow

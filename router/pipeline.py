@@ -8,11 +8,14 @@ from typing import Any, Final, Protocol
 
 import grpc.aio
 
-from model.errors import ModelError
+from model.errors import ModelError, SerializationFailed, Throttled
 from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
 from router.call import Call, CallObserver
+from router.grpc_call import GrpcCall
+from router.grpc_errors import abort
+from router.grpc_requests import message_of
 from router.refusals import router_full
 from router.request_id import new_request_id
 
@@ -23,8 +26,8 @@ is not read. Ours."""
 TURN_CALLS_MAX: Final = 256
 """Most calls that are started without letting others run. Ours: some milliseconds of work."""
 
-MESSAGE_BYTES: Final = 4 << 20
-"""A message of answers ends with the one that reaches this size. Ours."""
+COLUMNS_BYTES_MAX: Final = 24
+"""What an answer has in a message besides its body: an id, a status, a length. Source: varints."""
 
 UNREAD_BYTES_MAX: Final = 128 << 20
 """A client that leaves so many bytes of answers unread loses its stream. Ours."""
@@ -49,7 +52,7 @@ class Executor(Protocol):
         ...
 
 
-class PipelineCall(Call):
+class PipelineCall(GrpcCall):
     """One call of a stream."""
 
     __slots__ = ("id", "pipeline")
@@ -62,7 +65,9 @@ class PipelineCall(Call):
         started: float,
         deadline: float,
     ) -> None:
-        Call.__init__(self, pipeline.observer, request_id, started, deadline)
+        GrpcCall.__init__(
+            self, pipeline.observer, request_id, started, deadline, pipeline.message_bytes_max
+        )
         self.pipeline = pipeline
         self.id = call_id
 
@@ -88,6 +93,8 @@ class Pipeline:
         clock: Callable[[], float],
         deadline_of: Callable[[float | None], float],
         stream_pass: StreamPass,
+        *,
+        message_bytes_max: int,
     ) -> None:
         """`deadline_of` turns the seconds that a client gives, if any, into a deadline.
 
@@ -98,6 +105,7 @@ class Pipeline:
         self._clock = clock
         self._deadline_of = deadline_of
         self._pass = stream_pass
+        self.message_bytes_max = message_bytes_max
         self._ids: list[int] = []
         self._statuses: list[int] = []
         self._bodies: list[bytes] = []
@@ -108,7 +116,7 @@ class Pipeline:
         self._room = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
-    async def run(self, requests: AsyncIterator[api_pb2.PipelineRequest], stream: Stream) -> None:
+    async def run(self, requests: AsyncIterator[bytes], stream: Stream) -> None:
         """Serve the stream until the client or `finish` ends it and everything is answered."""
         aborted: BaseException | None = None
         try:
@@ -127,10 +135,12 @@ class Pipeline:
         if self._reader is not None:
             self._reader.cancel()
 
-    async def _read_calls(
-        self, requests: AsyncIterator[api_pb2.PipelineRequest], stream: Stream
-    ) -> None:
-        async for message in requests:
+    async def _read_calls(self, requests: AsyncIterator[bytes], stream: Stream) -> None:
+        async for raw in requests:
+            try:
+                message = message_of(api_pb2.PipelineRequest, raw)
+            except ModelError as error:
+                await abort(stream, error)
             await self._take(message, stream)
         self._input_ended = True
         self._wake.set()
@@ -149,9 +159,8 @@ class Pipeline:
         count = len(message.id)
         columns = (message.operation, message.body, message.request_id, message.deadline_ms)
         if any(len(column) != count for column in columns):
-            await stream.abort(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "the columns of a PipelineRequest differ in length",
+            await abort(
+                stream, SerializationFailed("The columns of a PipelineRequest differ in length.")
             )
         started = self._clock()
         refusal = self._pass.refusal()
@@ -186,23 +195,18 @@ class Pipeline:
             self._wake.clear()
             while self._ids:
                 if self._unread_bytes > UNREAD_BYTES_MAX:
-                    await stream.abort(
-                        grpc.StatusCode.RESOURCE_EXHAUSTED, "the client does not read its answers"
-                    )
+                    await abort(stream, Throttled("The client does not read its answers."))
                 response = self._take_response()
                 await stream.write(response)
                 self._open_calls -= len(response.id)
                 self._room.set()
 
     def _take_response(self) -> api_pb2.PipelineResponse:
-        """Return the next message: everything, or as much as fits."""
+        """Return the next message: everything, or as much as the client takes in one."""
         count = len(self._ids)
         size_bytes = self._unread_bytes
-        if size_bytes > MESSAGE_BYTES:
-            size_bytes = count = 0
-            while count < len(self._ids) and size_bytes < MESSAGE_BYTES:
-                size_bytes += len(self._bodies[count])
-                count += 1
+        if size_bytes + count * COLUMNS_BYTES_MAX > self.message_bytes_max:
+            count, size_bytes = self._count_that_fits()
         response = api_pb2.PipelineResponse(
             id=self._ids[:count], http_status=self._statuses[:count], body=self._bodies[:count]
         )
@@ -211,3 +215,13 @@ class Pipeline:
         del self._bodies[:count]
         self._unread_bytes -= size_bytes
         return response
+
+    def _count_that_fits(self) -> tuple[int, int]:
+        """Return how many answers fit into one message, and how many bytes their bodies have."""
+        count = size_bytes = 0
+        for body in self._bodies:
+            if size_bytes + len(body) + (count + 1) * COLUMNS_BYTES_MAX > self.message_bytes_max:
+                break
+            count, size_bytes = count + 1, size_bytes + len(body)
+        assert count, "one answer always fits"
+        return count, size_bytes

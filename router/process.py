@@ -317,6 +317,7 @@ class RouterProcess:
             request_timeout_ms=self.options.request_timeout_ms,
             call_soon=asyncio.get_running_loop().call_soon,
             cors_origins=self.options.cors_origins,
+            probe_status=self.options.probe_status,
         )
 
     def _make_http(self, face: HttpFace) -> HttpServer:

@@ -76,6 +76,15 @@ def refused_before() -> ModelError:
     )
 
 
+def answer_too_large(size_bytes: int, size_bytes_max: int) -> ModelError:
+    """Return the answer in place of one that the client could not receive."""
+    return LimitExceeded(
+        f"The answer has {size_bytes:,} bytes, and this client takes {size_bytes_max:,}. Nothing "
+        "else went wrong: what was to be written is written. Ask for less of it, or raise the "
+        "client's limit and say so in the metadata x-quorate-answer-bytes."
+    )
+
+
 def outcome_unknown() -> ModelError:
     """Return the answer to a write that may or may not have taken effect."""
     return InternalServerError(

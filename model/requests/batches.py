@@ -6,6 +6,7 @@ A batch is refused as a whole for what can be known from the request. What then 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -301,12 +302,19 @@ class BatchGetItem:
             check_key_paths((group.projection,), table.schema.names)
         return gets
 
-    def response(self, gets: Sequence[BatchGet], images: Sequence[bytes | None]) -> bytes:
+    def response(
+        self,
+        gets: Sequence[BatchGet],
+        images: Sequence[bytes | None],
+        json_bytes_max: int = sys.maxsize,
+    ) -> bytes:
         """Return the JSON response.
 
         `images[i]` is what `gets[i]` found: empty for no item, None if it was not processed. Items
-        beyond 16 MB in all are unprocessed too.
+        beyond 16 MB in all are unprocessed too, and so are those with which the response would be
+        longer than `json_bytes_max`; but never all that were found.
         """
+        room = json_bytes_max - len(orjson.dumps(self._asked()))  # all may come back unprocessed
         found: dict[str, list[object]] = {group.given_name: [] for group in self.groups}
         unprocessed: dict[str, dict[str, object]] = {}
         units_by_table: dict[str, float] = {}
@@ -314,22 +322,29 @@ class BatchGetItem:
         for get, image in zip(gets, images, strict=True):
             group = get.group
             item_bytes = 0 if image is None else image_size_bytes(image)
-            if image is None or size_bytes + item_bytes > BATCH_SIZE_BYTES_MAX:
+            item = project_image(image, group.projection) if image else b""
+            is_too_much = size_bytes + item_bytes > BATCH_SIZE_BYTES_MAX or len(item) > room
+            if image is None or (is_too_much and size_bytes):
                 rest = unprocessed.setdefault(group.given_name, {"Keys": [], **group.options})
                 keys = rest["Keys"]
                 assert isinstance(keys, list)
                 keys.append(get.request_key)
                 continue
             size_bytes += item_bytes
+            room -= len(item) + len(b",")
             units = read_units(item_bytes, consistent=group.consistent)
             units_by_table[get.table.name] = units_by_table.get(get.table.name, 0) + units
             if image:
-                found[group.given_name].append(project_image(image, group.projection))
+                found[group.given_name].append(orjson.Fragment(item))
         document: dict[str, object] = {"Responses": found, "UnprocessedKeys": unprocessed}
         capacities = consumed_capacities(units_by_table.items(), self.capacity_mode)
         if capacities is not None:
             document["ConsumedCapacity"] = capacities
         return orjson.dumps(document)
+
+    def _asked(self) -> dict[str, object]:
+        """Return the keys as they were asked for, by table."""
+        return {group.given_name: {"Keys": group.keys, **group.options} for group in self.groups}
 
 
 def parse_batch_write_item(body: object) -> BatchWriteItem:

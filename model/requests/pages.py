@@ -18,6 +18,7 @@ run, that is all items of one partition key whose sort keys share their first 47
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -68,9 +69,13 @@ class RangePlan:
         """Token of the first key to read; a Query reads the partition of this token only."""
         return token_of(self.low)
 
-    def start(self) -> Page:
-        """Return an empty page of this plan."""
-        return Page(plan=self, low=self.low, high=self.high)
+    def start(self, json_bytes_max: int = sys.maxsize) -> Page:
+        """Return an empty page of this plan.
+
+        It ends before the row whose item would bring the items to more than `json_bytes_max`, but
+        for the first.
+        """
+        return Page(plan=self, low=self.low, high=self.high, json_room_bytes=json_bytes_max)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +85,7 @@ class Page:
     plan: RangePlan
     low: bytes
     high: bytes
+    json_room_bytes: int  # for the items still to come
     done: bool = False
     # Rows of the tie run being read: (full sort key, image). Empty outside of runs.
     _ties: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -207,16 +213,20 @@ class Page:
         """Count one row, in true order, and keep it if the filter lets it through."""
         assert not self._full
         plan = self.plan
+        projection = None if plan.count_only else plan.projection
+        item = decode_image(image) if plan.condition is not None or projection is not None else {}
+        counts = plan.condition is None or plan.condition.holds(item, plan.values)
+        if counts and not plan.count_only:
+            text = (
+                image_json(image) if projection is None else orjson.dumps(projection.project(item))
+            )
+            if len(text) > self.json_room_bytes and self._results:
+                self._full = True  # the next page begins with this row
+                return
+            self.json_room_bytes -= len(text) + len(b",")
+            self._results.append(orjson.Fragment(text))
+        self._count += counts
         self._scanned += 1
         self._size_bytes += image_size_bytes(image)
         self._last_image = image
         self._full = self._scanned == plan.items_max or self._size_bytes >= PAGE_SIZE_BYTES_MAX
-        projection = None if plan.count_only else plan.projection
-        item = decode_image(image) if plan.condition is not None or projection is not None else {}
-        if plan.condition is not None and not plan.condition.holds(item, plan.values):
-            return
-        self._count += 1
-        if projection is not None:
-            self._results.append(projection.project(item))
-        elif not plan.count_only:
-            self._results.append(orjson.Fragment(image_json(image)))

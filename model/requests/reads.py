@@ -146,7 +146,7 @@ class GetItem:
         """Return the JSON response; `image` is empty if there is no such item."""
         document: dict[str, object] = {}
         if image:
-            document["Item"] = project_image(image, self.projection)
+            document["Item"] = orjson.Fragment(project_image(image, self.projection))
         units = read_units(image_size_bytes(image), consistent=self.consistent)
         capacity = consumed_capacity(table.name, units, self.capacity_mode)
         if capacity is not None:
@@ -310,11 +310,11 @@ class Scan:
         return request.plan(table, (rest.bounds(collection)[0], high), collection, rest)
 
 
-def project_image(image: bytes, projection: Projection | None) -> object:
-    """Return what orjson can dump as the item, passing the stored JSON through if it can."""
+def project_image(image: bytes, projection: Projection | None) -> bytes:
+    """Return the item's JSON, the stored one as it is if all of it is wanted."""
     if projection is None:
-        return orjson.Fragment(image_json(image))
-    return projection.project(decode_image(image))
+        return image_json(image)
+    return orjson.dumps(projection.project(decode_image(image)))
 
 
 def parse_get_item(body: object) -> GetItem:

@@ -173,6 +173,22 @@ TlsKeyOption = Annotated[
 ]
 
 
+def _check_probe_status(status: int) -> int:
+    if status not in (200, 400):
+        raise typer.BadParameter("200 or 400")
+    return status
+
+
+ProbeStatusOption = Annotated[
+    int,
+    typer.Option(
+        envvar="QUORATE_PROBE_STATUS",
+        help="Status that GET / answers: 200, or DynamoDB Local's 400, which some tools wait for.",
+        callback=_check_probe_status,
+    ),
+]
+
+
 def router(
     name: Annotated[str, typer.Option(help="The router's name, in logs and metrics.")],
     az: Annotated[str, typer.Option(help="Its availability zone: eventual reads prefer it.")],
@@ -205,6 +221,7 @@ def router(
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
     ] = None,
+    probe_status: ProbeStatusOption = 200,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "auto",
     slow_request_ms: SlowRequestOption = 1_000,
@@ -236,6 +253,7 @@ def router(
                 tls_key=tls_key,
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
+                probe_status=probe_status,
                 log_level=log_level,
                 log_format=log_format,
                 slow_request_ms=slow_request_ms,

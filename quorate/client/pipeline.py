@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from quorate.client.calls import Call, Calls
-from quorate.client.channels import Channels
+from quorate.client.channels import MESSAGE_BYTES_MAX, Channels
 from quorate.client.credentials import Credentials
 from quorate.client.errors import Forked
 from quorate.client.forks import FORKS
-from quorate.v1 import api_pb2, api_pb2_grpc
+from quorate.v1 import api_pb2
 
 RECONNECT_SECONDS_MIN: Final = 0.02
 RECONNECT_SECONDS_MAX: Final = 0.5
@@ -36,6 +37,9 @@ CLOSE_TIMEOUT_SECONDS: Final = 2.0
 """Longest wait for the stream's orderly end. Ours."""
 
 METHOD: Final = "/quorate.v1.QuorateService/Pipeline"
+
+TAKES: Final = ("x-quorate-answer-bytes", str(MESSAGE_BYTES_MAX))
+"""Metadata that says how large a message this client takes; see api.proto."""
 
 DEADLINE_SECONDS_MAX: Final = 3600.0
 """Longest deadline that a router is told of; a call may wait longer here. Ours."""
@@ -196,7 +200,7 @@ class Pipeline:
                     await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_SECONDS)
                     self._connected.set()
                     self.last_trouble = f"{endpoint} ended the stream"
-                    answered = await self._converse(api_pb2_grpc.QuorateServiceStub(channel))
+                    answered = await self._converse(channel)
                 except TimeoutError:
                     self.last_trouble = self._channels.nobody_at(endpoint)
                 except grpc.aio.AioRpcError as error:
@@ -211,16 +215,21 @@ class Pipeline:
             pause = min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** min(failures, 16))
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
 
-    async def _converse(self, stub: api_pb2_grpc.QuorateServiceStub) -> bool:
+    async def _converse(self, channel: grpc.aio.Channel) -> bool:
         """Run one stream until it ends or breaks; return whether it brought any answer."""
         signed = self._credentials.metadata(METHOD, time.time()) if self._credentials else ()
-        stream = stub.Pipeline(metadata=signed)
+        open_stream: Any = channel.stream_stream(
+            METHOD, request_serializer=api_pb2.PipelineRequest.SerializeToString
+        )
+        stream = open_stream(metadata=(*signed, TAKES))
         writer = self.loop.create_task(self._write(stream))
         answered = False
         try:
-            while (response := await stream.read()) is not grpc.aio.EOF:
+            while (raw := await stream.read()) is not grpc.aio.EOF:
+                self._take(api_pb2.PipelineResponse.FromString(raw))
                 answered = True
-                self._take(response)
+        except (DecodeError, ValueError):
+            self.last_trouble = "the router sent bytes that are no answer"
         except grpc.aio.AioRpcError as error:
             if not answered:
                 raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
+from quorate.http.framing import framing_header, without_tab_behind_coding
 from quorate.http.target import BadTarget, host_and_path
 from quorate.http.whole_request import is_whole_request
 
@@ -79,15 +80,6 @@ def refusal(status: int) -> bytes:
         len(body),
         body,
     )
-
-
-def _framing_header(length: bytes | None, coding: bytes | None) -> bytes:
-    """Return a header that says of a body how it is framed, and nothing else; empty: no body."""
-    if coding is not None:
-        return b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-    if length is not None and int(length):
-        return b"POST / HTTP/1.1\r\nContent-Length: %b\r\n\r\n" % length
-    return b""
 
 
 class Exchange:
@@ -213,7 +205,8 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; whole requests go to the handler from within."""
-        if self._draining or (self._is_idle and self._turn_away(data)):
+        is_idle = self._is_idle
+        if self._draining or (is_idle and self._turn_away(data)):
             return
         try:
             self._read_bytes = len(data)
@@ -233,7 +226,18 @@ class HttpConnection(asyncio.Protocol):
                 raise
             self._refuse(cause.status)
         except httptools.HttpParserError:
-            self._refuse(400)
+            if not is_idle or not self._read_anew(data):
+                self._refuse(400)
+
+    def _read_anew(self, data: bytes) -> bool:
+        """Read a request that the parser refuses for a tab only; return whether it is one."""
+        plain = without_tab_behind_coding(data)
+        if plain is None:
+            return False
+        self._parser = httptools.HttpRequestParser(self)
+        self._exchange, self._headers, self._in_headers = None, {}, False
+        self.data_received(plain)
+        return True
 
     def _turn_away(self, data: bytes) -> bool:
         """Refuse a request unparsed if none is taken now; return whether that was done."""
@@ -366,7 +370,7 @@ class HttpConnection(asyncio.Protocol):
         if path != b"/" and not path.startswith(b"/"):
             path = self._path_of_url(headers)
         if parser.should_upgrade():
-            self._framing = _framing_header(length, coding)
+            self._framing = framing_header(length, coding)
         self._in_headers = False
         self._is_chunked = coding is not None
         self._chunked_bytes = 0

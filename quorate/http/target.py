@@ -21,18 +21,15 @@ class BadTarget(Exception):
 def host_and_path(target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """Return the host and the path, with its query, of a target that is a whole URL.
 
-    `host` is the Host header's. Where it names the same place it stays as it was written, for a
-    signature may cover it. Raises BadTarget.
+    `host` is the Host header's, which stays as it was written where it names the same place. A port
+    that is understood is left out, as it is by whoever signs for that host. Raises BadTarget.
     """
     match = ABSOLUTE.fullmatch(target)
     if match is None:
         raise BadTarget
     scheme, authority, rest = match.groups(b"")
     port = DEFAULT_PORTS[scheme.lower()]
-    if _place(authority, port) != _place(host, port):
+    host, authority = host.removesuffix(port), authority.removesuffix(port)
+    if host.lower() != authority.lower():
         host = authority
     return host, rest if rest.startswith(b"/") else b"/" + rest
-
-
-def _place(authority: bytes, default_port: bytes) -> bytes:
-    return authority.lower().removesuffix(default_port)

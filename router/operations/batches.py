@@ -98,15 +98,15 @@ class _Batch(ABC):
         elif self.reason is not None and self.is_all_unprocessed():
             self.call.fail(self.reason)
         else:
-            self.call.succeed(self.response())
+            self.answer()
 
     @abstractmethod
     def is_all_unprocessed(self) -> bool:
         """Return whether not a single part was done."""
 
     @abstractmethod
-    def response(self) -> bytes:
-        """Return the JSON response."""
+    def answer(self) -> None:
+        """Answer the call with what was done and what was not."""
 
 
 class _WriteBatch(_Batch):
@@ -123,8 +123,14 @@ class _WriteBatch(_Batch):
     def is_all_unprocessed(self) -> bool:
         return all(units is None for units in self.units)
 
-    def response(self) -> bytes:
-        return self.request.response(self.writes, self.units)
+    def answer(self) -> None:
+        body = self.request.response(self.writes, self.units)
+        if len(body) > self.call.answer_bytes_max:
+            # The caller could not receive what was not done. Sent again with the same request id,
+            # the batch does that alone.
+            self.call.fail(outcome_unknown())
+        else:
+            self.call.succeed(body)
 
 
 class _GetBatch(_Batch):
@@ -141,8 +147,9 @@ class _GetBatch(_Batch):
     def is_all_unprocessed(self) -> bool:
         return all(image is None for image in self.images)
 
-    def response(self) -> bytes:
-        return self.request.response(self.gets, self.images)
+    def answer(self) -> None:
+        room = self.call.answer_bytes_max
+        self.call.succeed(self.request.response(self.gets, self.images, room))
 
 
 class _WritePart(WriteOwner):

@@ -84,11 +84,11 @@ def query(service: Service, body: object, call: Call) -> None:
     """Serve Query."""
     request = parse_query(body)
     plan = request.bind(service.view.table(request.table_name))
-    PageWalk(service, call, plan.start()).start()
+    PageWalk(service, call, plan.start(call.answer_bytes_max)).start()
 
 
 def scan(service: Service, body: object, call: Call) -> None:
     """Serve Scan."""
     request = parse_scan(body)
     plan = request.bind(service.view.table(request.table_name))
-    PageWalk(service, call, plan.start()).start()
+    PageWalk(service, call, plan.start(call.answer_bytes_max)).start()

@@ -34,6 +34,13 @@ def test_a_node_says_which_options_it_lacks(quorate: Command) -> None:
     assert "--listen, --data-dir, --cluster-id, --member" in ended.err
 
 
+def test_a_probe_is_answered_as_by_dynamodb_or_as_by_dynamodb_local(quorate: Command) -> None:
+    ended = quorate("router", "--probe-status", "500")
+
+    assert ended.code == 2
+    assert "200 or 400" in ended.err
+
+
 @pytest.mark.parametrize("command", ["kill", "pause", "resume", "restart"])
 def test_acting_on_a_cluster_that_does_not_run_is_said_so(
     quorate: Command, tmp_path: Path, command: str

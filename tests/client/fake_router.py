@@ -85,11 +85,33 @@ def succeed(_received: Received) -> Answer:
     return 200, {}
 
 
+def babbling(*messages: bytes, then: FakeRouter) -> grpc.GenericRpcHandler:
+    """Return a Pipeline whose first streams say these bytes, one each; the rest are as `then`."""
+    left = list(messages)
+
+    async def serve(raws: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        if left:
+            async for _ in raws:
+                yield left.pop(0)
+                return
+        requests = (api_pb2.PipelineRequest.FromString(raw) async for raw in raws)
+        async for answer in then.Pipeline(requests, context):
+            yield answer.SerializeToString()
+
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(serve)
+    return grpc.method_handlers_generic_handler("quorate.v1.QuorateService", {"Pipeline": handler})
+
+
 @asynccontextmanager
-async def serving(router: FakeRouter, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+async def serving(
+    router: FakeRouter | grpc.GenericRpcHandler, address: str = "127.0.0.1:0"
+) -> AsyncIterator[str]:
     """Serve the router and yield its host:port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    api_pb2_grpc.add_QuorateServiceServicer_to_server(router, server)
+    if isinstance(router, FakeRouter):
+        api_pb2_grpc.add_QuorateServiceServicer_to_server(router, server)
+    else:
+        server.add_generic_rpc_handlers((router,))
     port = server.add_insecure_port(address)
     assert port != 0
     await server.start()

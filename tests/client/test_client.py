@@ -21,10 +21,12 @@ from quorate.client import (
     Unreachable,
     ValueRefused,
 )
+from quorate.v1 import api_pb2
 from tests.client.fake_router import (
     Answer,
     FakeRouter,
     Received,
+    babbling,
     failure,
     run,
     serving,
@@ -557,5 +559,20 @@ def test_a_failure_of_the_client_itself_is_said_at_once() -> None:
             for _ in range(2):
                 with pytest.raises(Unreachable, match=r"the client has failed: .*no clock"):
                     await client.put_item("t", {"pk": "a"}, deadline_seconds=float("inf"))
+
+    run(story())
+
+
+def test_bytes_that_are_no_answer_are_as_a_broken_stream() -> None:
+    """Whatever sent them: the call is sent again, and nothing is logged with a traceback."""
+
+    async def story() -> None:
+        router = answering()
+        columns = api_pb2.PipelineResponse(id=[1, 2], http_status=[200])
+        nonsense = (b"\x0a\x50abc", b"\xff" * 20, columns.SerializeToString())
+        async with serving(babbling(*nonsense, then=router)) as address, Client(address) as client:
+            await client.put_item("t", {"pk": "a"})
+
+            assert len(router.received) == 1
 
     run(story())

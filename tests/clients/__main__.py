@@ -120,6 +120,11 @@ CLIENTS: Final = {
             tell=in_tests_sdk("test_aws_cli.py"),
         ),
         Client(
+            name="aiobotocore",
+            version=lambda: version_on_pypi("aiobotocore"),
+            tell=in_python("aiobotocore"),
+        ),
+        Client(
             name="pynamodb",
             version=lambda: version_on_pypi("pynamodb"),
             tell=in_python("pynamodb"),

@@ -63,10 +63,11 @@ def new_key(quorate: Run, *arguments: str) -> tuple[str, str]:
     return document["access_key_id"], document["secret_access_key"]
 
 
-def code(url: str, key: tuple[str, str]) -> str:
+def code(url: str, key: tuple[str, str], proxy: str = "") -> str:
     """Return the error code that a call by an SDK is refused with, "" if it is served.
 
-    NOT_UP stands for a router that does not listen.
+    With a proxy it goes there, and its target is a whole URL. NOT_UP stands for a router that does
+    not listen.
     """
     client = boto3.client(
         "dynamodb",
@@ -74,7 +75,10 @@ def code(url: str, key: tuple[str, str]) -> str:
         region_name="eu-north-1",
         aws_access_key_id=key[0],
         aws_secret_access_key=key[1],
-        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
+        config=Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            proxies={"http": proxy} if proxy else None,
+        ),
     )
     try:
         client.put_item(TableName="music", Item={"group": {"S": "a"}, "id": {"S": "b"}})
@@ -145,6 +149,19 @@ def test_the_command_signs_with_the_key_of_the_environment(
 
     served = quorate("table", "list", AWS_ACCESS_KEY_ID=key_id, AWS_SECRET_ACCESS_KEY=secret)
     assert (served.returncode, served.stdout) == (0, "music\n")
+
+
+def test_user_may_take_a_router_for_the_proxy_to_any_host(
+    closed: BackgroundCluster, quorate: Run
+) -> None:
+    """The signature covers the host of the URL, without the port that is understood."""
+    key = new_key(quorate, "create", "ada")
+    wait_for(closed, key, "")
+    proxy = urls(closed)[0]
+
+    for url in ("http://quorate.example:8000", "http://quorate.example:80", "http://Ex.ample"):
+        assert code(url, key, proxy) == ""
+        assert code(url, (key[0], "wrong"), proxy) == "InvalidSignatureException"
 
 
 def test_user_does_what_it_is_allowed_on_every_router(

@@ -78,13 +78,51 @@ def test_length_expectation_and_connection_are_understood_with_blanks_behind_the
     tell(story)
 
 
-def test_chunked_is_understood_with_blanks_behind_it() -> None:
+@pytest.mark.parametrize("blanks", BLANKS)
+@pytest.mark.parametrize("cut", [0, 1, 2, 10])
+def test_chunked_is_understood_with_blanks_behind_it(blanks: bytes, cut: int) -> None:
+    raw = (
+        b"POST / HTTP/1.1\r\nTransfer-Encoding:\tChunked%b\r\nX: y\r\n\r\n"
+        b"3\r\nabc\r\n0\r\n\r\n" % blanks
+    )
+
     async def story(talk: Talk) -> None:
         reader, writer = await talk.connect()
-        writer.write(
-            b"POST / HTTP/1.1\r\nTransfer-Encoding:\tChunked  \r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-        )
+        for _ in range(2):
+            writer.write(raw[: len(raw) - cut])
+            await asyncio.sleep(0)
+            writer.write(raw[len(raw) - cut :])
+            assert await read_answer(reader) == (200, b"abc")
+        writer.write(raw + b"GET / HTTP/1.1\r\n\r\n")
         assert await read_answer(reader) == (200, b"abc")
+        assert await read_answer(reader) == (200, b"nothing")
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    "coding", [b"gzip, chunked\t", b"chunked, chunked\t", b"chunked\tx", b"\t", b"identity\t"]
+)
+def test_other_transfer_codings_are_refused_with_blanks_behind_them_too(coding: bytes) -> None:
+    async def story(talk: Talk) -> None:
+        answer = await talk.send(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: %b\r\n\r\n0\r\n\r\n" % coding
+        )
+        assert status_of(answer) == 400
+        assert not talk.seen
+
+    tell(story)
+
+
+def test_chunked_and_a_length_are_refused_with_blanks_behind_them_too() -> None:
+    async def story(talk: Talk) -> None:
+        for lines in (
+            b"Transfer-Encoding: chunked\t\r\nContent-Length: 3 \r\n",
+            b"Content-Length: 3\t\r\nTransfer-Encoding: chunked\t\r\n",
+        ):
+            answer = await talk.send(b"POST / HTTP/1.1\r\n%b\r\nabc" % lines)
+            assert status_of(answer) == 400
+        assert not talk.seen
 
     tell(story)
 

@@ -60,7 +60,9 @@ TARGET = b"DynamoDB_20120810.PutItem"
 CALL_HEADERS = {b"x-amz-target": TARGET, b"content-type": b"application/x-amz-json-1.0"}
 
 
-def make_face(calls: Calls, *, cors_origins: Collection[str] = ()) -> HttpFace:
+def make_face(
+    calls: Calls, *, cors_origins: Collection[str] = (), probe_status: int = 200
+) -> HttpFace:
     authentication = Authentication(
         key_file=None, always_required=False, region=None, wall_clock=lambda: 0.0
     )
@@ -72,6 +74,7 @@ def make_face(calls: Calls, *, cors_origins: Collection[str] = ()) -> HttpFace:
         request_timeout_ms=4000,
         call_soon=lambda run: run(),
         cors_origins=cors_origins,
+        probe_status=probe_status,
     )
 
 
@@ -237,6 +240,19 @@ def test_probe_learns_that_the_router_is_healthy() -> None:
     assert (reply[0], reply[2]) == (200, b"healthy: localhost:8000 ")
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_probe_may_be_answered_as_by_dynamodb_local(method: bytes) -> None:
+    connection = Connection()
+    face = make_face(Calls(), probe_status=400)
+    for path in (b"/", b"/other"):
+        face.handle(Exchange(connection, method, path, {}, keep_alive=True))  # type: ignore[arg-type]
+
+    (status, headers, body), (other, _, _) = connection.replies
+    assert (status, other) == (400, 404)
+    assert headers == b"Content-Type: application/x-amz-json-1.0\r\n"
+    assert orjson.loads(body)["__type"].endswith("#MissingAuthenticationTokenException")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -277,6 +293,9 @@ LARGE = b'{"Items":[%s]}' % b",".join([b'{"p":{"S":"the same again"}}'] * 200)
         (b"gzip", True),
         (b"deflate, gzip;q=0.5", True),
         (b"GZIP", True),
+        (b"br,\tgzip", True),
+        (b"x-gzip", True),
+        (b"gzip;\tq=0", False),
         (b"identity", False),
         (b"gzip;q=0", False),
         (b"gzip; q=0.000", False),

@@ -54,24 +54,24 @@ def test_url_says_the_host_when_no_header_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "host"),
+    ("target", "host", "signed"),
     [
-        (b"http://h:80/", b"h"),
-        (b"http://h/", b"h:80"),
-        (b"https://h:443/", b"h"),
-        (b"http://h:8000/", b"H:8000"),
-        (b"http://H/", b"h"),
+        (b"http://h:80/", b"h", b"h"),
+        (b"http://h/", b"h:80", b"h"),
+        (b"HTTP://h:80/", b"h:80", b"h"),
+        (b"https://h:443/", b"h:443", b"h"),
+        (b"http://h:8000/", b"H:8000", b"H:8000"),
+        (b"http://H/", b"h", b"h"),
+        (b"http://[::80]:80/", b"", b"[::80]"),
+        (b"http://h:443/", b"h", b"h:443"),
+        (b"https://h:80/", b"h", b"h:80"),
     ],
 )
-def test_host_of_the_same_place_stays_as_it_was_written_and_signed(
-    target: bytes, host: bytes
+def test_host_of_the_same_place_is_as_it_was_signed(
+    target: bytes, host: bytes, signed: bytes
 ) -> None:
-    assert host_and_path(target, host) == (host, b"/")
-
-
-@pytest.mark.parametrize(("target", "host"), [(b"http://h:443/", b"h"), (b"https://h:80/", b"h")])
-def test_port_of_the_other_scheme_is_another_place(target: bytes, host: bytes) -> None:
-    assert host_and_path(target, host)[0] != host
+    """That is as its header has it, save for a port that is understood."""
+    assert host_and_path(target, host) == (signed, b"/")
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,15 @@ def test_signature_is_of_the_urls_path_and_host(
     tell_of_router(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_probe_by_url_learns_that_the_router_is_healthy() -> None:
+@pytest.mark.parametrize(("status", "ending"), [(200, b"healthy: h:8000 "), (400, b'Token"}')])
+def test_probe_by_url_learns_what_the_router_is_told_to_say(status: int, ending: bytes) -> None:
     async def story(world: World) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
         writer.write(b"GET http://h:8000 HTTP/1.1\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).endswith(b"healthy: h:8000 ")
+        answer = await reader.read()
         writer.close()
 
-    tell_of_router(story)
+        assert status_of(answer) == status
+        assert answer.endswith(ending)
+
+    tell_of_router(story, probe_status=status)

@@ -347,6 +347,23 @@ def test_large_bodies_go_both_ways(files: DevelopmentFiles) -> None:
     tell_of_server(story, HttpLimits(), tls=context_of(files))
 
 
+@pytest.mark.parametrize("target", [b"https://h:443/", b"HTTPS://h", b"http://h/"])
+def test_whole_url_with_an_offer_of_http_2_is_served(
+    files: DevelopmentFiles, target: bytes
+) -> None:
+    async def story(talk: Talk) -> None:
+        answer = await exchange(
+            talk,
+            files,
+            b"POST %b HTTP/1.1\r\nHost: h \r\nConnection: Upgrade, close\t\r\nUpgrade: h2c\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" % target,
+        )
+        assert answer.endswith(b"abc")
+        assert (talk.seen[0].path, talk.seen[0].headers[b"host"]) == (b"/", b"h")
+
+    tell_of_server(story, tls=context_of(files))
+
+
 def test_refused_request_is_answered_and_closed(files: DevelopmentFiles) -> None:
     async def story(talk: Talk) -> None:
         reader, writer = await connect(talk, files)

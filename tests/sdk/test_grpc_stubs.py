@@ -9,6 +9,7 @@ from uuid import uuid4
 import grpc
 import orjson
 import pytest
+from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -262,6 +263,31 @@ def test_reflection_lists_the_services_and_describes_the_api(channel: grpc.Chann
     names = {service.name for service in listed.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} <= names
     assert described.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "google.rpc.ErrorInfo",
+        "google.rpc.RetryInfo",
+        "google.rpc.Status",
+        "quorate.v1.AttributeMap",
+    ],
+)
+def test_reflection_describes_what_errors_carry(channel: grpc.Channel, detail: str) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=detail)
+    (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=5)
+
+    package, _, name = detail.rpartition(".")
+    files = map(
+        descriptor_pb2.FileDescriptorProto.FromString,
+        answer.file_descriptor_response.file_descriptor_proto,
+    )
+    assert any(
+        file.package == package and name in {message.name for message in file.message_type}
+        for file in files
+    )
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])

@@ -106,6 +106,27 @@ def test_gets_stop_at_sixteen_megabytes() -> None:
     assert len(answer["UnprocessedKeys"]["things"]["Keys"]) == 50 - found
 
 
+@pytest.mark.parametrize("room", [0, 1, 200, 300, 700, 1_000, 10_000])
+def test_gets_stop_where_the_answer_would_be_too_long_but_give_something(room: int) -> None:
+    names = [f"n{position:02}" for position in range(9)]
+    request = parse_batch_get_item(gets(*names, ConsistentRead=True))
+    images = [image_of(name, 40) for name in names]
+    images[3] = b""
+
+    text = request.response(request.bind(TABLES), images, room)
+
+    answer = json.loads(text)
+    found = [item["pk"]["S"] for item in answer["Responses"]["things"]]
+    asked_again = [key["pk"]["S"] for key in answer["UnprocessedKeys"]["things"]["Keys"]] if (
+        answer["UnprocessedKeys"]
+    ) else []  # fmt: skip
+    assert found
+    assert len(text) <= room or len(found) == 1
+    assert {*found, *asked_again} | {"n03"} == set(names)
+    assert not set(found) & set(asked_again)
+    assert (room >= 1_000) is (not asked_again)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

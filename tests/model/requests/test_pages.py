@@ -359,3 +359,45 @@ def test_scan_start_key_must_be_of_its_segment() -> None:
 
     with pytest.raises(ValidationError, match="correct Segment"):
         request.bind(TABLE)
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("projection", [{}, {"ProjectionExpression": "sk, #d"}])
+@pytest.mark.parametrize("room", [0, 1, 250, 400, 1_000, 100_000])
+def test_page_ends_before_the_row_with_which_it_would_be_too_long(
+    *, room: int, projection: dict[str, object], forward: bool
+) -> None:
+    """What is filtered out takes no room; and the pages together have every row once."""
+    tied = [b"m" * 470 + bytes([number]) for number in range(5)]
+    keys = [bytes([number]) for number in range(1, 12)] + tied
+    items = [make_item("a", key, size=60 + position % 3) for position, key in enumerate(keys)]
+    store = Store(TABLE, items)
+
+    def plan(start: dict[str, object] | None) -> RangePlan:
+        more = {} if start is None else {"ExclusiveStartKey": start}
+        body = query(
+            FilterExpression="size(#d) > :size",
+            ExpressionAttributeNames={"#d": "data"},
+            ExpressionAttributeValues={":pk": {"S": "a"}, ":size": {"N": "60"}},
+            ScanIndexForward=forward,
+            **projection,
+            **more,
+        )
+        return parse_query(body).bind(TABLE)
+
+    found: list[bytes] = []
+    scanned, start = 0, None
+    while True:
+        current = plan(start)
+        page = json.loads(fill(current.start(room), current, store, arcs=1, rows_max=4))
+        size = len(json.dumps(page["Items"], separators=(",", ":"))) - len("[]")
+        assert size <= room or len(page["Items"]) == 1
+        found += [sort_of(item) for item in page["Items"]]
+        scanned += page["ScannedCount"]
+        start = page.get("LastEvaluatedKey")
+        if start is None:
+            break
+
+    wanted = [key for position, key in enumerate(keys) if position % 3]
+    assert found == sorted(wanted, reverse=not forward)
+    assert scanned == len(keys)
