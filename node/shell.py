@@ -194,6 +194,7 @@ class ProcessShell:
             self._leave(NodeRemoved(self._identity, self._acquaintances.successor))
         elif self._links is not None:
             self._links.follow(self._identity.addresses)
+            self._servicer.follow_capacity(self.host, self.monotonic())
         for changed in self._servicer.catalog_waiters:
             changed.set()
 

@@ -13,15 +13,19 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import ModelError, Throttled, UnknownOperation
+from model.errors import ModelError, Throttled
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
+from router.operations.not_served import STREAM_OPERATIONS
 from router.refusals import router_full
 from router.request_id import new_request_id, request_id_of
 from router.run_queue import RunQueue
 
-TARGET_PREFIX: Final = b"DynamoDB_20120810."
+TARGET: Final = b"DynamoDB_20120810"
+STREAMS_TARGET: Final = b"DynamoDBStreams_20120810"
+"""What stands before the operation's name in X-Amz-Target."""
+
 CONTENT_TYPES: Final = (b"application/x-amz-json-1.0", b"application/x-amz-json-1.1")
 BODY_BYTES_MAX: Final = 16 << 20
 """Longest request body, after decompression too. Source: DynamoDB's limit on a request."""
@@ -199,11 +203,8 @@ class HttpFace:
         if content_type not in CONTENT_TYPES and not content_type.startswith(CONTENT_TYPES):
             exchange.reply(404, b"Content-Type: text/plain\r\n", UNKNOWN_OPERATION_PAGE)
             return
-        target = headers.get(b"x-amz-target", b"")
-        if not target.startswith(TARGET_PREFIX):
-            call.fail(UnknownOperation())
-            return
-        if self._authentication.is_required and not self._admit(exchange, call):
+        operation = _operation_of(headers.get(b"x-amz-target", b""))
+        if operation and self._authentication.is_required and not self._admit(exchange, call):
             return
         body = exchange.body
         coding = headers.get(b"content-encoding")
@@ -214,7 +215,6 @@ class HttpFace:
                 exchange.reply(413, b"Content-Type: text/plain\r\n", b"")
                 return
             body = plain
-        operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
         self._service.execute_json(operation, body, call)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
@@ -259,6 +259,15 @@ class HttpFace:
             b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n"
             b"Access-Control-Expose-Headers: x-amzn-RequestId, x-amz-crc32\r\n" % origin
         )
+
+
+def _operation_of(target: bytes) -> str:
+    """Return the operation that X-Amz-Target names, empty if it is of another service."""
+    service, _, name = target.partition(b".")
+    operation = name.decode("ascii", "replace")
+    if service == STREAMS_TARGET:
+        return operation if operation in STREAM_OPERATIONS else ""
+    return operation if service == TARGET and operation not in STREAM_OPERATIONS else ""
 
 
 def _takes_gzip(accepted: bytes) -> bool:
