@@ -23,7 +23,7 @@ from typing import Any
 from bench import results
 from bench.open_loop import OpenLoop, Plan, Seen
 from bench.processes import router_ports
-from bench.tables import create_table, on_demand, provisioned, update_table
+from bench.tables import create_limited_table, on_demand, provisioned, update_table
 from quorate.local.background import BackgroundCluster
 
 TABLE = "bench-admission"
@@ -120,7 +120,7 @@ class Runs:
 
     def _reads(self, name: str) -> dict[str, Any]:
         """Read from a table that has just been made: the other one has saved its reads so far."""
-        create_table(self._cluster, READ_TABLE, provisioned(UNITS))
+        create_limited_table(self._cluster, READ_TABLE, UNITS)
         return self._plain(name, table=READ_TABLE, request="get", keys=100)
 
     def _catalog_leader_killed(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="quorate-bench-", dir=options.data_dir))
         try:
             with BackgroundCluster(folder / "data", routers=routers) as cluster:
-                create_table(cluster, TABLE, provisioned(UNITS))
+                create_limited_table(cluster, TABLE, UNITS)
                 runs = Runs(cluster, routers, options.seconds)
                 rows += [run() for name, run in runs.all() if options.only in name]
         finally:

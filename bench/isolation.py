@@ -25,7 +25,7 @@ from typing import Any
 from bench import results
 from bench.open_loop import OpenLoop, Plan
 from bench.processes import apart_from_load, cpu_between, pids_of, router_ports
-from bench.tables import create_table, provisioned
+from bench.tables import create_limited_table
 from quorate.local.background import BackgroundCluster
 
 QUIET, NOISY = "bench-quiet", "bench-noisy"
@@ -122,8 +122,8 @@ def summary(name: str, turns: list[Turn]) -> dict[str, Any]:
 
 def measure(cluster: BackgroundCluster, units: int, pairs: int) -> list[dict[str, Any]]:
     """Return two rows for each noise: of the turns within the provision, and of those with it."""
-    create_table(cluster, QUIET, provisioned(QUIET_RATE * 2))
-    create_table(cluster, NOISY, provisioned(units))
+    create_limited_table(cluster, QUIET, QUIET_RATE * 2)
+    create_limited_table(cluster, NOISY, units)
     compare(cluster, WITHIN, units, 1)  # what is done for the first time is slower
     rows = []
     for name, noise in NOISES.items():

@@ -49,6 +49,12 @@ def create_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, A
     call(cluster, "CreateTable", {"TableName": name, **keys, **capacity})
 
 
+def create_limited_table(cluster: BackgroundCluster, name: str, units: int) -> None:
+    """Create a table with so many units and nothing saved up: it was on demand before."""
+    create_table(cluster, name, on_demand())
+    update_table(cluster, name, provisioned(units))
+
+
 def update_table(cluster: BackgroundCluster, name: str, capacity: Mapping[str, Any]) -> None:
     """Change a table's capacity."""
     call(cluster, "UpdateTable", {"TableName": name, **capacity})

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 import orjson
 
-from model.sentences import Sentence
+from model.sentences import UNCOUNTED, Sentence
 
 DYNAMODB_PREFIX: Final = "com.amazonaws.dynamodb.v20120810#"
 VALIDATE_PREFIX: Final = "com.amazon.coral.validate#"
@@ -52,10 +52,15 @@ class ModelError(Exception):
 
 
 class ValidationError(ModelError):
-    """The request breaks a rule: what AWS calls a ValidationException."""
+    """The request breaks a rule: what AWS calls a ValidationException.
+
+    Where it was found out it also has its sentence as data, and the fault that it is about, if any.
+    """
 
     code = "ValidationException"
     prefix = VALIDATE_PREFIX
+    rule: Sentence | None = None
+    fault: ValidationError | None = None
 
 
 class ItemTooLarge(ValidationError):
@@ -262,7 +267,22 @@ _BY_CODE: Final[dict[str, type[ModelError]]] = {
 
 def invalid(sentence: Sentence, **fields: object) -> ValidationError:
     """Return the ValidationException with this sentence; to be raised."""
-    return ValidationError(sentence.format(**fields) if fields else str(sentence))
+    error = ValidationError(sentence.format(**fields) if fields else str(sentence))
+    error.rule = sentence
+    return error
+
+
+def as_write_says(fault: ValidationError) -> ValidationError:
+    """Return what PutItem and UpdateItem say of a request that is wrong by itself.
+
+    They count the error, as if it were a broken constraint, and speak of what is wrong with a value
+    without its placeholder. They do neither of what breaks a limit or is no attribute value.
+    Source: captures of 33 Regions; dynoxide's change log of 0.12.0.
+    """
+    inner = fault.fault or fault
+    if inner.rule in UNCOUNTED:
+        return fault
+    return invalid(Sentence.ONE_ERROR, message=inner.message)
 
 
 def misshapen(sentence: Sentence, **fields: object) -> SerializationFailed:

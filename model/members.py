@@ -51,6 +51,29 @@ ECHO_ELEMENTS_MAX: Final = 25
 """Most elements of a list that a message repeats. Ours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken constraint of the member at a path; without a path the constraint says all."""
+
+    path: str
+    value: object
+    constraint: str
+    is_bound: bool = False  # of a length or a number
+
+    def sentence(self, *, control: bool) -> str:
+        """Return what AWS says; about bounds the control plane has another wording."""
+        if not self.path:
+            return self.constraint
+        if not self.is_bound or control:
+            return Sentence.VIOLATION.format(
+                value=_echo(self.value), path=self.path, constraint=self.constraint
+            )
+        above, dot, name = self.path.rpartition(".")
+        return Sentence.BOUND_VIOLATION.format(
+            path=f"{above}{dot}{name[:1].upper()}{name[1:]}", constraint=self.constraint
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """What may stand in one top-level member of a request."""
@@ -58,6 +81,7 @@ class Member:
     shape: str  # model.shapes
     required: bool = False
     values: Sequence[str] = ()  # of an enum
+    values_must: Sentence | None = None  # what is said of another value, if AWS has its own words
     value_min: int | None = None
     value_max: int | None = None
     length_min: int | None = None
@@ -68,7 +92,7 @@ class Member:
     check_inside: Callable[[object], object] | None = None  # raises SerializationFailed
     # Constraints on what is inside, given its path, and the JSON types that it relies on.
     check_outline: Callable[[object], object] | None = None
-    violations_inside: Callable[[str, object], list[str]] | None = None
+    violations_inside: Callable[[str, object], list[Violation]] | None = None
     is_supported: Callable[[object], bool] | None = None  # None: every value is
     is_free: bool = field(init=False)  # any value of the shape will do, for now
 
@@ -83,9 +107,10 @@ class Member:
 class Members(dict[str, Member]):
     """What a request may have, in the order in which AWS lists what is wrong with it."""
 
-    def __init__(self, members: Mapping[str, Member]) -> None:
-        """Take the members by name."""
+    def __init__(self, members: Mapping[str, Member], *, control: bool = False) -> None:
+        """Take the members by name; `control` is for requests of the control plane."""
         super().__init__(members)
+        self.control: Final = control
         self.required: Final = tuple(name for name, member in members.items() if member.required)
 
 
@@ -139,7 +164,10 @@ TABLE_NAME_ALONE: Final = replace(TABLE_NAME, alone=True)
 CONDITIONAL_OPERATOR: Final = string("OR", "AND")
 RETURN_CONSUMED_CAPACITY: Final = string("INDEXES", "TOTAL", "NONE")
 RETURN_ITEM_COLLECTION_METRICS: Final = string("SIZE", "NONE")
-RETURN_VALUES: Final = string("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
+RETURN_VALUES: Final = replace(
+    string("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW"),
+    values_must=Sentence.RETURN_VALUES_MUST,
+)
 RETURN_ON_FAILURE: Final = string("ALL_OLD", "NONE")
 
 
@@ -150,7 +178,7 @@ def check_members(body: object, members: Members) -> Body:
     """
     if type(body) is not dict:
         raise wrong_type(body, STRUCTURE)
-    violations: dict[str, Sequence[str]] = {}
+    violations: dict[str, Sequence[Violation]] = {}
     refused = ""
     for name, value in body.items():
         member = members.get(name)
@@ -166,6 +194,9 @@ def check_members(body: object, members: Members) -> Body:
             violations[name] = found
     for name in members.required:
         if body.get(name) is None:
+            if members.control:
+                fault = invalid(Sentence.PARAMETER_MISSING, name=name)
+                raise first_fault(body, members, fault)
             violations[name] = (missing(path_of(name)),)
     if violations:
         raise first_fault(body, members, _all_broken(violations, members))
@@ -174,10 +205,10 @@ def check_members(body: object, members: Members) -> Body:
     return body
 
 
-_NONE: Final[Sequence[str]] = ()
+_NONE: Final[Sequence[Violation]] = ()
 
 
-def _violations_of(name: str, value: object, member: Member) -> Sequence[str]:
+def _violations_of(name: str, value: object, member: Member) -> Sequence[Violation]:
     """Return the constraints that a member breaks."""
     if member.violations_inside is not None:
         if member.check_outline is not None:
@@ -189,14 +220,12 @@ def _violations_of(name: str, value: object, member: Member) -> Sequence[str]:
     return _constraint_violations(path_of(name), value, member)
 
 
-def _all_broken(
-    violations: Mapping[str, Sequence[str]], members: Mapping[str, Member]
-) -> ValidationError:
+def _all_broken(violations: Mapping[str, Sequence[Violation]], members: Members) -> ValidationError:
     for name, member in members.items():
         if member.alone and name in violations:
-            return constraints_broken(violations[name][:1])
-    return constraints_broken(
-        [violation for name in members for violation in violations.get(name, ())]
+            return _constraints_broken(violations[name][:1], members)
+    return _constraints_broken(
+        [violation for name in members for violation in violations.get(name, ())], members
     )
 
 
@@ -213,26 +242,36 @@ def first_fault(body: Body, members: Mapping[str, Member], fault: ModelError) ->
     return fault
 
 
-def constraints_broken(violations: Sequence[str]) -> ValidationError:
+def _constraints_broken(violations: Sequence[Violation], members: Members) -> ValidationError:
     """Return the error that lists all broken constraints."""
     shown = violations[:VIOLATIONS_MAX]
     return invalid(
         Sentence.CONSTRAINTS,
         count=len(shown),
         plural="" if len(shown) == 1 else "s",
-        violations="; ".join(shown),
+        violations="; ".join(each.sentence(control=members.control) for each in shown),
     )
 
 
-def violation(path: str, value: object, constraint: Sentence, **fields: object) -> str:
-    """Return the sentence about one broken constraint."""
-    return Sentence.VIOLATION.format(
-        value=_echo(value), path=path[:ECHO_LENGTH_MAX], constraint=constraint.format(**fields)
+def violation(path: str, value: object, constraint: Sentence, **fields: object) -> Violation:
+    """Return one broken constraint."""
+    return Violation(
+        path[:ECHO_LENGTH_MAX], value, constraint.format(**fields), constraint in _BOUNDS
     )
 
 
-def missing(path: str) -> str:
-    """Return the sentence about a required member that is absent."""
+_BOUNDS: Final = frozenset(
+    {
+        Sentence.LENGTH_AT_LEAST,
+        Sentence.LENGTH_AT_MOST,
+        Sentence.VALUE_AT_LEAST,
+        Sentence.VALUE_AT_MOST,
+    }
+)
+
+
+def missing(path: str) -> Violation:
+    """Return the constraint that an absent required member breaks."""
     return violation(path, None, Sentence.MUST_NOT_BE_NULL)
 
 
@@ -255,7 +294,7 @@ def _java_text(value: object) -> str:
     return str(value)
 
 
-def member_violations(path: str, value: object, member: Member) -> list[str]:
+def member_violations(path: str, value: object, member: Member) -> list[Violation]:
     """Return the broken constraints of a member inside another; null is checked as absent."""
     if value is None:
         return [missing(path)] if member.required else []
@@ -267,13 +306,15 @@ def path_of(name: str) -> str:
     return name[0].lower() + name[1:]
 
 
-def _constraint_violations(path: str, value: object, member: Member) -> Sequence[str]:
+def _constraint_violations(path: str, value: object, member: Member) -> Sequence[Violation]:
     if member.values:
         if value in member.values:
             return _NONE
+        if member.values_must is not None:
+            return [violation("", value, member.values_must)]
         shown = ", ".join(member.values)
         return [violation(path, value, Sentence.MUST_BE_IN, values=shown)]
-    violations: list[str] = []
+    violations: list[Violation] = []
     if isinstance(value, int) and member.shape in {INTEGER, LONG}:
         if member.value_min is not None and value < member.value_min:
             limit = member.value_min
@@ -293,7 +334,7 @@ def length_violations(
     value: str | list[object] | dict[str, object],
     length_min: int | None,
     length_max: int | None,
-) -> list[str]:
+) -> list[Violation]:
     """Return the broken length constraints of a value, none or one."""
     if length_min is not None and len(value) < length_min:
         return [violation(path, value, Sentence.LENGTH_AT_LEAST, limit=length_min)]
@@ -302,7 +343,7 @@ def length_violations(
     return []
 
 
-def table_name_violations(path: str, text: str) -> list[str]:
+def table_name_violations(path: str, text: str) -> list[Violation]:
     """Return the broken constraints of a table's name or ARN."""
     if is_table_name(text):
         return []
@@ -310,7 +351,7 @@ def table_name_violations(path: str, text: str) -> list[str]:
         return length_violations(path, text, 1, None)
     if len(text) > TABLE_ARN_LENGTH_MAX:
         return length_violations(path, text, None, TABLE_ARN_LENGTH_MAX)
-    violations: list[str] = []
+    violations: list[Violation] = []
     if not re.fullmatch(TABLE_NAME_PATTERN, text):
         violations.append(violation(path, text, Sentence.MUST_MATCH, pattern=TABLE_NAME_PATTERN))
     return violations + length_violations(path, text, TABLE_NAME_LENGTH_MIN, TABLE_NAME_LENGTH_MAX)

@@ -6,6 +6,7 @@ Those about expressions are in model.expressions.sentences.
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from typing import Final
 
 
 @unique
@@ -56,8 +57,15 @@ class Sentence(StrEnum):
     NOT_UNICODE = "A string holds a surrogate that is not part of a pair"
 
     # A member breaks a constraint of the service model.
+    ONE_ERROR = "1 validation error detected: {message}"
     CONSTRAINTS = "{count} validation error{plural} detected: {violations}"
     VIOLATION = "Value {value} at '{path}' failed to satisfy constraint: {constraint}"
+    BOUND_VIOLATION = "Value at '{path}' failed to satisfy constraint: {constraint}"
+    RETURN_VALUES_MUST = (  # so listed by AWS
+        "Failed to satisfy constraint: Member must satisfy enum value set: "
+        "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+    )
+    PARAMETER_MISSING = "The parameter '{name}' is required but was not present in the request"
     MUST_NOT_BE_NULL = "Member must not be null"
     MUST_BE_IN = "Member must satisfy enum value set: [{values}]"
     MUST_MATCH = "Member must satisfy regular expression pattern: {pattern}"
@@ -108,10 +116,7 @@ class Sentence(StrEnum):
         "Attributes in the item have nested levels beyond supported limit"
     )
     NAME_EMPTY = "One or more parameter values were invalid: Attribute name may not be empty"
-    NAME_TOO_LONG = (
-        "One or more parameter values were invalid: "
-        "Size of attribute name has exceeded the limit of {limit} bytes"
-    )
+    NAME_TOO_LONG = "Attribute name is too large, must be less than 65536 bytes"
     NUMBER_INVALID = "The parameter cannot be converted to a numeric value: {text}"
     NUMBER_EMPTY = "The parameter cannot be converted to a numeric value"
     NUMBER_TOO_PRECISE = "Attempting to store more than 38 significant digits in a Number"
@@ -176,6 +181,9 @@ class Sentence(StrEnum):
     )
     VALUES_WITHOUT_EXPRESSION = (
         "ExpressionAttributeValues can only be specified when using expressions: {expressions} null"
+    )
+    VALUES_WITHOUT_CONDITION = (  # in a write
+        "ExpressionAttributeValues can only be specified when using expressions"
     )
     VALUES_TOO_LARGE = (
         "One or more parameter values were invalid: "
@@ -307,6 +315,10 @@ class Sentence(StrEnum):
         "One or more parameter values were invalid: "
         "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"
     )
+    STREAM_VIEW_OF_NONE = (
+        "One or more parameter values were invalid: Table is being created with a stream disabled, "
+        "UpdateViewType should not be specified"
+    )
     MAXIMA_FORBIDDEN = (
         "One or more parameter values were invalid: "
         "OnDemandThroughput can be specified only when BillingMode is PAY_PER_REQUEST"
@@ -331,3 +343,23 @@ class Sentence(StrEnum):
         "Attempt to change a resource which is still in use: Table is being updated: {table}"
     )
     TABLES_LIMIT = "Subscriber limit exceeded: There is a limit of {limit} tables per subscriber"
+
+
+UNCOUNTED: Final = frozenset(
+    {
+        Sentence.VALUE_EMPTY,
+        Sentence.VALUE_AMBIGUOUS,
+        Sentence.NESTED_TOO_DEEPLY,
+        Sentence.NAME_EMPTY,
+        Sentence.NAME_TOO_LONG,
+        Sentence.NUMBER_INVALID,
+        Sentence.NUMBER_EMPTY,
+        Sentence.NUMBER_TOO_PRECISE,
+        Sentence.NUMBER_OVERFLOW,
+        Sentence.NUMBER_UNDERFLOW,
+        Sentence.ITEM_TOO_LARGE,
+        Sentence.VALUES_TOO_LARGE,
+    }
+)
+"""What PutItem and UpdateItem say as it is; everything else that is wrong with a request by itself
+they count: see `ONE_ERROR`."""

@@ -79,10 +79,14 @@ def measure_values(values: dict[str, object]) -> int:
     for name, value in values.items():
         try:
             size += len(name) + measure_value(value)
-        except ValidationError as error:
-            raise invalid(
-                Sentence.VALUE_VALUE_INVALID, reason=error.message, key=name[:ECHO_LENGTH_MAX]
-            ) from None
+        except ValidationError as fault:
+            if fault.rule is Sentence.NAME_TOO_LONG:
+                raise
+            error = invalid(
+                Sentence.VALUE_VALUE_INVALID, reason=fault.message, key=name[:ECHO_LENGTH_MAX]
+            )
+            error.fault = fault
+            raise error from None
     return size
 
 
@@ -114,7 +118,7 @@ def measure_name(name: str) -> int:
     size = len(name) if name.isascii() else len(name.encode())
     if not 0 < size <= ATTRIBUTE_NAME_BYTES_MAX:
         if size:
-            raise invalid(Sentence.NAME_TOO_LONG, limit=ATTRIBUTE_NAME_BYTES_MAX)
+            raise invalid(Sentence.NAME_TOO_LONG)
         raise invalid(Sentence.NAME_EMPTY)
     return size
 
@@ -237,6 +241,8 @@ _EMPTY_SET = {
 def _duplicates(kind: str, texts: list[str]) -> ModelError:
     if kind == "NS":
         return invalid(Sentence.NUMBER_SET_DUPLICATES)
-    shown = ", ".join(texts[:ECHO_LENGTH_MAX])[:ECHO_LENGTH_MAX]
-    sentence = Sentence.STRING_SET_DUPLICATES if kind == "SS" else Sentence.BINARY_SET_DUPLICATES
-    return invalid(sentence, members=shown)
+    shown = texts[:ECHO_LENGTH_MAX]
+    if kind == "BS":
+        return invalid(Sentence.BINARY_SET_DUPLICATES, members=", ".join(shown)[:ECHO_LENGTH_MAX])
+    members = ", ".join(f'"{text}"' for text in shown)[:ECHO_LENGTH_MAX]
+    return invalid(Sentence.STRING_SET_DUPLICATES, members=members)

@@ -125,7 +125,7 @@ class CapacityPools:
         self._epoch = 0
 
     def follow(self, catalog: Catalog, now: float) -> None:
-        """Know the tables of a catalog that this node leads. Call it at every tick.
+        """Know the tables of a catalog that this node leads. Call it at every change of it.
 
         The pools of a table that was changed are made at once, for they save from then on.
         """

@@ -287,7 +287,10 @@ class NodeServicer:
         return response
 
     def follow_capacity(self, host: Host, now: float) -> bool:
-        """Return whether this node leads the catalog; then its pools save for whom nobody asks."""
+        """Return whether this node leads the catalog; then its pools know of every change of it.
+
+        Call it at every tick and every change of the catalog.
+        """
         replica = host.replicas.get(CATALOG_GROUP)
         if replica is None or not replica.core.may_evaluate:
             self._pools.clear()

@@ -200,6 +200,7 @@ class ProcessShell:
             self._leave(NodeRemoved(self._identity, self._acquaintances.successor))
         else:
             self._links.follow(self._identity.addresses)
+            self._servicer.follow_capacity(self.host, self.monotonic())
         for changed in self._servicer.catalog_waiters:
             changed.set()
 

@@ -13,16 +13,20 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import MissingAuthenticationToken, ModelError, Throttled, UnknownOperation
+from model.errors import MissingAuthenticationToken, ModelError, Throttled
 from quorate.http.protocol import Exchange
 from router.authentication import Authentication
 from router.call import Call, CallObserver
 from router.content_coding import DECODED, UnknownCoding, decode_body
+from router.operations.not_served import STREAM_OPERATIONS
 from router.refusals import router_full
 from router.request_id import new_request_id, request_id_of
 from router.run_queue import RunQueue
 
-TARGET_PREFIX: Final = b"DynamoDB_20120810."
+TARGET: Final = b"DynamoDB_20120810"
+STREAMS_TARGET: Final = b"DynamoDBStreams_20120810"
+"""What stands before the operation's name in X-Amz-Target."""
+
 REQUEST_ID_SUFFIX: Final = b"QUORATE0QUORATE0Q012"
 """DynamoDB's request ids have 52 characters of 0-9A-V: the 32 of ours, and these."""
 
@@ -222,11 +226,8 @@ class HttpFace:
             answer_headers,
             self._cors_headers(headers) if self._cors_origins else b"",
         )
-        target = headers.get(b"x-amz-target", b"")
-        if not target.startswith(TARGET_PREFIX):
-            call.fail(UnknownOperation())
-            return
-        if self._authentication.is_required and not self._admit(exchange, call):
+        operation = _operation_of(headers.get(b"x-amz-target", b""))
+        if operation and self._authentication.is_required and not self._admit(exchange, call):
             return
         body = exchange.body
         coding = headers.get(b"content-encoding")
@@ -236,7 +237,6 @@ class HttpFace:
             except ModelError as error:
                 call.fail(error)
                 return
-        operation = target[len(TARGET_PREFIX) :].decode("ascii", "replace")
         self._service.execute_json(operation, body, call)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
@@ -292,6 +292,15 @@ def _answer_headers(headers: dict[bytes, bytes]) -> bytes | None:
     if found is None:  # in other words, maybe: RFC 9110, section 8.3.1
         found = ANSWER_HEADERS.get(content_type.partition(b";")[0].strip().lower())
     return found
+
+
+def _operation_of(target: bytes) -> str:
+    """Return the operation that X-Amz-Target names, empty if it is of another service."""
+    service, _, name = target.partition(b".")
+    operation = name.decode("ascii", "replace")
+    if service == STREAMS_TARGET:
+        return operation if operation in STREAM_OPERATIONS else ""
+    return operation if service == TARGET and operation not in STREAM_OPERATIONS else ""
 
 
 def _takes_gzip(accepted: bytes) -> bool:

@@ -89,14 +89,11 @@ class Service:
         self.dispatch.tick()
 
     def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
-        """Run an operation on a JSON text."""
-        if operation not in self._handlers:
-            call.fail(UnknownOperation())
-            return
+        """Run an operation on a JSON text. A text that is no JSON is refused whatever it is for."""
         try:
             body = decode_json(raw)
         except ModelError as error:
-            call.operation = operation
+            call.operation = operation if operation in self._handlers else ""
             call.fail(error)
             return
         self.execute(operation, body, call)

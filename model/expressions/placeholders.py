@@ -4,15 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from model.errors import ValidationError
+from model.errors import ValidationError, invalid
 from model.expressions.sentences import (
     NAME_EMPTY,
-    NAME_TOO_LONG,
     PARAMETER_EMPTY,
     PLACEHOLDER_SYNTAX,
     PLACEHOLDER_TOO_LONG,
 )
 from model.limits import ATTRIBUTE_NAME_BYTES_MAX, ECHO_LENGTH_MAX, SUBSTITUTION_LENGTH_MAX
+from model.sentences import Sentence
 
 NAMES: Final = "ExpressionAttributeNames"
 VALUES: Final = "ExpressionAttributeValues"
@@ -34,7 +34,7 @@ def check_placeholders(
             if not name:
                 raise ValidationError(NAME_EMPTY.format(key=key))
             if len(name.encode()) > ATTRIBUTE_NAME_BYTES_MAX:
-                raise ValidationError(NAME_TOO_LONG.format(key=key))
+                raise invalid(Sentence.NAME_TOO_LONG)
     if values is not None:
         _check_keys(VALUES, values, _VALUE)
 

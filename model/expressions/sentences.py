@@ -122,9 +122,6 @@ PLACEHOLDER_TOO_LONG: Final = (
 NAME_EMPTY: Final = (
     "ExpressionAttributeNames contains invalid value: Empty attribute name for key {key}"
 )
-NAME_TOO_LONG: Final = (
-    "ExpressionAttributeNames contains invalid value: Attribute name is too long for key {key}"
-)
 QUERY_TOO_MANY: Final = "Conditions can be of length 1 or 2 only"
 QUERY_KEY_MISSING: Final = "Query condition missed key schema element: {name}"
 QUERY_NOT_SUPPORTED: Final = "Query key condition not supported"

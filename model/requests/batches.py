@@ -32,6 +32,7 @@ from model.members import (
     Body,
     Member,
     Members,
+    Violation,
     boolean,
     check_members,
     first_fault,
@@ -115,7 +116,7 @@ def _check_keys_and_attributes(value: object) -> None:
         check_attribute_map(key)
 
 
-def _write_violations(path: str, value: object) -> list[str]:
+def _write_violations(path: str, value: object) -> list[Violation]:
     assert isinstance(value, dict)
     if not value:
         return []  # AWS has a sentence of its own for it
@@ -138,7 +139,7 @@ def _write_violations(path: str, value: object) -> list[str]:
     return violations
 
 
-def _get_violations(path: str, value: object) -> list[str]:
+def _get_violations(path: str, value: object) -> list[Violation]:
     assert isinstance(value, dict)
     violations = _map_violations(path, value, BATCH_GET_ITEMS_MAX)
     for name, given in list(value.items())[:BATCH_GET_ITEMS_MAX]:
@@ -149,7 +150,7 @@ def _get_violations(path: str, value: object) -> list[str]:
     return violations
 
 
-def _map_violations(path: str, tables: dict[str, object], count_max: int) -> list[str]:
+def _map_violations(path: str, tables: dict[str, object], count_max: int) -> list[Violation]:
     """Check the number of tables, and their names."""
     violations = length_violations(path, tables, 1, count_max)
     if not all(map(is_table_name, tables)):

@@ -18,7 +18,7 @@ from model.errors import invalid
 from model.expressions import KeyConditionShape, legacy_key_condition
 from model.expressions.comparison import ordered, type_of
 from model.limits import ECHO_LENGTH_MAX
-from model.members import VIOLATIONS_MAX, Body, Member, member_violations, path_of
+from model.members import VIOLATIONS_MAX, Body, Member, Violation, member_violations, path_of
 from model.sentences import Sentence
 from model.shapes import (
     BOOLEAN,
@@ -88,8 +88,8 @@ def check_names(value: object) -> None:
 def _constrained(name: str, member: Member, check_inside: Callable[[object], object]) -> Member:
     """Return a member that is a map of structures, of which the member `name` is constrained."""
 
-    def violations(path: str, value: object) -> list[str]:
-        found: list[str] = []
+    def violations(path: str, value: object) -> list[Violation]:
+        found: list[Violation] = []
         for attribute, given in check_map(value, ELEMENT).items():
             assert isinstance(given, dict)
             member_path = f"{path}.{attribute}.member.{path_of(name)}"

@@ -26,6 +26,7 @@ class Parameters:
 
     expressions: tuple[str, ...]
     legacy: tuple[str, ...]
+    writes: bool = False
     taking_values: tuple[str, ...] = field(init=False)
     old: frozenset[str] = field(init=False)  # `legacy`, to be looked at fast
     touchy: frozenset[str] = field(init=False)  # without any of these there is nothing to check
@@ -38,11 +39,12 @@ class Parameters:
         object.__setattr__(self, "touchy", frozenset({*self.legacy, NAMES, VALUES}))
 
 
-PUT: Final = Parameters(("ConditionExpression",), ("Expected", "ConditionalOperator"))
+PUT: Final = Parameters(("ConditionExpression",), ("Expected", "ConditionalOperator"), writes=True)
 DELETE: Final = PUT
 UPDATE: Final = Parameters(
     ("UpdateExpression", "ConditionExpression"),
     ("AttributeUpdates", "Expected", "ConditionalOperator"),
+    writes=True,
 )
 GET: Final = Parameters(("ProjectionExpression",), ("AttributesToGet",))
 QUERY: Final = Parameters(
@@ -85,6 +87,8 @@ def check_all_together(bodies: Sequence[Body], parameters: Parameters) -> None:
             raise invalid(Sentence.NAMES_WITHOUT_EXPRESSION)
         taking = parameters.taking_values
         if taking and body.get(VALUES) is not None and not _given((body,), taking):
+            if parameters.writes:
+                raise invalid(Sentence.VALUES_WITHOUT_CONDITION)
             verb = "is" if len(taking) == 1 else "are"
             listed = " and ".join(taking)
             raise invalid(Sentence.VALUES_WITHOUT_EXPRESSION, expressions=f"{listed} {verb}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -23,6 +23,7 @@ from model.members import (
     Body,
     Member,
     Members,
+    Violation,
     boolean,
     check_members,
     integer,
@@ -59,6 +60,10 @@ _KEY_ELEMENT: Final = {
     "AttributeName": _KEY_NAME,
     "KeyType": Member(shape=STRING, required=True, values=("HASH", "RANGE")),
 }
+_STREAM: Final = {
+    "StreamEnabled": Member(shape=BOOLEAN, required=True),
+    "StreamViewType": string("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY"),
+}
 _UNITS: Final = Member(shape=LONG, required=True, value_min=1)
 _THROUGHPUT: Final = {"WriteCapacityUnits": _UNITS, "ReadCapacityUnits": _UNITS}
 _MAXIMA: Final = ("MaxReadRequestUnits", "MaxWriteRequestUnits")
@@ -70,19 +75,19 @@ def _check_structures(value: object) -> None:
         check_map(structure, STRING)
 
 
-def _definitions_violations(path: str, value: object) -> list[str]:
+def _definitions_violations(path: str, value: object) -> list[Violation]:
     return _list_violations(path, value, _DEFINITION)
 
 
-def _key_schema_violations(path: str, value: object) -> list[str]:
+def _key_schema_violations(path: str, value: object) -> list[Violation]:
     assert isinstance(value, list)
     violations = length_violations(path, value, 1, 2)
     return violations + _list_violations(path, value, _KEY_ELEMENT)
 
 
-def _list_violations(path: str, value: object, members: Mapping[str, Member]) -> list[str]:
+def _list_violations(path: str, value: object, members: Mapping[str, Member]) -> list[Violation]:
     assert isinstance(value, list)
-    violations: list[str] = []
+    violations: list[Violation] = []
     for position, structure in enumerate(value, start=1):
         given = structure if isinstance(structure, dict) else {}
         violations.extend(_violations(f"{path}.{position}.member", given, members))
@@ -91,12 +96,14 @@ def _list_violations(path: str, value: object, members: Mapping[str, Member]) ->
     return violations
 
 
-def _throughput_violations(path: str, value: object) -> list[str]:
+def _throughput_violations(path: str, value: object) -> list[Violation]:
     assert isinstance(value, dict)
     return _violations(path, value, _THROUGHPUT)
 
 
-def _violations(path: str, given: dict[str, object], members: Mapping[str, Member]) -> list[str]:
+def _violations(
+    path: str, given: dict[str, object], members: Mapping[str, Member]
+) -> list[Violation]:
     return [
         violation
         for name, member in members.items()
@@ -120,11 +127,27 @@ def _check_maxima(value: object) -> None:
         check_type(value.get(name), LONG)
 
 
+def _check_stream(value: object) -> None:
+    """Check the JSON types in StreamSpecification."""
+    check_type(value, STRUCTURE)
+    assert isinstance(value, dict)
+    check_type(value.get("StreamEnabled"), BOOLEAN)
+    check_type(value.get("StreamViewType"), STRING)
+
+
+def _stream_violations(path: str, value: object) -> list[Violation]:
+    assert isinstance(value, dict)
+    return _violations(path, value, _STREAM)
+
+
 def _is_off(flag: str) -> Member:
     """Return an unsupported structure that is harmless while its flag is not set."""
     return unsupported(STRUCTURE, lambda value: isinstance(value, dict) and not value.get(flag))
 
 
+_STREAM_MEMBER: Final = replace(
+    _is_off("StreamEnabled"), check_outline=_check_stream, violations_inside=_stream_violations
+)
 _DEFINITIONS_MEMBER: Final = Member(
     shape=LIST, check_outline=_check_structures, violations_inside=_definitions_violations
 )
@@ -151,14 +174,15 @@ CREATE_TABLE: Final = Members(
         "GlobalSecondaryIndexes": unsupported(LIST, is_empty),
         "VectorIndexes": unsupported(LIST, is_empty),
         "Tags": unsupported(LIST, is_empty),
-        "StreamSpecification": _is_off("StreamEnabled"),
+        "StreamSpecification": _STREAM_MEMBER,
         "SSESpecification": _is_off("Enabled"),
         "WarmThroughput": unsupported(STRUCTURE, is_empty),
         "OnDemandThroughput": _ON_DEMAND_MEMBER,
         "ResourcePolicy": unsupported(STRING, is_empty),
         "GlobalTableSourceArn": unsupported(STRING),
         "GlobalTableSettingsReplicationMode": unsupported(STRING),
-    }
+    },
+    control=True,
 )
 UPDATE_TABLE: Final = Members(
     {
@@ -180,9 +204,10 @@ UPDATE_TABLE: Final = Members(
         "MultiRegionConsistency": unsupported(STRING),
         "GlobalTableSettingsReplicationMode": unsupported(STRING),
         "DisassociationProtectionEnabled": unsupported(BOOLEAN),
-    }
+    },
+    control=True,
 )
-ONE_TABLE: Final = Members({"TableName": TABLE_NAME})
+ONE_TABLE: Final = Members({"TableName": TABLE_NAME}, control=True)
 LIST_TABLES: Final = Members(
     {
         "Limit": integer(1, LIST_TABLES_MAX),
@@ -192,7 +217,8 @@ LIST_TABLES: Final = Members(
             length_max=TABLE_NAME_LENGTH_MAX,
             pattern=TABLE_NAME_PATTERN,
         ),
-    }
+    },
+    control=True,
 )
 
 
@@ -331,6 +357,9 @@ def parse_create_table(body: object) -> CreateTable:
     for name in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
         if checked.get(name) is not None:
             raise invalid(Sentence.INDEX_LIST_EMPTY, name=name)
+    stream = optional_map_of(checked, "StreamSpecification")
+    if stream is not None and stream.get("StreamViewType") is not None:
+        raise invalid(Sentence.STREAM_VIEW_OF_NONE)
     return CreateTable(
         table_name=table_name_of(text_of(checked, "TableName") or ""),
         attribute_definitions=[_only(definition, _DEFINITION) for definition in definitions],

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from model.capacity import consumed_capacity
-from model.errors import ModelError, ValidationError, invalid
+from model.errors import ModelError, ValidationError, as_write_says, invalid
 from model.expressions import (
     Condition,
     Update,
@@ -258,7 +258,7 @@ def parse_put_item(body: object) -> PutItem:
         check_item_size(size_bytes)
         conditions = _conditions(without_legacy(checked))
     except ValidationError as fault:
-        raise first_fault(checked, PUT_ITEM, fault) from None
+        raise first_fault(checked, PUT_ITEM, as_write_says(fault)) from None
     return PutItem(*_common(checked, return_values, conditions), item, size_bytes)
 
 
@@ -285,7 +285,7 @@ def parse_update_item(body: object) -> UpdateItem:
         measure_item(key)
         conditions = _conditions(without_legacy(checked))
     except ValidationError as fault:
-        raise first_fault(checked, UPDATE_ITEM, fault) from None
+        raise first_fault(checked, UPDATE_ITEM, as_write_says(fault)) from None
     return_values = text_of(checked, "ReturnValues")
     is_legacy = checked.get("AttributeUpdates") is not None
     return UpdateItem(*_common(checked, return_values, conditions), key, is_legacy)

@@ -8,7 +8,12 @@ from model.errors import UnknownOperation
 from router.call import Call
 from router.service import Service
 
-NOT_SERVED: Final = frozenset(
+STREAM_OPERATIONS: Final = frozenset(
+    ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"]
+)
+"""The operations of DynamoDB Streams, a service of its own with the same protocol."""
+
+NOT_SERVED: Final = STREAM_OPERATIONS | frozenset(
     [
         "BatchExecuteStatement",
         "CancelBulkOperation",
@@ -59,7 +64,7 @@ NOT_SERVED: Final = frozenset(
         "UpdateTimeToLive",
     ]
 )
-"""Source: DynamoDB's service model, 2012-08-10; a test compares."""
+"""Source: the service models of DynamoDB and its streams, 2012-08-10; a test compares."""
 
 
 def refuse(service: Service, body: object, call: Call) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from quorate.client import (
     Unreachable,
     ValueRefused,
 )
+from quorate.local.background import free_ports
 from quorate.v1 import api_pb2
 from tests.client.fake_router import (
     Answer,
@@ -40,10 +43,12 @@ def answering(*answers: Answer | None) -> FakeRouter:
     return FakeRouter(lambda _received: left.pop(0) if left else (200, {}))
 
 
-def unused_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+@contextmanager
+def nobody_there() -> Iterator[str]:
+    """Yield an address that is taken, and where nobody listens: all connections are refused."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def test_client_puts_and_gets_python_values() -> None:
@@ -185,7 +190,7 @@ def test_calls_on_a_broken_stream_are_sent_again_with_their_ids() -> None:
 
 def test_client_goes_on_when_the_router_is_restarted_elsewhere() -> None:
     async def story() -> None:
-        second = unused_address()
+        second = f"127.0.0.1:{free_ports(1)[0]}"
         async with serving(answering()) as first:
             client = Client([first, second])
             await client.__aenter__()
@@ -281,12 +286,12 @@ def test_throttling_until_the_deadline_is_reported_as_throttling() -> None:
 
 def test_a_cluster_that_is_not_there_is_unreachable() -> None:
     async def story() -> None:
-        address = unused_address()
-        async with Client(address) as client:
-            with pytest.raises(Unreachable, match=address):
-                await client.put_item("t", {"pk": "a"}, deadline_seconds=0.3)
-            with pytest.raises(Unreachable, match=address):
-                await client.wait_connected(0.1)
+        with nobody_there() as address:
+            async with Client(address) as client:
+                with pytest.raises(Unreachable, match=address):
+                    await client.put_item("t", {"pk": "a"}, deadline_seconds=0.3)
+                with pytest.raises(Unreachable, match=address):
+                    await client.wait_connected(0.1)
 
     run(story())
 

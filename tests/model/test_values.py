@@ -56,7 +56,7 @@ def test_sizes_are_dynamodbs(value: dict[str, object], size: int) -> None:
         ({"SS": []}, Sentence.STRING_SET_EMPTY),
         ({"NS": []}, Sentence.NUMBER_SET_EMPTY),
         ({"BS": []}, Sentence.BINARY_SET_EMPTY),
-        ({"SS": ["a", "b", "a"]}, Sentence.STRING_SET_DUPLICATES.format(members="a, b, a")),
+        ({"SS": ["a", "b", "a"]}, Sentence.STRING_SET_DUPLICATES.format(members='"a", "b", "a"')),
         ({"NS": ["1", "1.0"]}, Sentence.NUMBER_SET_DUPLICATES),
         ({"BS": ["AA==", "AA=="]}, Sentence.BINARY_SET_DUPLICATES.format(members="AA==, AA==")),
         ({"SS": [None]}, Sentence.SET_MEMBER_NULL),

@@ -38,7 +38,7 @@ MEASURED_SECONDS = 4.0
 
 @pytest.fixture
 def changing(cluster: BackgroundCluster) -> Iterator[str]:
-    """Name of a table that has just been made."""
+    """Name of a table that was on demand until now, so it has nothing saved up."""
     client = dynamodb(cluster.http_url)
     client.create_table(
         TableName=TABLE,
@@ -50,6 +50,11 @@ def changing(cluster: BackgroundCluster) -> Iterator[str]:
             {"AttributeName": "group", "AttributeType": "S"},
             {"AttributeName": "id", "AttributeType": "S"},
         ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.update_table(
+        TableName=TABLE,
+        BillingMode="PROVISIONED",
         ProvisionedThroughput={"ReadCapacityUnits": 1000, "WriteCapacityUnits": UNITS},
     )
     yield TABLE
@@ -104,7 +109,7 @@ def test_changed_capacity_holds_on_every_router_within_seconds_and_nothing_is_lo
     asyncio.run(story())
 
 
-def test_table_that_nobody_has_used_spends_what_it_saved_since_it_was_made(
+def test_table_that_nobody_has_used_spends_what_it_saved_since_it_was_limited(
     cluster: BackgroundCluster, changing: str
 ) -> None:
     """DynamoDB keeps up to 300 s of unused capacity."""

@@ -137,11 +137,13 @@ def test_error_is_a_document_with_its_type(error: ModelError, status: int, kind:
 
 
 @pytest.mark.parametrize("target", [b"", b"PutItem", b"DynamoDB_20111205.PutItem", b"\xff" * 99])
-def test_target_of_another_service_is_an_unknown_operation(target: bytes) -> None:
-    status, _, body = send(Calls(), headers=CALL_HEADERS | {b"x-amz-target": target})
+def test_target_of_another_service_names_no_operation(target: bytes) -> None:
+    """It is refused when its JSON has been looked at."""
+    calls = Calls()
+    send(calls, headers=CALL_HEADERS | {b"x-amz-target": target})
 
-    assert status == 400
-    assert b"#UnknownOperationException" in body
+    ((operation, _, _),) = calls.taken
+    assert operation == ""
 
 
 @pytest.mark.parametrize(

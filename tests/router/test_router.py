@@ -16,6 +16,7 @@ from quorate.cluster.write_id import write_id
 from quorate.v1 import api_pb2, node_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
 from router.grpc_errors import DETAILS_KEY
+from router.operations.not_served import STREAM_OPERATIONS
 from router.options import RouterOptions
 from router.process import Refused, RouterProcess
 from router.upstream import RANGES_OUTSTANDING_MAX
@@ -372,6 +373,52 @@ def test_unknown_operation_is_refused_by_name() -> None:
 
         assert status == 400
         assert answer["__type"] == "com.amazon.coral.service#UnknownOperationException"
+
+    tell(story)
+
+
+async def refused(world: World, target: bytes, body: bytes) -> tuple[str, object]:
+    """Send a body for a target; return the error's name and what it says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
+    writer.write(
+        b"POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n"
+        b"%bContent-Length: %d\r\n\r\n%b" % (target, len(body), body)
+    )
+    answer = orjson.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+    writer.close()
+    return answer["__type"].partition("#")[2], answer.get("message")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"",
+        b"X-Amz-Target: DynamoDB_20120810.NoSuchThing\r\n",
+        b"X-Amz-Target: DynamoDB_20120810.PutItem\r\n",
+        b"X-Amz-Target: DynamoDBStreams_20120810.ListStreams\r\n",
+        b"X-Amz-Target: Other_20120810.PutItem\r\n",
+    ],
+)
+def test_json_comes_before_the_operation(target: bytes) -> None:
+    async def story(world: World) -> None:
+        error, _ = await refused(world, target, b"hi")
+        assert error == "SerializationException"
+
+    tell(story)
+
+
+@pytest.mark.parametrize("operation", sorted(STREAM_OPERATIONS))
+def test_operation_of_streams_is_refused_by_name(operation: str) -> None:
+    async def story(world: World) -> None:
+        name = operation.encode()
+        target = b"X-Amz-Target: DynamoDBStreams_20120810.%b\r\n" % name
+        assert await refused(world, target, b"{}") == (
+            "UnknownOperationException",
+            f"{operation} is not supported by this server.",
+        )
+        for other in (b"DynamoDBStreams_20120810.PutItem", b"DynamoDB_20120810.%b" % name):
+            target = b"X-Amz-Target: %b\r\n" % other
+            assert await refused(world, target, b"{}") == ("UnknownOperationException", None)
 
     tell(story)
 

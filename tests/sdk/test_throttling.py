@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -21,23 +22,28 @@ from quorate.v1 import api_pb2, api_pb2_grpc
 
 UNITS = 10
 
+SMALL = [(f"small-{number}", 100) for number in range(20)]
+
 MakeTable = Callable[..., str]
 
 
 @pytest.fixture
 def make_table(dynamodb: Any) -> Iterator[MakeTable]:
-    """Makes tables with a partition key `id`, with so many units, or on demand up to as many."""
+    """Makes tables with a partition key `id`, with so many units, or on demand up to as many.
+
+    A provisioned one has nothing saved up, unless it is `fresh`: it was on demand before.
+    """
     names: list[str] = []
 
-    def make(units: int = UNITS, *, on_demand: bool = False) -> str:
+    def make(units: int = UNITS, *, on_demand: bool = False, fresh: bool = False) -> str:
         name = f"throttled-{uuid4().hex[:12]}"
         most = {"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units}
         each = {"ReadCapacityUnits": units, "WriteCapacityUnits": units}
-        capacity: dict[str, Any] = (
-            {"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": most}
-            if on_demand
-            else {"ProvisionedThroughput": each}
-        )
+        capacity: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+        if on_demand:
+            capacity["OnDemandThroughput"] = most
+        elif fresh:
+            capacity = {"ProvisionedThroughput": each}
         dynamodb.create_table(
             TableName=name,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -48,6 +54,10 @@ def make_table(dynamodb: Any) -> Iterator[MakeTable]:
         dynamodb.get_waiter("table_exists").wait(
             TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10}
         )
+        if not on_demand and not fresh:
+            dynamodb.update_table(
+                TableName=name, BillingMode="PROVISIONED", ProvisionedThroughput=each
+            )
         return name
 
     yield make
@@ -96,8 +106,67 @@ def test_provisioned_table_refuses_with_its_reason_and_without_effect(
     assert "Item" not in found
 
 
+def test_new_table_has_its_burst_at_once(dynamodb: Any, make_table: MakeTable) -> None:
+    """1,500 units of a table of 5. What tutorials do with one never meets a refusal."""
+    table = make_table(5, fresh=True)
+    spent = 0.0
+    for name, size_bytes in (("a", 390_000), ("b", 350_000), ("c", 100_000), *SMALL):
+        item = {"id": {"S": name}, "v": {"S": "v" * (size_bytes - 20)}}
+        answer = dynamodb.put_item(TableName=table, Item=item, ReturnConsumedCapacity="TOTAL")
+        spent += answer["ConsumedCapacity"]["CapacityUnits"]
+    assert spent > 840
+    for _ in range(5 + 3):
+        key = {"id": {"S": "small-1"}}
+        assert dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+
+
+def test_many_requests_at_once_for_a_new_table_are_all_served(
+    dynamodb: Any, make_table: MakeTable
+) -> None:
+    table = make_table(5, fresh=True)
+
+    def put(number: int) -> None:
+        dynamodb.put_item(TableName=table, Item={"id": {"S": f"item-{number}"}})
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(put, range(100)))
+    answer = dynamodb.batch_write_item(RequestItems={table: puts(25)})
+    assert not answer["UnprocessedItems"]
+
+
+def test_large_item_is_taken_by_whoever_has_anything_and_paid_back(
+    dynamodb: Any, make_table: MakeTable
+) -> None:
+    """300 units saved up, and 382 spent: the rest of them comes in later."""
+    table = make_table(1, fresh=True)
+    large = {"id": {"S": "large"}, "v": {"S": "v" * 390_000}}
+    dynamodb.put_item(TableName=table, Item=large)
+
+    error, _ = put_until_refused(dynamodb, table)
+    assert error.response["Error"]["Code"] == "ProvisionedThroughputExceededException"
+
+
+def test_table_in_debt_tells_what_is_wrong_with_a_request(
+    dynamodb: Any, make_table: MakeTable
+) -> None:
+    table = make_table(1)
+    put_until_refused(dynamodb, table)
+    key = {"id": {"S": "a"}}
+    for call, members in (
+        (dynamodb.put_item, {"Item": {**key, "v": {"S": "v" * (400 << 10)}}}),
+        (dynamodb.put_item, {"Item": {"v": {"S": "a"}}}),
+        (dynamodb.put_item, {"Item": {"id": {"N": "1"}}}),
+        (dynamodb.put_item, {"Item": {"id": {"S": ""}}}),
+        (dynamodb.put_item, {"Item": key, "ConditionExpression": "foo("}),
+        (dynamodb.update_item, {"Key": key, "UpdateExpression": "REMOVE id"}),
+    ):
+        with pytest.raises(ClientError) as refused:
+            call(TableName=table, **members)
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
 def test_table_on_demand_refuses_above_its_maximum(dynamodb: Any, make_table: MakeTable) -> None:
-    error, _ = put_until_refused(dynamodb, make_table(on_demand=True))
+    error, _ = put_until_refused(dynamodb, make_table(1, on_demand=True))
 
     assert error.response["Error"]["Code"] == "ThrottlingException"
     (reason,) = error.response["throttlingReasons"]

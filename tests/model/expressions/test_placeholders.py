@@ -38,8 +38,7 @@ ONE = {"N": "1"}
         ),
         (
             {"#a": "é" * 32768}, None,
-            "ExpressionAttributeNames contains invalid value: "
-            "Attribute name is too long for key #a",
+            "Attribute name is too large, must be less than 65536 bytes",
         ),
     ],
 )  # fmt: skip

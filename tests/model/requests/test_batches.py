@@ -161,15 +161,19 @@ def test_bad_batches_of_writes_are_refused_as_a_whole(body: object, message: str
     [
         (
             {"RequestItems": {}},
-            "1 validation error detected: Value '{}' at 'requestItems' failed to satisfy "
+            "1 validation error detected: Value at 'RequestItems' failed to satisfy "
             "constraint: Member must have length greater than or equal to 1",
         ),
         (
             gets(),
-            "1 validation error detected: Value '[]' at 'requestItems.things.member.keys' failed "
+            "1 validation error detected: Value at 'requestItems.things.member.Keys' failed "
             "to satisfy constraint: Member must have length greater than or equal to 1",
         ),
-        (gets(*(str(n) for n in range(101))), "less than or equal to 100"),
+        (
+            gets(*(str(n) for n in range(101))),
+            "1 validation error detected: Value at 'requestItems.things.member.Keys' failed "
+            "to satisfy constraint: Member must have length less than or equal to 100",
+        ),
         ({"RequestItems": {"things": {}}}, "requestItems.things.member.keys"),
         ({"RequestItems": {"things": None}}, "requestItems.things.member.keys"),
         (gets("a", AttributesToGet=["a", "a"]), "Duplicate value in attribute name: a"),

@@ -127,10 +127,17 @@ def test_segments_cut_the_ring_without_gaps() -> None:
             query(IndexName="a!"),
             "2 validation errors detected: Value 'a!' at 'indexName' failed to satisfy "
             "constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; "
-            "Value 'a!' at 'indexName' failed to satisfy constraint: "
+            "Value at 'IndexName' failed to satisfy constraint: "
             "Member must have length greater than or equal to 3",
         ),
-        (parse_query, query(Limit=0), "Member must have value greater than or equal to 1"),
+        (
+            parse_query,
+            query(Limit=0),
+            "1 validation error detected: Value at 'Limit' failed to satisfy constraint: "
+            "Member must have value greater than or equal to 1",
+        ),
+        (parse_scan, scan(Limit=0), "Value at 'Limit' failed to satisfy constraint: "),
+        (parse_query, query(Limit=-1), "Member must have value greater than or equal to 1"),
         (parse_query, query(Select="ALL"), "Member must satisfy enum value set"),
         (parse_query, query(Select="ALL_PROJECTED_ATTRIBUTES"), Sentence.SELECT_NEEDS_INDEX),
         (parse_query, query(Select="SPECIFIC_ATTRIBUTES"), Sentence.SELECT_NEEDS_PROJECTION),

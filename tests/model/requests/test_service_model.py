@@ -21,7 +21,7 @@ from model.requests.reads import GET_ITEM, QUERY, SCAN
 from model.requests.tables import CREATE_TABLE, LIST_TABLES, ONE_TABLE, UPDATE_TABLE
 from model.requests.writes import DELETE_ITEM, PUT_ITEM, UPDATE_ITEM
 from router.operations import OPERATIONS
-from router.operations.not_served import NOT_SERVED
+from router.operations.not_served import NOT_SERVED, STREAM_OPERATIONS
 
 MEMBERS: Final[dict[str, Members]] = {
     "BatchGetItem": BATCH_GET_ITEM,
@@ -53,8 +53,8 @@ TYPES: Final = {
 
 
 @cache
-def service_model() -> dict[str, Any]:
-    found = Path(botocore.__file__).parent.glob("data/dynamodb/2012-08-10/service-2.json*")
+def service_model(service: str = "dynamodb") -> dict[str, Any]:
+    found = Path(botocore.__file__).parent.glob(f"data/{service}/2012-08-10/service-2.json*")
     path = next(found)
     raw = path.read_bytes()
     model: dict[str, Any] = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
@@ -70,7 +70,9 @@ def input_members(operation: str) -> dict[str, Any]:
 
 def test_every_operation_served_is_here() -> None:
     assert MEMBERS.keys() == OPERATIONS.keys() - NOT_SERVED
-    assert OPERATIONS.keys() == service_model()["operations"].keys()
+    streams = service_model("dynamodbstreams")["operations"].keys()
+    assert OPERATIONS.keys() == service_model()["operations"].keys() | streams
+    assert streams == STREAM_OPERATIONS
     assert MEMBERS.keys() <= service_model()["operations"].keys()
 
 

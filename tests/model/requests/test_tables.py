@@ -1,6 +1,7 @@
 """CreateTable and its kin: definitions, descriptions, refusals."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -121,6 +122,21 @@ def test_unsupported_parameters_are_refused_by_name(name: str, value: object) ->
         parse_create_table(create(**{name: value}))
 
 
+@pytest.mark.parametrize(
+    "parse", [parse_create_table, parse_describe_table, parse_delete_table, parse_update_table]
+)
+def test_table_must_be_named(parse: Callable[[object], object]) -> None:
+    body = {"BillingMode": "NONSENSE"}
+    with pytest.raises(ValidationError) as caught:
+        parse(body)
+
+    assert str(caught.value) == (
+        "The parameter 'TableName' is required but was not present in the request"
+    )
+    with pytest.raises(SerializationFailed):
+        parse({"BillingMode": 1, "TableName": 1})
+
+
 HASH = {"AttributeName": "pk", "KeyType": "HASH"}
 RANGE = {"AttributeName": "sk", "KeyType": "RANGE"}
 PK = {"AttributeName": "pk", "AttributeType": "S"}
@@ -180,7 +196,17 @@ SK = {"AttributeName": "sk", "AttributeType": "N"}
         ({"KeySchema": [None]}, "'keySchema.1.member.attributeName'"),
         ({"KeySchema": [{**HASH, "AttributeName": "a" * 256}]}, "less than or equal to 255"),
         ({"BillingMode": "FREE"}, "[PROVISIONED, PAY_PER_REQUEST]"),
-        ({"TableName": "ab"}, "Member must have length greater than or equal to 3"),
+        ({"TableName": "ab"}, "Value 'ab' at 'tableName' failed to satisfy constraint: Member m"),
+        (
+            {"StreamSpecification": {"StreamEnabled": False, "StreamViewType": "NEW_IMAGE"}},
+            "One or more parameter values were invalid: Table is being created with a stream "
+            "disabled, UpdateViewType should not be specified",
+        ),
+        (
+            {"StreamSpecification": {"StreamEnabled": False, "StreamViewType": "OTHER"}},
+            "'streamSpecification.streamViewType' failed to satisfy constraint",
+        ),
+        ({"StreamSpecification": {}}, "Value null at 'streamSpecification.streamEnabled' failed"),
     ],
 )
 def test_bad_tables_are_refused(members: dict[str, object], message: str) -> None:

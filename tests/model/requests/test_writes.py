@@ -94,6 +94,12 @@ def test_table_may_be_named_by_its_arn() -> None:
     assert parse_put_item(body).table_name == "orders"
 
 
+COUNTED = "1 validation error detected: "
+DUPLICATES = (
+    'One or more parameter values were invalid: Input collection ["a", "a"] contains duplicates.'
+)
+
+
 def test_answer_has_attributes_and_capacity_if_asked() -> None:
     request = parse_put_item(put(ReturnValues="ALL_OLD", ReturnConsumedCapacity="INDEXES"))
 
@@ -128,10 +134,10 @@ def test_constraints_come_before_rules_and_all_at_once() -> None:
         "satisfy enum value set: [INDEXES, TOTAL, NONE]; "
         "Value 'a!' at 'tableName' failed to satisfy constraint: Member must satisfy regular "
         "expression pattern: [a-zA-Z0-9_.-]+; "
-        "Value 'a!' at 'tableName' failed to satisfy constraint: Member must have length greater "
+        "Value at 'TableName' failed to satisfy constraint: Member must have length greater "
         "than or equal to 3; "
-        "Value 'NOPE' at 'returnValues' failed to satisfy constraint: Member must satisfy enum "
-        "value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+        "Failed to satisfy constraint: Member must satisfy enum value set: "
+        "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
     )
 
 
@@ -141,12 +147,12 @@ def test_put_and_update_speak_of_the_table_alone() -> None:
 
     for parse, body in ((parse_put_item, put(**members)), (parse_update_item, on_key(**members))):
         assert refusal(parse, {**body, "TableName": ""}) == (
-            "1 validation error detected: Value '' at 'tableName' failed to satisfy constraint: "
+            "1 validation error detected: Value at 'TableName' failed to satisfy constraint: "
             "Member must have length greater than or equal to 1"
         )
     assert refusal(parse_put_item, put(**members)).startswith("2 validation errors detected: ")
     assert refusal(parse_update_item, on_key(**members)).startswith(
-        "1 validation error detected: Value 'NOPE' at 'returnValues'"
+        "1 validation error detected: Failed to satisfy constraint: Member must satisfy enum"
     )
 
 
@@ -165,7 +171,7 @@ def test_how_parameters_go_together_comes_before_their_values() -> None:
         ConditionExpression="attribute_exists(",
     )
 
-    assert refusal(parse_put_item, body).startswith("Can not use both expression and non-expr")
+    assert refusal(parse_put_item, body).startswith(COUNTED + "Can not use both expression and ")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +180,7 @@ def test_how_parameters_go_together_comes_before_their_values() -> None:
      "arn:aws:dynamodb:x:1:table/a", "arn:aws:s3:::bucket", "abc\n"],
 )  # fmt: skip
 def test_bad_table_names_are_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="'tableName' failed to satisfy"):
+    with pytest.raises(ValidationError, match=r"'[tT]ableName' failed to satisfy"):
         parse_put_item(put(TableName=name))
 
 
@@ -188,15 +194,13 @@ def test_body_that_is_no_object_is_a_serialization_error(body: object) -> None:
     ("members", "message"),
     [
         ({"ReturnValues": "ALL_NEW"}, Sentence.RETURN_VALUES_OLD_ONLY),
-        ({"Item": {"pk": {"S": "x" * 409_600}}}, Sentence.ITEM_TOO_LARGE),
         (
             {"ExpressionAttributeNames": {"#a": "b"}},
             "ExpressionAttributeNames can only be specified when using expressions",
         ),
         (
             {"ExpressionAttributeValues": {":a": {"S": "b"}}},
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            "ConditionExpression is null",
+            "ExpressionAttributeValues can only be specified when using expressions",
         ),
         (
             {"ConditionExpression": "a = :a", "ExpressionAttributeValues": {}},
@@ -207,9 +211,14 @@ def test_body_that_is_no_object_is_a_serialization_error(body: object) -> None:
             'ExpressionAttributeValues contains invalid key: Syntax error; key: "a"',
         ),
         (
-            {"ConditionExpression": "a = :a", "ExpressionAttributeValues": {":a": {"N": "x"}}},
-            "ExpressionAttributeValues contains invalid value: "
-            "The parameter cannot be converted to a numeric value: x for key :a",
+            {"ConditionExpression": "a = :a", "ExpressionAttributeValues": {":a": {"SS": []}}},
+            Sentence.STRING_SET_EMPTY,
+        ),
+        ({"Item": {"pk": {"S": "a"}, "s": {"SS": ["a", "a"]}}}, DUPLICATES),
+        ({"Item": {"pk": {"S": "a"}, "m": {"M": {"n": {"NULL": False}}}}}, Sentence.NULL_NOT_TRUE),
+        (
+            {"Expected": {"a": {"Exists": True}}},
+            Sentence.EXPECTED_VALUE_MISSING.format(exists="true", name="a"),
         ),
         (
             {
@@ -235,8 +244,85 @@ def test_body_that_is_no_object_is_a_serialization_error(body: object) -> None:
         ),
     ],
 )
-def test_rules_have_their_sentences(members: dict[str, object], message: str) -> None:
+def test_rules_have_their_sentences_and_are_counted(
+    members: dict[str, object], message: str
+) -> None:
+    assert refusal(parse_put_item, put(**members)) == COUNTED + message
+
+
+def test_delete_does_not_count_its_errors() -> None:
+    assert refusal(parse_delete_item, on_key(ConditionExpression="")) == (
+        "Invalid ConditionExpression: The expression can not be empty;"
+    )
+    values = {"ExpressionAttributeValues": {":a": {"S": "b"}}}
+    assert refusal(parse_delete_item, on_key(**values)) == Sentence.VALUES_WITHOUT_CONDITION
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"UpdateExpression": "SET"}, 'Invalid UpdateExpression: Syntax error; token: "<EOF>", '),
+        ({"UpdateExpression": "SET a = foo(b)"}, "Invalid UpdateExpression: Invalid function nam"),
+        ({"ConditionExpression": "a ="}, "Invalid ConditionExpression: Syntax error; token: "),
+        ({"Key": {"pk": {"S": "a"}, "sk": {"NS": ["1", "1"]}}}, Sentence.NUMBER_SET_DUPLICATES),
+        (
+            {
+                "UpdateExpression": "SET a = :a",
+                "ExpressionAttributeValues": {":a": {"SS": ["a", "a"]}},
+            },
+            DUPLICATES,
+        ),
+        (
+            {"UpdateExpression": "SET a = b", "AttributeUpdates": {"a": {"Action": "DELETE"}}},
+            "Can not use both expression and non-expression parameters in the same request: ",
+        ),
+    ],
+)
+def test_update_counts_its_errors_too(members: dict[str, object], message: str) -> None:
+    assert refusal(parse_update_item, on_key(**members)).startswith(COUNTED + message)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"Item": {"pk": {"S": "x" * 409_600}}}, Sentence.ITEM_TOO_LARGE),
+        ({"Item": {"pk": {}}}, Sentence.VALUE_EMPTY),
+        ({"Item": {"pk": {"S": "a", "N": "1"}}}, Sentence.VALUE_AMBIGUOUS),
+        ({"Item": {"pk": {"N": "1E126"}}}, Sentence.NUMBER_OVERFLOW),
+        (
+            {"ConditionExpression": "a = :a", "ExpressionAttributeValues": {":a": {}}},
+            f"ExpressionAttributeValues contains invalid value: {Sentence.VALUE_EMPTY} for key :a",
+        ),
+    ],
+)
+def test_what_is_over_a_limit_or_no_value_is_not_counted(
+    members: dict[str, object], message: str
+) -> None:
     assert refusal(parse_put_item, put(**members)) == message
+
+
+@pytest.mark.parametrize("name", ["n" * 65_536, "é" * 32_768], ids=["ASCII", "two bytes each"])
+def test_name_of_an_attribute_has_fewer_than_65536_bytes(name: str) -> None:
+    empty = {"S": ""}
+    puts = [put(Item={name: empty}), put(Item={"m": {"M": {name: empty}}})]
+    updates = [
+        on_key(
+            UpdateExpression="SET d = :v", ExpressionAttributeValues={":v": {"M": {name: empty}}}
+        ),
+        on_key(
+            UpdateExpression="SET #n = :v",
+            ExpressionAttributeNames={"#n": name},
+            ExpressionAttributeValues={":v": empty},
+        ),
+        on_key(AttributeUpdates={name: {"Value": empty}}),
+        on_key(AttributeUpdates={"m": {"Value": {"M": {name: empty}}}}),
+    ]
+    refusals = {
+        *(refusal(parse_put_item, body) for body in puts),
+        *(refusal(parse_update_item, body) for body in updates),
+    }
+
+    assert refusals == {"Attribute name is too large, must be less than 65536 bytes"}
 
 
 def test_unknown_and_harmless_parameters_are_ignored() -> None:
