@@ -343,12 +343,17 @@ class RaftCore:
             self.lose_leader()
 
     def peer_reachable(self, node_id: int) -> None:
-        """A stream to or from a node was opened: a campaign may be won now that was lost before."""
+        """A stream to or from a node was opened: a campaign may be won now that was lost before.
+
+        A leader that lives has the time for a heartbeat before.
+        """
         if self.leader == NO_NODE and self.configurations.current.is_voter(node_id):
             self.note("peer_reachable", node_id)
             self.quick_campaigns_left = self.config.quick_campaign_count
-            if self.alarm > self._ticks.now + self.config.quick_campaign_ticks:
-                self.reset_election_timer()
+            low = self.config.heartbeat_ticks + 1
+            high = low + self.config.quick_campaign_ticks
+            if self.alarm >= self._ticks.now + high:
+                self._wait_for_leader(low, high)
 
     def suspect(self, node_id: int) -> None:
         """Another group has given a leader up: do so, too, if the shortest timeout has passed."""
@@ -608,6 +613,10 @@ class RaftCore:
         else:
             low = self.config.election_ticks_min
             high = 2 * low
+        self._wait_for_leader(low, high)
+
+    def _wait_for_leader(self, low: int, high: int) -> None:
+        """Wait from now on, for [low, high) ticks, for a leader to be heard."""
         self._timeout = self._rng.randrange(low, high)
         self._since = self._ticks.now
         self.alarm = self._since + self._timeout
