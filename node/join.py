@@ -98,8 +98,8 @@ async def join(
 ) -> bool:
     """Return True once this node may take part, False if `stop` was set. Raises JoinRefused.
 
-    A directory used before asks once and goes on whatever does not answer. It waits for all that may:
-    one peer alone may know that this is an old copy, which must not vote with the others.
+    A directory used before asks once and goes on whatever does not answer. It waits for all: one of
+    them alone may know that this is an old copy, which must not vote with the others.
     """
     told = False
     while True:
