@@ -58,9 +58,8 @@ TICKS_AT_ONCE_MAX: Final = 4
 stepped before anybody campaigns. Ours."""
 
 STALL_SECONDS: Final = 2.0
-"""A log commit in flight for longer means a stalled disk: give up leadership. In ticks, so that a
-pause of this process is not taken for one. Ours: disks that several nodes share stall for a second
-now and then, and then it is no better elsewhere."""
+"""A log commit in flight for longer means a stalled disk: give up leadership. Counted in ticks: a
+pause of this process is none. Ours: disks that nodes share stall for a second now and then."""
 
 
 @dataclass(slots=True)
@@ -374,8 +373,7 @@ class Host:
             if replica.core.alarm <= ticks or replica.core.dirty  # a snapshot to send, maybe
         ]
         for replica in due:
-            core = replica.core
-            leader = core.leader
+            core, leader = replica.core, replica.core.leader
             core.ring()
             self._take_messages(replica)
             if leader not in (NO_NODE, self.node_id, core.leader):
@@ -478,8 +476,8 @@ class Host:
             installed.append((replica, meta.index))
         self._resets = []
         record = self._log.prepare(writes)
-        traced = self.watch.writing(writes)
-        self._writing = _LogWrite(record, now, self._ticks.now, tickets, installed, traced)
+        traced, ticks = self.watch.writing(writes), self._ticks.now
+        self._writing = _LogWrite(record, now, ticks, tickets, installed, traced)
         self._shell.write_log(record)
 
     def log_written(self) -> None:
