@@ -163,21 +163,29 @@ def _power_cut(stage: Stage) -> None:
 def _cut_off(stage: Stage) -> None:
     """Its packets to other nodes and theirs to it vanish; routers reach all."""
     (name,) = stage.choose()
-    _cut(stage, [(name, other) for other in stage.others(name)])
+    others = stage.others(name)
+    _cut(stage, [(name, other) for other in others] + [(other, name) for other in others])
+
+
+def _deaf(stage: Stage) -> None:
+    """It reaches the others, so they go on to believe in it until it has stepped down."""
+    (name,) = stage.choose()
+    _cut(stage, [(other, name) for other in stage.others(name)])
 
 
 def _cut_between_two(stage: Stage) -> None:
     (name,) = stage.choose()
-    _cut(stage, [(name, stage.others(name)[0])])
+    other = stage.others(name)[0]
+    _cut(stage, [(name, other), (other, name)])
 
 
-def _cut(stage: Stage, pairs: Sequence[tuple[str, str]]) -> None:
-    for one, other in pairs:
-        stage.cages[one].cut_to(stage.port_of(other))
-        stage.cages[other].cut_to(stage.port_of(one))
+def _cut(stage: Stage, ways: Sequence[tuple[str, str]]) -> None:
+    """Drop what nodes send to where others listen, for a while."""
+    for sender, to in ways:
+        stage.cages[sender].cut_to(stage.port_of(to))
     stage.outage()
-    for name in {name for pair in pairs for name in pair}:
-        stage.cages[name].heal()
+    for sender in {sender for sender, _ in ways}:
+        stage.cages[sender].heal()
 
 
 def _hung_disk(stage: Stage) -> None:
@@ -208,6 +216,7 @@ FAULTS: Mapping[str, Fault] = {
     "pause-two": Fault("two nodes paused, then resumed", _pause_two),
     "power-cut": Fault("a node's machine loses power", _power_cut, cuts=True),
     "cut-off": Fault("a node cut off from the others", _cut_off, cuts=True),
+    "deaf": Fault("a node hears nothing from the others, they hear it", _deaf, cuts=True),
     "cut-between-two": Fault("two nodes cut off from each other", _cut_between_two, cuts=True),
     "hung-disk": Fault("a node's disk hangs", _hung_disk, hangs_disks=True),
     "kill-router": Fault("one of two routers killed", _kill_router),

@@ -1,6 +1,6 @@
 """For how long writes stop at each fault.
 
-    python -m bench.gaps [--runs 10] [--only kill-one,power-cut] [--timeline]
+    python -m bench.gaps [--runs 10] [--only kill-one,power-cut] [--timeline] [--secure]
 
 A cluster of three nodes and two routers, and two writers for each partition: each puts one item
 after the other through one `quorate.Client`, 20 ms between an answer and the next put. The client
@@ -241,7 +241,7 @@ def staged(wanted: Sequence[Fault], options: argparse.Namespace) -> Iterator[Sta
         cages = find_cages(stack) if any(fault.cuts for fault in wanted) else {}
         hang = any(fault.hangs_disks for fault in wanted)
         shims = find_shims(stack, folder) if hang else {}
-        cluster = BackgroundCluster(data_dir, routers=2)
+        cluster = BackgroundCluster(data_dir, routers=2, secure=options.secure)
         cluster.spawn()
         stack.enter_context(cluster)
         wait_until(
@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--only", default=",".join(FAULTS), help="names, with commas")
     parser.add_argument("--partitions", type=int, default=6)
+    parser.add_argument("--secure", action="store_true", help="TLS between the processes")
     parser.add_argument("--timeline", action="store_true", help="print what was logged, and when")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data-dir", type=Path, help="where data goes; decides which disk")
@@ -296,6 +297,7 @@ def main() -> None:
         print(row(name, found[name]))
     document = {
         "partitions": options.partitions,
+        "secure": options.secure,
         "gaps": {name: [asdict(gap) for gap in found[name]] for name in possible},
     }
     print(f"kept in {results.append('gaps', document)}")

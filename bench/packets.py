@@ -143,7 +143,7 @@ class PacketCage:
             self._attach(DROP_ALL, way)
 
     def cut_to(self, port: int) -> None:
-        """Let nothing out to a TCP port: neither requests to whoever listens there, nor answers."""
+        """Let nothing out to a TCP port: nobody who listens there hears from this process."""
         self._attach(_drop_to_port(port), EGRESS)
 
     def heal(self) -> None:

@@ -59,9 +59,8 @@ TICKS_AT_ONCE_MAX: Final = 4
 stepped before anybody campaigns. Ours."""
 
 STALL_SECONDS: Final = 2.0
-"""A log commit in flight for longer means a stalled disk: give up leadership. In ticks, so that a
-pause of this process is not taken for one. Ours: disks that several nodes share stall for a second
-now and then, and then it is no better elsewhere."""
+"""A log commit in flight for longer means a stalled disk: give up leadership. Counted in ticks: a
+pause of this process is none. Ours: disks that nodes share stall for a second now and then."""
 
 
 @dataclass(slots=True)
@@ -118,7 +117,6 @@ class Host:
         self._offers: dict[int, SnapshotSource] = {}
         self._installs = Installs(items, shell)
         self._unfinished: set[int] = set()  # installs that a crash has interrupted, by group
-        self._silent: set[int] = set()  # leaders that a group has given up, not heard since
         self._live_tables = LiveTables()
         self.leaderships = Leaderships(
             node_id, self.replicas, self._mark, shell.log, shell.monotonic
@@ -236,7 +234,7 @@ class Host:
 
     def receive(self, batch: PeerBatch) -> None:
         """Step a peer's messages. Snapshots come through `offer_snapshot`, with their data."""
-        self._silent.discard(batch.sender)
+        self.leaderships.silent.discard(batch.sender)
         self._hear_heartbeats(batch)
         self._hear_replies(batch)
         for group, message in batch.messages:
@@ -286,8 +284,7 @@ class Host:
 
     def peer_connected(self, node_id: int) -> None:
         """Take note that a stream to or from a node was opened: it can be asked for its vote."""
-        for replica in self.replicas.values():
-            replica.core.peer_reachable(node_id)
+        self.leaderships.peer_connected(node_id, self.catalog)
 
     def add_stream(self, stream: RouteStream) -> None:
         """Serve a router; it is told at once who leads what."""
@@ -390,14 +387,11 @@ class Host:
             if replica.core.alarm <= ticks or replica.core.dirty  # a snapshot to send, maybe
         ]
         for replica in due:
-            core = replica.core
-            leader = core.leader
+            core, leader = replica.core, replica.core.leader
             core.ring()
             self._take_messages(replica)
             if leader not in (NO_NODE, self.node_id, core.leader):
-                self._silent.add(leader)
-        if self._silent:
-            self._suspect()
+                self.leaderships.silent.add(leader)
         now = self._shell.monotonic()
         self.leaderships.tick(count, now, self.catalog)
         self.memberships.tick(now, self.catalog)
@@ -411,21 +405,6 @@ class Host:
         self._installs.tick(now)
         self.checkpointer.maybe_start(now)
         self._settle()
-
-    def _suspect(self) -> None:
-        """Tell all groups of leaders that one of them has given up.
-
-        It was its node that fell silent: a leader's heartbeats to all its groups come together.
-        Else each group would wait for a time of its own, and the last ones for twice the shortest.
-        """
-        followed = set()
-        for replica in self.replicas.values():
-            core = replica.core
-            if core.leader in self._silent:
-                core.suspect(core.leader)
-                followed.add(core.leader)
-                self._take_messages(replica)
-        self._silent &= followed
 
     # The turn
 
@@ -511,8 +490,8 @@ class Host:
             installed.append((replica, meta.index))
         self._resets = []
         record = self._log.prepare(writes)
-        traced = self.watch.writing(writes)
-        self._writing = _LogWrite(record, now, self._ticks.now, tickets, installed, traced)
+        traced, ticks = self.watch.writing(writes), self._ticks.now
+        self._writing = _LogWrite(record, now, ticks, tickets, installed, traced)
         self._shell.write_log(record)
 
     def log_written(self) -> None:

@@ -99,8 +99,8 @@ async def join(
 ) -> bool:
     """Return True once this node may take part, False if `stop` was set. Raises JoinRefused.
 
-    A directory used before asks once, until one node that takes part has answered: what others know
-    they say when they are sent something. If none does, it goes on, too.
+    A directory used before asks once and goes on whatever does not answer. It waits for all: one of
+    them alone may know that this is an old copy, which must not vote with the others.
     """
     told = False
     versions = Troubles("other_version")
@@ -234,23 +234,12 @@ async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.Iden
 
 
 async def _ask_all(identity: Identity, addresses: Sequence[str], dialer: Dialer) -> Answers:
-    """Return who answered; one that has joined does not wait for those who are silent."""
-    answers: dict[str, node_pb2.IdentifyResponse] = {}
-
-    async def ask_one(address: str) -> None:
-        answer = await ask(identity, address, dialer)
-        if answer is not None and answer.incarnation != identity.incarnation:
-            answers[address] = answer
-
-    async with asyncio.TaskGroup() as tasks:
-        asking = [tasks.create_task(ask_one(address)) for address in addresses]
-        for next_answer in asyncio.as_completed(asking):
-            await next_answer
-            if identity.joined and any(answer.joined for answer in answers.values()):
-                for task in asking:
-                    task.cancel()
-                break
-    return answers
+    answers = await asyncio.gather(*(ask(identity, address, dialer) for address in addresses))
+    return {
+        address: answer
+        for address, answer in zip(addresses, answers, strict=True)
+        if answer is not None and answer.incarnation != identity.incarnation
+    }
 
 
 async def _ask_for_place(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.replica import PartitionReplica, Replica
-from quorate.cluster.catalog import Catalog
+from quorate.cluster.catalog import CATALOG_GROUP, Catalog
 from quorate.troubles import Troubles
 from raft.progress import Flow
 from raft.types import NO_NODE, ProposalRefused, Role
@@ -24,8 +24,9 @@ LAG_ENTRIES_MAX: Final = 16
 caught up, so it must be near. Under load it is never quite level. Ours."""
 
 FIRST_CAMPAIGN_TICKS: Final = 3
-"""When a preferred leader first campaigns, after its replica was made, and between two of its first
-campaigns. Ours: its peers mostly make theirs within some milliseconds."""
+"""When a preferred leader first campaigns, after its replica was made or a peer can be reached
+again, and between two of its first campaigns. Ours: its peers mostly make theirs within some
+milliseconds, and campaign later than this."""
 
 FIRST_CAMPAIGNS_MAX: Final = 6
 """How often it does so before it leaves that to the election timer. Ours: a peer that has not heard
@@ -62,11 +63,12 @@ class Leaderships:
         self._drained: dict[int, tuple[int, set[int]]] = {}  # group -> term, heirs tried
         self._elected: set[int] = set()  # groups led here that cannot evaluate yet
         self._balance_at = 0.0
+        self.silent: set[int] = set()  # nodes that a group has given up as its leader, since silent
         self.second_leaders_refused = 0  # messages, in this process's life
 
     def campaign_soon(self, group: int) -> None:
         """Let this node's replica campaign in some ticks, and again, until a leader is known."""
-        self._campaigns[group] = _FirstCampaigns()
+        self._campaigns.setdefault(group, _FirstCampaigns())
 
     def changed(self, replica: Replica, now: float) -> None:
         """Take note that a group's leader or term has changed."""
@@ -83,8 +85,21 @@ class Leaderships:
             self._elected.discard(replica.group)
             self._log("leader_serves", group=replica.group, term=replica.core.term)
 
+    def peer_connected(self, node_id: int, catalog: Catalog) -> None:
+        """Take note that a node can be asked for its vote: where nobody leads, campaign soon.
+
+        The preferred replica asks first.
+        """
+        for group, replica in self._replicas.items():
+            if not replica.core.leader:
+                replica.core.peer_reachable(node_id)
+                if self._node_id == _preferred(group, catalog):
+                    self.campaign_soon(group)
+
     def tick(self, count: int, now: float, catalog: Catalog) -> None:
         """Let `count` ticks pass."""
+        if self.silent:
+            self._suspect()
         if self._campaigns:
             self._campaign_first(count)
         if now >= self._balance_at:
@@ -168,6 +183,22 @@ class Leaderships:
                 core.campaign()
                 self._mark(replica)
 
+    def _suspect(self) -> None:
+        """Tell all groups of the leaders that one of them has given up.
+
+        It was their node that fell silent: a leader's heartbeats to all its groups come together.
+        Else each group would wait for a time of its own, and the last ones for twice the shortest.
+        """
+        followed = set()
+        for replica in self._replicas.values():
+            leader = replica.core.leader
+            if leader in self.silent:
+                followed.add(leader)
+                replica.core.suspect(leader)
+                if replica.core.leader != leader:
+                    self._mark(replica)
+        self.silent &= followed
+
     def _audit(self) -> None:
         """Tell of second leaders of a term: one line a group, however many messages there were."""
         for group, replica in self._replicas.items():
@@ -195,7 +226,7 @@ class Leaderships:
                 or now - self._changed_at.get(group, now) < SETTLED_SECONDS
             ):
                 continue
-            preferred = catalog.partition_by_id[group].replicas[0]
+            preferred = _preferred(group, catalog)
             if preferred == self._node_id:
                 continue
             for progress in core.status().progress:
@@ -206,3 +237,10 @@ class Leaderships:
                 ):
                     self.transfer(group, preferred)
                     return
+
+
+def _preferred(group: int, catalog: Catalog) -> int:
+    """Return the node that a group's leader should be on, 0 if that is not known."""
+    if group == CATALOG_GROUP:
+        return min(catalog.catalog_replicas, default=0)
+    return catalog.partition_by_id[group].replicas[0]

@@ -75,16 +75,12 @@ class RaftCore:
         "_given",
         "_handed",
         "_read_count",
-        "_rng",
         "_saved_term",
         "_saved_vote",
         "_send_gated",
-        "_since",
         "_snapshot_due",
         "_ticket",
         "_ticket_in_flight",
-        "_ticks",
-        "_timeout",
         "_told",
         "alarm",
         "applied",
@@ -103,13 +99,17 @@ class RaftCore:
         "quick_campaigns_left",
         "read_sequence",
         "reads",
+        "rng",
         "role",
         "second_leader",
         "second_leaders_refused",
         "send_now",
+        "since",
         "snapshot",
         "snapshot_wanted",
         "term",
+        "ticks",
+        "timeout",
         "trace",
         "vote",
         "votes",
@@ -137,7 +137,7 @@ class RaftCore:
         """
         self.config = config
         self.node_id = config.node_id
-        self._rng = rng
+        self.rng = rng
         self.log = RaftLog(log, cache_bytes_max=config.cache_bytes_max)
         check_recovered(self.log, hard_state, applied, applied_term)
 
@@ -176,15 +176,15 @@ class RaftCore:
         self.installing: SnapshotMeta | None = None
         self._snapshot_due = False  # `installing` has not been given to the host yet
 
-        self._ticks = ticks or Ticks()
-        self._since = 0  # when the leader was heard, or as leader the last heartbeat was sent
-        self._timeout = 0  # silence after which a leader is given up
+        self.ticks = ticks or Ticks()
+        self.since = 0  # when the leader was heard, or as leader the last heartbeat was sent
+        self.timeout = 0  # silence after which a leader is given up
         self.alarm = 0  # the tick at which there may be something to do
         self.quick_campaigns_left = 0
         self._told = (self.role, self.term, self.leader)
         self.dirty = self.commit > applied
         self.trace: deque[tuple[str, int, int]] = deque(maxlen=config.trace_count_max)
-        self.reset_election_timer()
+        election.reset_timer(self)
 
     # Doors: what a host may ask about
 
@@ -211,7 +211,7 @@ class RaftCore:
 
     def tick(self, n: int = 1) -> None:
         """Let `n` ticks pass. After a pause, step the waiting messages first and cap `n`."""
-        self._ticks.now += n
+        self.ticks.now += n
         self.ring()
 
     def ring(self) -> None:
@@ -220,20 +220,20 @@ class RaftCore:
         For a host that counts the ticks of many replicas itself: there is nothing to do before
         `alarm`.
         """
-        now = self._ticks.now
+        now = self.ticks.now
         if now < self.alarm:
             return
         leadership = self.leadership
         if leadership is not None:
             beat = now - now % self.config.heartbeat_ticks
             self.alarm = beat + self.config.heartbeat_ticks
-            if self._since < beat:
-                ticks, self._since = now - self._since, now
+            if self.since < beat:
+                ticks, self.since = now - self.since, now
                 leadership.heartbeat(ticks)
             else:
                 leadership.tell_commit()
-        elif now - self._since < self._timeout:
-            self.alarm = self._since + self._timeout
+        elif now - self.since < self.timeout:
+            self.alarm = self.since + self.timeout
         else:
             election.on_silence(self)
 
@@ -252,7 +252,7 @@ class RaftCore:
             or self.leadership is not None
         ):
             return False
-        self._since = self._ticks.now
+        self.since = self.ticks.now
         return True
 
     def hear_reply(self, sender: int, term: int, sequence: int) -> bool:
@@ -340,15 +340,12 @@ class RaftCore:
             self.leadership.peer_unreachable(node_id)
         elif self.leader == node_id != NO_NODE:
             self.note("leader_unreachable", node_id)
-            self.lose_leader()
+            election.lose_leader(self)
 
     def peer_reachable(self, node_id: int) -> None:
         """A stream to or from a node was opened: a campaign may be won now that was lost before."""
         if self.leader == NO_NODE and self.configurations.current.is_voter(node_id):
-            self.note("peer_reachable", node_id)
-            self.quick_campaigns_left = self.config.quick_campaign_count
-            if self.alarm > self._ticks.now + self.config.quick_campaign_ticks:
-                self.reset_election_timer()
+            election.on_peer_reachable(self, node_id)
 
     def suspect(self, node_id: int) -> None:
         """Another group has given a leader up: do so, too, if the shortest timeout has passed."""
@@ -535,22 +532,12 @@ class RaftCore:
 
         Source: Raft thesis, sections 4.2.3 and 6.2.
         """
-        silence = self._ticks.now - self._since
+        silence = self.ticks.now - self.since
         return self.leader != NO_NODE and silence < self.config.election_ticks_min
 
     def hear_leader(self) -> None:
         """The leader that this replica follows is alive."""
-        self._since = self._ticks.now
-
-    def lose_leader(self) -> None:
-        """Follow nobody, and campaign soon: something tells that the leader is gone.
-
-        More than once if need be: the first campaign may meet a replica that has not found out yet.
-        """
-        self.leader = NO_NODE
-        self.dirty = True
-        self.quick_campaigns_left = self.config.quick_campaign_count
-        self.reset_election_timer()
+        self.since = self.ticks.now
 
     def become(self, role: Role, term: int, leader: int) -> None:
         """Change role, term and leader; all that depends on them starts anew."""
@@ -571,7 +558,7 @@ class RaftCore:
         self.votes = {}
         self.dirty = True
         self.note(role.value, term)
-        self.reset_election_timer()
+        election.reset_timer(self)
 
     def become_follower(self, term: int, leader: int) -> None:
         """Follow `leader`, or nobody yet."""
@@ -589,32 +576,16 @@ class RaftCore:
         assert self._saved_vote == self.node_id
         self.become(Role.LEADER, self.term, self.node_id)
         self.quick_campaigns_left = 0
-        self.alarm = self._since + 1
+        self.alarm = self.since + 1
         self.leadership = Leadership(self)
         noop = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
         self.leadership.append([noop])
 
     # Time
 
-    def reset_election_timer(self) -> None:
-        """Wait anew, for a time drawn anew; a short one while a broken stream explains the hurry.
-
-        Source: Raft thesis, section 3.4.
-        """
-        if self.quick_campaigns_left:
-            low, high = 1, 1 + self.config.quick_campaign_ticks
-            if self.role is not Role.FOLLOWER:  # a campaign needs time for answers
-                low, high = low + 1, high + 1
-        else:
-            low = self.config.election_ticks_min
-            high = 2 * low
-        self._timeout = self._rng.randrange(low, high)
-        self._since = self._ticks.now
-        self.alarm = self._since + self._timeout
-
     def wake_at_next_tick(self) -> None:
         """Tell followers of a new commit index then, if no append has done so before."""
-        self.alarm = min(self.alarm, self._ticks.now + 1)
+        self.alarm = min(self.alarm, self.ticks.now + 1)
 
     # For the sibling modules
 

@@ -32,13 +32,50 @@ def on_silence(core: "RaftCore") -> None:
     """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
     core.note("leader_silent", core.leader)
     if core.leader != NO_NODE:
-        core.lose_leader()
+        lose_leader(core)
     else:
         core.quick_campaigns_left = max(0, core.quick_campaigns_left - 1)
     if promotable(core):
         campaign(core)
     else:
-        core.reset_election_timer()
+        reset_timer(core)
+
+
+def lose_leader(core: "RaftCore") -> None:
+    """Follow nobody, and campaign soon: something tells that the leader is gone.
+
+    More than once if need be: the first campaign may meet a replica that has not found out yet.
+    """
+    core.leader = NO_NODE
+    core.dirty = True
+    core.quick_campaigns_left = core.config.quick_campaign_count
+    reset_timer(core)
+
+
+def on_peer_reachable(core: "RaftCore", node_id: int) -> None:
+    """Campaign soon, as a voter can be reached; a leader that lives has time for a heartbeat."""
+    core.note("peer_reachable", node_id)
+    core.quick_campaigns_left = core.config.quick_campaign_count
+    heartbeat = core.config.heartbeat_ticks
+    if core.alarm > core.ticks.now + heartbeat + core.config.quick_campaign_ticks:
+        reset_timer(core, after=heartbeat)
+
+
+def reset_timer(core: "RaftCore", *, after: int = 0) -> None:
+    """Wait anew, for a time drawn anew; a short one while something explains the hurry.
+
+    `after` are ticks on top of it. Source: Raft thesis, section 3.4.
+    """
+    if core.quick_campaigns_left:
+        low, high = 1, 1 + core.config.quick_campaign_ticks
+        if core.role is not Role.FOLLOWER:  # a campaign needs time for answers
+            low, high = low + 1, high + 1
+    else:
+        low = core.config.election_ticks_min
+        high = 2 * low
+    core.timeout = after + core.rng.randrange(low, high)
+    core.since = core.ticks.now
+    core.alarm = core.since + core.timeout
 
 
 def campaign(core: "RaftCore") -> None:
@@ -116,7 +153,7 @@ def on_vote_request(core: "RaftCore", message: Message) -> None:
         if not pre_vote:
             core.vote = message.sender
             core.quick_campaigns_left = 0
-            core.reset_election_timer()
+            reset_timer(core)
     core.send_durable(reply)
 
 

@@ -7,7 +7,7 @@ other functions are given nothing else.
 from typing import TYPE_CHECKING, Final
 
 from raft.configuration import decode_entry
-from raft.election import WANTED_BY_LEADER, become_candidate, promotable
+from raft.election import WANTED_BY_LEADER, become_candidate, promotable, reset_timer
 from raft.types import (
     NO_NODE,
     BadConfiguration,
@@ -47,7 +47,7 @@ def on_leader_message(core: "RaftCore", message: Message) -> None:
         core.leader = core.leader_of_term = sender
         core.quick_campaigns_left = 0
         core.dirty = True
-        core.reset_election_timer()
+        reset_timer(core)
     else:
         core.hear_leader()
     message_type = message.type

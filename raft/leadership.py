@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from raft.configuration import ConfigurationChange, change_configuration, leave_joint
+from raft.election import lose_leader
 from raft.progress import Flow, Progress
 from raft.quorum import majority_value
 from raft.read_index import ReadQueue
@@ -458,7 +459,7 @@ class Leadership:
         if self._clock - heard > timeout:
             core.note("quorum_lost", core.term)
             core.become_follower(core.term, NO_NODE)
-            core.lose_leader()  # its campaign is the first that those who come back shall hear of
+            lose_leader(core)  # its campaign is the first that those who come back shall hear of
             return
         if self.transferee and self._clock - self._transfer_clock >= timeout:
             self._abort_transfer()

@@ -5,7 +5,7 @@ Source: Raft thesis, sections 3.3, 4.2.3 and 9.6.
 
 from typing import TYPE_CHECKING, Final
 
-from raft.election import WANTED_BY_LEADER
+from raft.election import WANTED_BY_LEADER, lose_leader
 from raft.types import NO_NODE, Message, MessageType
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def settle_term(core: "RaftCore", message: Message) -> bool:
         if core.leader == message.sender:
             # Who asks for a later term leads no more, and never will again in ours.
             core.note("leader_asks", message.sender)
-            core.lose_leader()
+            lose_leader(core)
         elif not wanted and core.leader_is_near():
             core.note("ignored_leader_is_near", message.sender)
             return False

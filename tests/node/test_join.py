@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import grpc.aio
 import pytest
 
-from node import join as joining
 from node.join import (
     JoinRefused,
     NodeRemoved,
     Seeds,
     Step,
     decide,
-    join,
     meet_initial,
     take_place,
 )
 from node.storage.identity import Identity
 from quorate.cluster.catalog import Catalog, NodeRecord
-from quorate.cluster.channels import SERVER_OPTIONS, Dialer
-from quorate.v1 import node_pb2, node_pb2_grpc
+from quorate.v1 import node_pb2
 
 INITIAL = tuple(
     NodeRecord(id=number, name=f"{letter}1", az=f"az-{letter}", address=f"{letter}:1")
@@ -122,53 +114,6 @@ def test_node_that_has_joined_goes_on_whoever_answers() -> None:
     assert next_step(make_identity(joined=True), {}) is Step.TAKE_PART
     behind = {"a:1": answer(1, epoch=2)}  # has not heard of it yet
     assert next_step(make_identity(node_id=4, joined=True), behind) is Step.TAKE_PART
-
-
-class Peer(node_pb2_grpc.NodeServiceServicer):
-    """Answers, or hangs: a process that is paused or whose disk does not answer."""
-
-    def __init__(self, answers: node_pb2.IdentifyResponse | None) -> None:
-        self._answers = answers
-
-    async def Identify(  # noqa: N802 - the name is the protocol's
-        self, request: node_pb2.IdentifyRequest, context: object
-    ) -> node_pb2.IdentifyResponse:
-        if self._answers is None:
-            await asyncio.Event().wait()
-        assert self._answers is not None
-        return self._answers
-
-
-@asynccontextmanager
-async def peer(answers: node_pb2.IdentifyResponse | None) -> AsyncIterator[str]:
-    """Serve a peer; yield its address."""
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(Peer(answers), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
-
-
-def test_node_that_has_joined_does_not_wait_for_a_peer_that_hangs_once_another_has_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(joining, "ASK_SECONDS", 3600.0)
-
-    async def story() -> bool:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(asyncio.timeout(30))
-            addresses = [
-                await stack.enter_async_context(peer(answers))
-                for answers in (None, answer(1, joined=True, epoch=3, known="b-new"))
-            ]
-            seeds = Seeds(addresses=addresses)
-            identity = make_identity(joined=True)
-            return await join(identity, seeds, Dialer(), lambda _: None, asyncio.Event())
-
-    assert asyncio.run(story())
 
 
 def test_node_that_was_replaced_is_told_so() -> None:

@@ -85,7 +85,7 @@ def test_nothing_is_due_before_the_alarm() -> None:
     for node in cluster.nodes.values():
         core = node.core
         before = core.status()
-        while core._ticks.now + 1 < core.alarm:
+        while core.ticks.now + 1 < core.alarm:
             core.tick()
 
         assert core.status() == before
@@ -119,12 +119,12 @@ def test_heartbeat_with_news_is_left_to_step(
 ) -> None:
     core = followed().core(OTHER)
     core.tick(3)
-    before = core.status(), core._since
+    before = core.status(), core.since
 
     heard = hear(core, sender=sender, term=term, commit=commit)
 
     assert not heard, what
-    assert (core.status(), core._since) == before
+    assert (core.status(), core.since) == before
 
 
 def test_heartbeat_of_a_term_that_is_not_on_disk_is_left_to_step() -> None:
@@ -241,7 +241,7 @@ def test_what_is_heard_is_what_step_would_have_done(seed: int) -> None:
         two.tick(ticks)
 
         assert one.status() == two.status()
-        assert (one._since, one._timeout) == (two._since, two._timeout)
+        assert (one.since, one.timeout) == (two.since, two.timeout)
         assert [*one.send_now] == [*two.send_now]
         hearing.settle()
         stepping.settle()

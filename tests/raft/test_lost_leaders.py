@@ -25,24 +25,23 @@ def test_leader_is_elected_soon_after_a_majority_can_be_reached_again() -> None:
             cluster.tick()
             ticks += 1
 
-        assert ticks <= 10
+        assert ticks < cluster.core(2).config.election_ticks_min
 
 
-def test_peer_that_can_be_reached_again_disturbs_no_leader() -> None:
-    """A restarted replica asks, and nobody helps; who follows a leader does not even ask."""
-    cluster = Cluster()
-    cluster.elect(1)
-    cluster.restart(3)
-    cluster.log_of_messages.clear()
+def test_restarted_replica_that_reaches_its_peers_hears_their_leader_before_it_asks() -> None:
+    for seed in range(20):
+        cluster = Cluster(seed=seed)
+        cluster.elect(1)
+        cluster.restart(3)
+        cluster.log_of_messages.clear()
 
-    for node_id, peer in ((2, 3), (3, 2), (3, 1)):
-        cluster.core(node_id).peer_reachable(peer)
-    cluster.tick(8)
+        for node_id, peer in ((2, 3), (3, 2), (3, 1)):
+            cluster.core(node_id).peer_reachable(peer)
+        cluster.tick(20)
 
-    assert {message.sender for message in messages_of(cluster, MessageType.PRE_VOTE)} <= {3}
-    assert cluster.leaders() == [1]
-    assert cluster.core(1).term == 1
-    assert [cluster.core(node_id).leader for node_id in (2, 3)] == [1, 1]
+        assert not messages_of(cluster, MessageType.PRE_VOTE)
+        assert cluster.leaders() == [1]
+        assert [cluster.core(node_id).leader for node_id in (2, 3)] == [1, 1]
 
 
 def test_peer_without_a_vote_is_no_reason_to_campaign() -> None:

@@ -23,7 +23,7 @@ FUNCTION_LINES_MAX: Final = 70
 
 # A ratchet: these were longer when the rule came, may shrink, and may not grow.
 LONGER_FILES: Final = {
-    "raft/core.py": 646,
+    "raft/core.py": 637,
 }
 LONGER_FUNCTIONS: Final = {"node/machine/leadership.py:evaluate": 74}
 
