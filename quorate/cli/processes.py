@@ -173,6 +173,11 @@ TlsKeyOption = Annotated[
 ]
 
 
+CorsOriginOption = Annotated[
+    list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
+]
+
+
 def _check_probe_status(status: int) -> int:
     if status not in (200, 400):
         raise typer.BadParameter("200 or 400")
@@ -218,9 +223,7 @@ def router(
     connections_per_address: Annotated[
         int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
     ] = 0,
-    cors_origin: Annotated[
-        list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
-    ] = None,
+    cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "auto",

@@ -159,7 +159,11 @@ def test_user_may_take_a_router_for_the_proxy_to_any_host(
     wait_for(closed, key, "")
     proxy = urls(closed)[0]
 
-    for url in ("http://quorate.example:8000", "http://quorate.example:80", "http://Ex.ample"):
+    for url in (
+        "http://quorate.example:8000",
+        "http://quorate.example:80",
+        "http://Quorate.example",
+    ):
         assert code(url, key, proxy) == ""
         assert code(url, (key[0], "wrong"), proxy) == "InvalidSignatureException"
 
