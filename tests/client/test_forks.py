@@ -1,6 +1,6 @@
 """A client in a forked process works, or says at once why it cannot; the parent's goes on.
 
-With gRPC in use at a fork, a child that uses it waits for ever: https://github.com/grpc/grpc/issues/13464
+With gRPC in use at a fork, a child that uses it waits for ever. Source: gRPC's issue 13464.
 """
 
 from __future__ import annotations
