@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes or renews a virtual environment: setup.sh VENV REQUIREMENT...
-# Every expected trouble ends in one sentence on stderr and exit code 1; pip's own words are in
-# VENV/setup.log.
-set -u
+# It says what it does while it does it. Every expected trouble ends in one sentence on stderr and
+# exit code 1; pip's own words are in VENV/setup.log.
+set -u -o pipefail
 
 venv=$1
 shift
@@ -43,9 +43,25 @@ if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c "$recent_python" 2>/de
 fi
 ( : >"$log" ) 2>/dev/null || fail "the folder $venv cannot be written"
 
-echo "installing: $*"
-if ! "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 --timeout 20 \
-    "$@" >"$log" 2>&1
+# What takes time, of pip's many words, each as it comes.
+progress() {
+    local line package
+    while IFS= read -r line; do
+        case $line in
+        'Collecting '*)
+            package=${line#Collecting }
+            echo "  getting ${package%%[^A-Za-z0-9._-]*}"
+            ;;
+        *'Installing build dependencies: started'*) echo '  getting what the build needs' ;;
+        *'Building '*': started'*) echo '  building' ;;
+        'Installing collected packages: '*) echo '  unpacking' ;;
+        esac
+    done
+}
+
+echo "installing into $venv: $* (the first time it takes a minute or two; pip's messages: $log)"
+if ! PYTHONUNBUFFERED=1 "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
+    --timeout 20 --progress-bar off "$@" 2>&1 | tee "$log" | progress
 then
     if grep -qiE 'NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|ProxyError|Max retries|Temporary failure|Network is unreachable|Connection (refused|reset|broken)|connection (error|to .* timed out)' "$log"; then
         fail "the package index could not be reached: the first set-up needs it (all of pip's" \
@@ -62,3 +78,4 @@ then
     tail -n 5 "$log" >&2
     fail "pip could not install the dependencies (all of its messages: $log)"
 fi
+echo "installed"

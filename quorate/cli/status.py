@@ -55,6 +55,8 @@ def status(
 
     Well means: every node answers, and every partition has a leader.
     """
+    from rich.text import Text
+
     address = admin or f"127.0.0.1:{admin_port}"
     give_up_at = time.monotonic() + timeout
     rows_max = sys.maxsize if show_all else ROWS_MAX
@@ -68,7 +70,7 @@ def status(
                 if is_last:
                     fail(*seen)
                 if watch:
-                    show(seen[0])
+                    show(Text(seen[0]))
             elif as_json and (watch or is_last):
                 print_json(seen)
             elif watch or is_last:

@@ -11,7 +11,7 @@ import orjson
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Put
 from quorate.client.caller import Caller
 from quorate.client.errors import DeadlineExceeded
-from quorate.client.requests import by_table, check_iterable
+from quorate.client.requests import by_table, check_iterable, check_text
 from quorate.client.retry import backoff_seconds
 from quorate.values import ValueRefused, shown
 
@@ -65,6 +65,7 @@ class BatchOperations(Caller):
         this raises, and some of the writes may be done. No key may occur twice.
         """
         allowed = self.allowed_seconds(deadline_seconds)
+        table_name = check_text(table_name, "table_name")
         writes = [{"PutRequest": {"Item": item}} for item in self.encode_all(puts, "puts")]
         writes += [{"DeleteRequest": {"Key": key}} for key in self.encode_all(deletes, "deletes")]
         await _all_of(
@@ -132,6 +133,7 @@ class BatchOperations(Caller):
     ) -> list[Item]:
         """Return the items of these keys, however many, in no order; no key may occur twice."""
         allowed = self.allowed_seconds(deadline_seconds)
+        table_name = check_text(table_name, "table_name")
         wanted = self.encode_all(keys, "keys")
         found = await _all_of(
             self._get_all(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ LET_GO_SECONDS: Final = 2.0
 """Longest wait at a fork until gRPC has ended its threads. Ours: it takes milliseconds."""
 
 LOOK_SECONDS: Final = 0.001
+
+POLLER: Final = "_poll_wrapper"
+"""What gRPC's thread for asyncio runs, by which Python names it. Source: as above."""
 
 
 class Forks:
@@ -41,8 +45,8 @@ class Forks:
         if self._is_cut_off:
             raise Forked(
                 "this process was forked while its parent used gRPC, which cannot be used here any"
-                " more: let the parent close its clients first, open the first client after the"
-                " fork, or start processes by spawn"
+                " more: let the parent close its clients a moment before, open the first client"
+                " after the fork, or start processes by spawn"
             )
         self._open += 1
         self._is_used = True
@@ -63,7 +67,7 @@ class Forks:
             self._is_used = False
             gc.collect()  # gRPC ends its threads when the last of its objects goes
             until = time.monotonic() + LET_GO_SECONDS
-            while _grpc_runs() and time.monotonic() < until:
+            while _grpc_runs() and not _grpc_is_held() and time.monotonic() < until:
                 time.sleep(LOOK_SECONDS)
         self._runs = self._open > 0 or _grpc_runs()
 
@@ -85,6 +89,11 @@ def _grpc_runs() -> bool:
         if name.startswith(THREADS):
             return True
     return False
+
+
+def _grpc_is_held() -> bool:
+    """Whether something still has objects of gRPC's: waiting would be no use."""
+    return any(POLLER in thread.name for thread in threading.enumerate())
 
 
 FORKS: Final = Forks()

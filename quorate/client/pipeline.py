@@ -83,7 +83,7 @@ class Pipeline:
     def open(self) -> None:
         """Start connecting, in the running loop. Raises Forked."""
         self.check_is_ours()
-        assert self._runner is None, "a client is opened once"
+        assert self._loop is None, "a client is opened once"
         self._generation = FORKS.client_opens()
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
@@ -91,7 +91,7 @@ class Pipeline:
 
     def check_is_ours(self) -> None:
         """Raise Forked if the parent of this process opened it."""
-        if self._runner is not None and not FORKS.is_ours(self._generation):
+        if self._loop is not None and not FORKS.is_ours(self._generation):
             raise Forked("this client was opened by the parent of this process: open one here")
 
     async def close(self) -> None:
@@ -99,8 +99,9 @@ class Pipeline:
         if self._runner is None or self._is_closed or not FORKS.is_ours(self._generation):
             return
         self._is_closed = True
-        self._runner.cancel()
-        await asyncio.wait([self._runner], timeout=CLOSE_TIMEOUT_SECONDS)
+        runner = self._runner
+        runner.cancel()
+        await asyncio.wait([runner], timeout=CLOSE_TIMEOUT_SECONDS)
         self._connected.clear()
         self.last_trouble = "the client is closed"
         if self._timer is not None:
@@ -110,6 +111,7 @@ class Pipeline:
 
     def _ended(self, runner: asyncio.Task[None]) -> None:
         """The stream is over; if by a bug of ours, say so at once to whoever waits."""
+        self._runner = None  # how it ended holds all that it had of gRPC
         FORKS.client_closes(self._generation)
         error = None if runner.cancelled() else runner.exception()
         if error is None:

@@ -74,6 +74,20 @@ def closed(address: str) -> None:
         fork(child)
 
 
+def kept(address: str) -> None:
+    async def story() -> None:
+        client = Client(address)
+        async with client:
+            print(await use(client, "parent"))
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.01)
+        fork(lambda: print(asyncio.run(use_new(address, "child"))))
+        assert not client._pipeline.is_connected
+        print(await use_new(address, "parent"))
+
+    asyncio.run(story())
+
+
 def still_open(address: str) -> None:
     async def story() -> None:
         async with Client(address, deadline_seconds=float("inf")) as client:
@@ -117,5 +131,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(serve())
     else:
-        stories: tuple[Callable[[str], None], ...] = (closed, still_open, made, foreign)
+        stories: tuple[Callable[[str], None], ...] = (closed, kept, still_open, made, foreign)
         {story.__name__: story for story in stories}[sys.argv[1]](sys.argv[2])

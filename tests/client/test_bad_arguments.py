@@ -72,6 +72,8 @@ async def open_client(*, raw: bool = False) -> AsyncIterator[tuple[Client, FakeR
         ("writes", lambda client: client.batch_write_item([BAD])),
         ("keys.t[0].pk", lambda client: client.batch_get_item({"t": [{"pk": HALF}]})),
         ("keys.t", lambda client: client.batch_get_item({"t": 1})),
+        ("table_name", lambda client: client.batch_write(HALF, puts=[{"a": 1}])),
+        ("table_name", lambda client: client.batch_get(None, [{"a": 1}])),
         ("puts[30].a", lambda client: client.batch_write("t", puts=[{"a": 1}] * 30 + [BAD.item])),
         ("deletes", lambda client: client.batch_write("t", deletes=None)),
         ("keys[120]", lambda client: client.batch_get("t", [{"pk": "a"}] * 120 + [1])),

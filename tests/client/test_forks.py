@@ -1,6 +1,6 @@
 """A client in a forked process works, or says at once why it cannot; the parent's goes on.
 
-With gRPC in use at a fork, a child that uses it waits for ever: https://github.com/grpc/grpc/issues/13464
+With gRPC in use at a fork, a child that uses it waits for ever. Source: gRPC's issue 13464.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WAY_OUT = (
     "this process was forked while its parent used gRPC, which cannot be used here any more: let"
-    " the parent close its clients first, open the first client after the fork, or start processes"
-    " by spawn"
+    " the parent close its clients a moment before, open the first client after the fork, or start"
+    " processes by spawn"
 )
 
 
@@ -50,6 +50,11 @@ def test_a_child_of_a_parent_whose_clients_are_closed_has_a_client_that_works(
     address: str,
 ) -> None:
     assert told_by("closed", address) == ["parent works", "child works", "grandchild works"] * 5
+
+
+def test_a_closed_client_that_is_still_referred_to_keeps_nothing_of_grpc(address: str) -> None:
+    """In a running loop, too: gRPC ends its part of a call in one of the loop's next turns."""
+    assert told_by("kept", address) == ["parent works", "child works", "parent works"]
 
 
 def test_with_a_client_open_the_child_is_told_at_once_and_the_parent_goes_on(address: str) -> None:

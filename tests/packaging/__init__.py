@@ -1,0 +1,1 @@
+"""What makes the virtual environment and the wheel."""
