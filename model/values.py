@@ -43,9 +43,14 @@ def measure_item(item: dict[str, object]) -> int:
         size = 0
         for name, value in item.items():
             if name.isascii() and 0 < len(name) <= ATTRIBUTE_NAME_BYTES_MAX:  # as nearly always
-                size += len(name) + _measure(value, 0)
+                size += len(name)
             else:
-                size += measure_name(name) + _measure(value, 0)
+                size += measure_name(name)
+            text = value.get("S") if type(value) is dict and len(value) == 1 else None
+            if type(text) is str and text.isascii():  # as very often
+                size += len(text)
+            else:
+                size += _measure(value, 0)
     except UnicodeEncodeError:
         raise misshapen(Sentence.NOT_UNICODE) from None
     return size
