@@ -20,6 +20,9 @@ CODINGS_MAX: Final = 4
 MEMBERS_MAX: Final = 4_096
 """Most gzip members of one body: each takes microseconds even if it is empty. Ours."""
 
+SHOWN_LENGTH_MAX: Final = 64
+"""Most characters of an unknown coding's name that its refusal repeats. Ours."""
+
 PIECE_BYTES: Final = 16 << 10
 """What an unpacker is given at a time: what it leaves of that, it copies. Ours."""
 
@@ -59,7 +62,7 @@ def decode_body(field: bytes, body: bytes | bytearray) -> bytes | bytearray:
             case b"deflate":
                 body = _unpack_deflate(body)
             case _:
-                shown = coding.decode("ascii", "replace")
+                shown = coding[:SHOWN_LENGTH_MAX].decode("ascii", "replace")
                 raise UnknownCoding(f"Content-Encoding {shown!r} is not understood here.")
     return body
 

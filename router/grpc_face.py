@@ -20,7 +20,7 @@ from quorate.security.server_certificate import CertificateFiles
 from quorate.v1 import api_pb2
 from router.authentication import Authentication, StreamPass
 from router.call import CallObserver
-from router.grpc_call import MESSAGE_BYTES_MAX, GrpcCall, message_bytes_max
+from router.grpc_call import MESSAGE_BYTES_MAX, GrpcCall, message_bytes_max, room_of
 from router.grpc_errors import abort
 from router.grpc_requests import Guarded, message_of
 from router.message_json import to_document, to_message
@@ -85,9 +85,8 @@ class UnaryCall(GrpcCall):
         answer: asyncio.Future[bytes],
         metadata: Metadata,
     ) -> None:
-        GrpcCall.__init__(
-            self, observer, request_id, started, deadline, message_bytes_max(metadata)
-        )
+        GrpcCall.__init__(self, observer, request_id, started, deadline)
+        self.room_bytes = room_of(message_bytes_max(metadata))
         self.answer = answer
         self.metadata = metadata
 

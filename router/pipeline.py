@@ -13,7 +13,7 @@ from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
 from router.call import Call, CallObserver
-from router.grpc_call import GrpcCall
+from router.grpc_call import GrpcCall, room_of
 from router.grpc_errors import abort
 from router.grpc_requests import message_of
 from router.refusals import router_full
@@ -65,9 +65,8 @@ class PipelineCall(GrpcCall):
         started: float,
         deadline: float,
     ) -> None:
-        GrpcCall.__init__(
-            self, pipeline.observer, request_id, started, deadline, pipeline.message_bytes_max
-        )
+        GrpcCall.__init__(self, pipeline.observer, request_id, started, deadline)
+        self.room_bytes = pipeline.room_bytes
         self.pipeline = pipeline
         self.id = call_id
 
@@ -105,7 +104,8 @@ class Pipeline:
         self._clock = clock
         self._deadline_of = deadline_of
         self._pass = stream_pass
-        self.message_bytes_max = message_bytes_max
+        self._message_bytes_max = message_bytes_max
+        self.room_bytes = room_of(message_bytes_max)
         self._ids: list[int] = []
         self._statuses: list[int] = []
         self._bodies: list[bytes] = []
@@ -205,7 +205,7 @@ class Pipeline:
         """Return the next message: everything, or as much as the client takes in one."""
         count = len(self._ids)
         size_bytes = self._unread_bytes
-        if size_bytes + count * COLUMNS_BYTES_MAX > self.message_bytes_max:
+        if size_bytes + count * COLUMNS_BYTES_MAX > self._message_bytes_max:
             count, size_bytes = self._count_that_fits()
         response = api_pb2.PipelineResponse(
             id=self._ids[:count], http_status=self._statuses[:count], body=self._bodies[:count]
@@ -220,7 +220,7 @@ class Pipeline:
         """Return how many answers fit into one message, and how many bytes their bodies have."""
         count = size_bytes = 0
         for body in self._bodies:
-            if size_bytes + len(body) + (count + 1) * COLUMNS_BYTES_MAX > self.message_bytes_max:
+            if size_bytes + len(body) + (count + 1) * COLUMNS_BYTES_MAX > self._message_bytes_max:
                 break
             count, size_bytes = count + 1, size_bytes + len(body)
         assert count, "one answer always fits"

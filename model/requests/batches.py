@@ -313,19 +313,23 @@ class BatchGetItem:
 
         `images[i]` is what `gets[i]` found: empty for no item, None if it was not processed. Items
         beyond 16 MB in all are unprocessed too, and so are those with which the response would be
-        longer than `json_bytes_max`; but never all that were found.
+        longer than `json_bytes_max`; but never all that were found: the shortest one fits.
         """
+        items = [
+            project_image(image, get.group.projection) if image else b""
+            for get, image in zip(gets, images, strict=True)
+        ]
         room = json_bytes_max - len(orjson.dumps(self._asked()))  # all may come back unprocessed
+        room = max(room, min((len(item) for item in items if item), default=0))
         found: dict[str, list[object]] = {group.given_name: [] for group in self.groups}
         unprocessed: dict[str, dict[str, object]] = {}
         units_by_table: dict[str, float] = {}
         size_bytes = 0
-        for get, image in zip(gets, images, strict=True):
+        for get, image, item in zip(gets, images, items, strict=True):
             group = get.group
             item_bytes = 0 if image is None else image_size_bytes(image)
-            item = project_image(image, group.projection) if image else b""
             is_too_much = size_bytes + item_bytes > BATCH_SIZE_BYTES_MAX or len(item) > room
-            if image is None or (is_too_much and size_bytes):
+            if image is None or is_too_much:
                 rest = unprocessed.setdefault(group.given_name, {"Keys": [], **group.options})
                 keys = rest["Keys"]
                 assert isinstance(keys, list)

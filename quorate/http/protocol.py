@@ -27,6 +27,10 @@ REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
 }
+LENGTH_DIGITS_MAX: Final = 20
+"""Longest Content-Length that is looked at. Source: the parser takes numbers of 64 bits; but it takes
+any number of zeros before them, too, which Python does not."""
+
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused request is read and dropped, so that the client sees the answer
 and not a reset. Ours."""
@@ -357,7 +361,9 @@ class HttpConnection(asyncio.Protocol):
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (length is not None or coding.lower() != b"chunked"):
             raise _Refused(400)
-        if length is not None and int(length) > limits.body_bytes_max:
+        if length is not None and (
+            len(length) > LENGTH_DIGITS_MAX or int(length) > limits.body_bytes_max
+        ):
             raise _Refused(413)
         parser = self._parser
         keep_alive, version = parser.should_keep_alive(), "1.1"

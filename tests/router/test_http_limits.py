@@ -150,6 +150,7 @@ def test_row_19_gzip_bomb_is_refused_by_what_it_unpacks_to() -> None:
         pytest.param(HEAD + b"Content-Length: 3, 3\r\n\r\nabc", id="CL list"),
         pytest.param(HEAD + b"Content-Length: -1\r\n\r\n", id="negative CL"),
         pytest.param(HEAD + b"Content-Length: +3\r\n\r\nabc", id="signed CL"),
+        pytest.param(HEAD + b"Content-Length: 3 3\r\n\r\nabc", id="CL with a blank in it"),
         pytest.param(HEAD + b"Content-Length: 0x3\r\n\r\nabc", id="hexadecimal CL"),
         pytest.param(HEAD + b"Content-Length: \r\n\r\n", id="empty CL"),
         pytest.param(HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", id="CL over 64 bits"),
@@ -456,3 +457,14 @@ def test_row_35_clients_that_leave_in_the_middle_leave_nothing_behind() -> None:
         assert (await world.http("ListTables", {}))[0] == 200
 
     tell_of_router(story)
+
+
+def test_length_with_more_zeros_than_python_reads_is_refused() -> None:
+    """Python reads 4,300 digits at most, and says so with an exception."""
+
+    async def story(talk: Talk) -> None:
+        answer = await talk.send(HEAD + b"Content-Length: " + b"0" * 5_000 + b"3\r\n\r\nabc")
+        assert status_of(answer) == 413
+        assert not talk.seen
+
+    tell(story, DEFAULT)

@@ -95,6 +95,7 @@ def test_too_many_pipelined_requests_end_the_connection() -> None:
         (b"GET / HTTP/1.1\r\n" + b"X: 123456789\r\n" * 200 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nContent-Length: 4097\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nContent-Length: 10000000000\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"0" * 900 + b"1\r\n\r\na", 413),
         (
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
             + b"800\r\n" + b"a" * 0x800 + b"\r\n" + b"801\r\n" + b"a" * 0x801 + b"\r\n0\r\n\r\n",

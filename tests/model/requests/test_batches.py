@@ -127,6 +127,16 @@ def test_gets_stop_where_the_answer_would_be_too_long_but_give_something(room: i
     assert (room >= 1_000) is (not asked_again)
 
 
+def test_gets_that_fit_are_found_beside_one_that_does_not() -> None:
+    request = parse_batch_get_item(gets("large", "small"))
+    images = [image_of("large", 5_000), image_of("small")]
+
+    answer = json.loads(request.response(request.bind(TABLES), images, 1_000))
+
+    assert [item["pk"]["S"] for item in answer["Responses"]["things"]] == ["small"]
+    assert answer["UnprocessedKeys"]["things"]["Keys"] == [{"pk": {"S": "large"}}]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
