@@ -11,7 +11,6 @@ or in a simulation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from node.batch_age import NodeClock
@@ -23,6 +22,7 @@ from node.host_shell import Shell
 from node.installs import Installs, SnapshotSource
 from node.intake import refuse_all, take_in
 from node.leaderships import Leaderships
+from node.log_write import LogWrite
 from node.machine.catalog import CatalogMachine
 from node.machine.partition import LiveTables
 from node.machine.throughput import DEFAULT_LIMITS, PartitionLimits
@@ -34,7 +34,6 @@ from node.replica import PartitionReplica, Replica
 from node.routes import RouteStream
 from node.storage.items import ItemStore, ReplicaState, decode_snapshot_state
 from node.storage.log import GroupWrite, LogRecord, LogStore
-from node.tracing import TracedEntry
 from node.write_watch import WriteWatch
 from quorate.cluster.catalog import CATALOG_GROUP, Catalog, PartitionRecord
 from quorate.cluster.ring import Ring
@@ -61,18 +60,6 @@ stepped before anybody campaigns. Ours."""
 STALL_SECONDS: Final = 2.0
 """A log commit in flight for longer means a stalled disk: give up leadership. Counted in ticks: a
 pause of this process is none. Ours: disks that nodes share stall for a second now and then."""
-
-
-@dataclass(slots=True)
-class _LogWrite:
-    """A log write in flight: what to tell the cores when it is durable."""
-
-    record: LogRecord
-    started: float
-    started_tick: int
-    tickets: list[tuple[Replica, int, list[Message]]] = field(default_factory=list)
-    installed: list[tuple[Replica, int]] = field(default_factory=list)
-    traced: Sequence[TracedEntry] = ()
 
 
 class Host:
@@ -112,7 +99,7 @@ class Host:
         self._streams: dict[RouteStream, None] = {}
         self._unaccepted: list[tuple[RouteStream, int]] = []
         self._outboxes = Outboxes(node_id, shell)
-        self._writing: _LogWrite | None = None
+        self._writing: LogWrite | None = None
         self._resets: list[tuple[Replica, SnapshotMeta]] = []
         self._offers: dict[int, SnapshotSource] = {}
         self._installs = Installs(items, shell)
@@ -491,7 +478,7 @@ class Host:
         self._resets = []
         record = self._log.prepare(writes)
         traced, ticks = self.watch.writing(writes), self._ticks.now
-        self._writing = _LogWrite(record, now, ticks, tickets, installed, traced)
+        self._writing = LogWrite(record, now, ticks, tickets, installed, traced)
         self._shell.write_log(record)
 
     def log_written(self) -> None:
