@@ -4,8 +4,7 @@ A turn steps what arrived, takes every group's Ready, sends what may leave befor
 submits ONE log write for all groups, applies and answers. Writes are evaluated only in a turn
 that finds the log writer idle, so what arrives during a commit becomes the next batch.
 
-No asyncio, threads, sockets or clock here: `Shell` provides them, in a process (`node.shell`)
-or in a simulation.
+No asyncio, threads, sockets or clock here: a process's or a simulation's `Shell` has them.
 """
 
 from __future__ import annotations

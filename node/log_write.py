@@ -16,7 +16,7 @@ class LogWrite:
     """One log write in flight, for all groups: what to tell the cores when it is durable.
 
     `started` is in seconds, `started_tick` in ticks of the host. `tickets` are (replica, ticket,
-    messages that wait for it), `installed` (replica, index of the snapshot that its log begins with).
+    messages that wait for it), `installed` (replica, index of the snapshot its log begins with).
     """
 
     record: LogRecord
