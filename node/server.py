@@ -211,6 +211,8 @@ class NodeServicer:
         changed = asyncio.Event()
         self.catalog_waiters.add(changed)
         teller = CatalogTeller(request.epoch)
+        if request.epoch > shell.host.catalog.epoch:
+            shell.want_catalog(request.epoch)  # the one who asks has news for this node
         try:
             while True:
                 news = teller.news(shell.host.catalog)

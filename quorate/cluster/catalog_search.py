@@ -21,27 +21,29 @@ IDLE_SECONDS: Final = 0.2
 """How long one is listened to who has no catalog, or an older one: it may be about to get one. Also
 the pause after one who could not be reached. Ours."""
 
-FOLLOW_SECONDS: Final = 5.0
+FOLLOW_SECONDS: Final = 3.0
 """How long one is listened to who is up to date, as far as that can be told. Ours: for so long may
-one be followed who is cut off from the others."""
+one be followed who is cut off from the others, or as far behind as we are."""
 
 
 class CatalogSearch:
     """One who follows the catalog: whom it asks, and until when it listens to him."""
 
-    __slots__ = ("_fruitless", "_turn", "until")
+    __slots__ = ("_fruitless", "_known", "_turn", "until")
 
     def __init__(self, turn: int = 0) -> None:
         """Begin with number `turn`, so that not all ask the same one first."""
         self._turn = turn
-        self._fruitless = 0  # how many were asked in vain since one had a catalog to follow
+        self._fruitless = 0  # how many were asked since one had news
+        self._known = 0  # the epoch of our catalog, as of the last answer
         self.until = 0.0  # when the next one is to be asked
 
     def ask_next(self, likely: Sequence[str], others: Sequence[str], now: float) -> str | None:
         """Return whom to ask now, None if nobody is known.
 
         The likely ones are those that replicate the catalog, as far as that is known; the others
-        are asked, too, once all of those were asked in vain: they may have been replaced.
+        are asked, too, once all of those were asked and had no news: they may have been replaced,
+        and those that are up to date with us may all be as far behind.
         """
         known = likely if self._fruitless < len(likely) else [*likely, *others]
         self._fruitless += 1
@@ -57,8 +59,10 @@ class CatalogSearch:
 
         Ours, of `own_epoch`, is his by now if his was newer and of this cluster.
         """
-        if epoch and epoch == own_epoch:
+        if own_epoch > self._known:
+            self._known = own_epoch
             self._fruitless = 0
+        if epoch and epoch == own_epoch:
             self.until = now + FOLLOW_SECONDS
         else:
             self.until = now + IDLE_SECONDS

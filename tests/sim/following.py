@@ -22,6 +22,7 @@ class _Watch:
 
     listener: CatalogFollowing
     question: int
+    known: int  # epoch of the listener's catalog
     teller: CatalogTeller
     arrives: float = 0.0  # the last news: they come in order
 
@@ -71,7 +72,7 @@ class CatalogFollowing:
         if asked is None or not asked.is_up:
             self._tell(self._travel_seconds(), self._is_broken, question)
         elif world.network.is_whole(self._node.id, asked.id):
-            watch = _Watch(self, question, CatalogTeller(known))
+            watch = _Watch(self, question, known, CatalogTeller(known))
             asked.call(asked.following.take, watch)
 
     def _tell(self, seconds: float, act: object, *arguments: object) -> None:
@@ -98,6 +99,8 @@ class CatalogFollowing:
     def take(self, watch: _Watch) -> None:
         """Let somebody listen, as `NodeServicer.WatchCatalog` does."""
         self._watches.append(watch)
+        if watch.known > self._node.host.catalog.epoch:
+            self._node.want_catalog(watch.known)
         self._speak(watch)
 
     def catalog_changed(self) -> None:
