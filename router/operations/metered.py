@@ -10,10 +10,12 @@ from model.errors import ModelError
 from model.requests.writes import Write
 from model.tables import Table
 from quorate.cluster.write_id import write_id
+from quorate.logs import bug
 from router.admission.tables import TableAdmission, Undecided
 from router.call import Call
 from router.dispatch import is_unknown
 from router.operations.owner import RoutedOwner
+from router.refusals import router_bug
 from router.routed import Routed, RoutedGet, RoutedWrite
 from router.service import Service
 
@@ -50,7 +52,7 @@ class MeteredOwner(RoutedOwner):
         try:
             self.admitted = admission.admit(self.table, units, reads=self.reads)
         except Undecided:
-            again = partial(self.submit, service, units)
+            again = partial(self._go_on, service, units)
             admission.wait(self.table, units, again, reads=self.reads)
             return
         except ModelError as error:
@@ -70,6 +72,13 @@ class MeteredOwner(RoutedOwner):
             service.dispatch.submit(routed)
         except ModelError as error:
             self.failed(routed, error)
+
+    def _go_on(self, service: Service, units: float) -> None:
+        try:
+            self.submit(service, units)
+        except Exception:  # noqa: BLE001 - a bug met by one call must not end the others
+            bug("call_failed", operation=self.call.operation)
+            self.refused(router_bug())
 
     def settle(self, units: float) -> None:
         """Take note of what the request cost."""

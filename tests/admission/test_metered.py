@@ -145,3 +145,29 @@ def test_refused_write_is_not_sent_and_costs_nothing(admission: TableAdmission) 
     (error,) = owner.errors
     assert isinstance(error, ProvisionedThroughputExceeded), "it has not come to the dispatcher"
     assert used(admission) == 0
+
+
+class BrokenOwner(Owner):
+    """An owner with a bug."""
+
+    __slots__ = ()
+
+    def route(self, service: object) -> RoutedWrite:
+        raise ZeroDivisionError
+
+
+def test_bug_met_by_who_has_waited_ends_its_call_alone() -> None:
+    clock = Clock()
+    admission = TableAdmission(clock)
+    spend(admission, table(100))
+    service: Any = SimpleNamespace(dispatch=TakingDispatch())
+    broken, other = BrokenOwner(admission), Owner(admission)
+    broken.submit(service, 1)
+    other.submit(service, 1)
+    clock.now += 0.1
+    asks = admission.tick(clock.now)
+    admission.granted(asks, [(each.ask.wanted, 100.0) for each in asks])
+
+    assert [error.code for error in broken.errors] == ["InternalServerError"]
+    assert other.admitted == 1
+    assert not other.errors
