@@ -28,7 +28,7 @@ STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
 }
 LENGTH_DIGITS_MAX: Final = 20
-"""Longest Content-Length that is looked at. Source: the parser takes numbers of 64 bits; but it takes
+"""Longest Content-Length that is looked at. Source: the parser takes numbers of 64 bits. It takes
 any number of zeros before them, too, which Python does not."""
 
 DRAIN_SECONDS: Final = 2.0
