@@ -7,6 +7,10 @@ from typing import Final
 
 from quorate.http.whole_request import END_OF_HEADER
 
+LENGTH_DIGITS_MAX: Final = 20
+"""Longest Content-Length that is looked at. Source: the parser takes numbers of 64 bits. It takes
+any number of zeros before them, too, which Python does not."""
+
 TAB_BEHIND_CODING: Final = re.compile(
     rb"(\ntransfer-encoding:[^\r\n]*?)[ \t]*\t[ \t]*(?=\r|\Z)", re.IGNORECASE
 )

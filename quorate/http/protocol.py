@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
-from quorate.http.framing import framing_header, without_tab_behind_coding
+from quorate.http.framing import LENGTH_DIGITS_MAX, framing_header, without_tab_behind_coding
 from quorate.http.target import BadTarget, host_and_path
 from quorate.http.whole_request import is_whole_request
 
@@ -27,9 +27,6 @@ REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
 }
-LENGTH_DIGITS_MAX: Final = 20
-"""Longest Content-Length that is looked at. Source: the parser takes numbers of 64 bits. It takes
-any number of zeros before them, too, which Python does not."""
 
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused request is read and dropped, so that the client sees the answer
@@ -573,13 +570,10 @@ class HttpConnection(asyncio.Protocol):
 
     def time_out(self) -> None:
         """Close for want of progress: idle, too slow, or refused and drained long enough."""
-        transport = self._transport
-        if transport is None:
-            return
-        if self._is_receiving:
+        if self._transport is not None and self._is_receiving:
             self._refuse(408)
-            return
-        transport.abort()
+        else:
+            self.abort()
 
     @property
     def is_busy(self) -> bool:
