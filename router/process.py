@@ -435,9 +435,11 @@ class RouterProcess:
         """Do nothing of what was sent before this process woke: its ids may be forgotten."""
         self._slept_count += 1
         warn("slept", seconds=round(seconds, 1), dropped=self.dispatch.pending_count)
-        if self._faces is not None and self.listening.is_set() and not self.stop_wanted.is_set():
+        if self._faces is None or not self.listening.is_set():
+            return
+        self._faces.drop_all()
+        if not self.stop_wanted.is_set():
             assert self._tasks is not None
-            self._faces.drop_all()
             self._tasks.create_task(self._begin_anew(self._faces))
 
     async def _begin_anew(self, faces: PublicFaces) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -153,9 +154,12 @@ def test_watch_redraws_in_place_on_a_terminal(admin: Any) -> None:
     command = [sys.executable, "-m", "quorate", "status", "--watch", "--admin-port"]
     terminal, end = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-    with subprocess.Popen(
-        [*command, str(admin.server_port)], stdout=end, env=environment
-    ) as process:
+    with (
+        interrupts_heeded(),
+        subprocess.Popen(
+            [*command, str(admin.server_port)], stdout=end, env=environment
+        ) as process,
+    ):
         os.close(end)
         shown = b""
         while shown.count(b"c0ffee") < 3:
@@ -168,6 +172,17 @@ def test_watch_redraws_in_place_on_a_terminal(admin: Any) -> None:
     assert process.returncode == 130
     redraws = shown.split(b"c0ffee")[1:-1]
     assert all(b"\x1b[1A" in redraw for redraw in redraws)  # up again, over what was there
+
+
+@contextmanager
+def interrupts_heeded() -> Iterator[None]:
+    """Let a process that is started heed Ctrl-C, also where the tests run in the background.
+
+    A shell has its background jobs ignore it, and that is inherited.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def read_some(terminal: int) -> bytes:

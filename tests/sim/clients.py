@@ -204,11 +204,8 @@ class Call:
         world, name = self.client.world, self.operation.name
         waited = world.schedule.now - self.operation.called
         late = waited >= world.options.patience and world.clients_give_up
-        if (
-            late
-            or waited >= world.options.retries_end
-            or (table_of_name(name) in world.catalog_client.dropped_at)
-        ):
+        too_late = waited >= world.options.retries_end and self.operation.kind not in READS
+        if late or too_late or table_of_name(name) in world.catalog_client.dropped_at:
             self._end(known=False)
         else:
             pause = RETRY_SECONDS * (0.5 + world.rng.random())
