@@ -1,8 +1,8 @@
 """How a node keeps up with the catalog: it follows the others in turn, and asks all when behind.
 
 Whom it follows may hang for as long as a connection's keepalive, as when a link to one node is
-cut, or be behind itself. So who hears that there is a newer catalog, from a router's request, asks
-whoever has it.
+cut, or be behind itself. So who hears that there is a newer catalog, from a router's request or
+from a node that asks for news, asks whoever has it.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ class TableAdmission:
             if lease is not None:
                 _let_go_on(lease)
                 while lease.queue:
-                    lease.queue.popleft()[2](0.0)  # it is tried again, with what is known now
+                    lease.queue.popleft()[2](0.0)  # not served: the table is another one now
 
     def tick(self, now: float) -> list[TableAsk]:
         """Let time pass; return what to ask the pools. Call it several times a second."""
