@@ -7,9 +7,10 @@ partitions: routers know where keys live.
 from __future__ import annotations
 
 # ruff: noqa: E402
-from quorate.grpc_settings import choose_poller
+from quorate.grpc_settings import choose_poller, leave_forks_alone
 
 choose_poller()
+leave_forks_alone()
 
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Page, Put, Written
 from quorate.client.channels import CertificateAuthorityRefused

@@ -3,7 +3,7 @@
 gRPC's threads do not live on in a child, but what they held does: used there, gRPC waits for ever.
 So a process whose clients are all closed lets go of gRPC before it forks, and its children use it
 as if for the first time. Where gRPC runs at the fork, the children are told so when they open a
-client.
+client. gRPC's own handlers of forks are off (`grpc_settings.leave_forks_alone`).
 """
 
 from __future__ import annotations

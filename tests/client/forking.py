@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import grpc
-
 from quorate.client import Client, Forked, QuorateError
+
+# The client comes first: it sets how gRPC is loaded.
+import grpc  # isort: skip
 from tests.client.fake_router import Answer, FakeRouter, Received, serving
 
 
@@ -52,7 +53,7 @@ async def use_new(address: str, who: str) -> str:
 
 
 def fork(child: Callable[[], None]) -> None:
-    """Run `child` in a forked process and wait for its end."""
+    """Run `child` in a forked process and wait for its end, which is to be a good one."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -61,7 +62,9 @@ def fork(child: Callable[[], None]) -> None:
             sys.stdout.flush()
         finally:
             os._exit(0)
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
+    if status != 0:
+        print(f"child ended with {status}")
 
 
 def closed(address: str) -> None:
