@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 
 from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
 from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
+from quorate.client.statuses import reason_of
 from quorate.cluster.catalog import Grant
 from quorate.cluster.codec import decode_grants, encode_grants
 from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
@@ -26,7 +26,6 @@ from quorate.v1.users_pb2_grpc import UserServiceStub
 USERS: Final = "/quorate.v1.UserService"
 CLUSTER: Final = "/quorate.v1.ClusterService"
 STUBS: Final[Mapping[str, Any]] = {USERS: UserServiceStub, CLUSTER: ClusterServiceStub}
-DETAILS_KEY: Final = "grpc-status-details-bin"
 UNKNOWN_REASON: Final = "InternalServerError"
 """The error code of a change whose outcome is unknown."""
 
@@ -171,7 +170,7 @@ class Operator:
 
     def _error(self, operation: str, error: grpc.aio.AioRpcError) -> QuorateError:
         message = error.details() or error.code().name
-        reason = _reason(error)
+        reason = reason_of(error)
         if reason and reason != UNKNOWN_REASON:
             return error_of(400, {"__type": reason, "message": message})
         if operation == "ListUsers":
@@ -180,14 +179,3 @@ class Operator:
             f"{operation} may or may not have been done ({message}): look before you ask again",
             request_id=b"",
         )
-
-
-def _reason(error: grpc.aio.AioRpcError) -> str:
-    """Return DynamoDB's error code in a status, "" if it is not a router's answer."""
-    for name, value in error.trailing_metadata() or ():
-        if name == DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    return str(info.reason)
-    return ""
