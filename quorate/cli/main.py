@@ -17,8 +17,8 @@ from quorate.cli import (
     items,
     load,
     log,
+    membership,
     processes,
-    replace,
     status,
     tables,
     up,
@@ -38,7 +38,9 @@ app = typer.Typer(
 )
 
 app.command("up", epilog=EPILOG)(up.up)
-processes.node_app.command("replace", epilog=EPILOG)(replace.replace)
+processes.node_app.command("replace", epilog=EPILOG)(membership.replace)
+processes.node_app.command("cancel-replace", epilog=EPILOG)(membership.cancel_replace)
+processes.node_app.command("remove", epilog=EPILOG)(membership.remove)
 app.add_typer(processes.node_app, name="node")
 app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
 app.command("status", epilog=EPILOG)(status.status)
