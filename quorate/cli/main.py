@@ -13,6 +13,7 @@ from quorate import __version__
 from quorate.cli import (
     certificates,
     check,
+    debug,
     demo,
     items,
     load,
@@ -53,6 +54,7 @@ app.command("delete", epilog=EPILOG)(items.delete)
 app.command("load", epilog=EPILOG)(load.load)
 app.command("check", epilog=EPILOG)(check.check)
 app.add_typer(log.app, name="log")
+app.add_typer(debug.app, name="debug")
 app.command("demo", epilog=EPILOG)(demo.demo)
 
 
