@@ -19,3 +19,9 @@ def need_server(command: str) -> None:
             f" quorate-server=={__version__}, in an environment of its own",
             Exit.REFUSED,
         )
+    if find_spec("lmdb") is None:  # an editable install of the tree, without the extra
+        fail(
+            f"{command} is a part of the server, whose dependencies are not here:"
+            " pip install -e '.[server-dependencies]'",
+            Exit.REFUSED,
+        )

@@ -136,6 +136,20 @@ def test_what_is_the_servers_says_what_to_install(
     assert f"install quorate-server=={__version__}" in done.stderr
 
 
+def test_a_tree_without_the_servers_dependencies_says_what_to_install(
+    wheels: tuple[Wheel, Wheel], tmp_path: Path
+) -> None:
+    """As after `pip install -e .` alone."""
+    client, _ = wheels
+    environment = Environment(tmp_path / "editable", client.requirements())
+    (environment.packages / "tree.pth").write_text(f"{ROOT}\n")
+    done = environment.run("python", "-m", "quorate", "up", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install -e '.[server-dependencies]'" in done.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     ["get songs {}", "user list", "status", "table list", "node replace a1 b1", "node list"],
