@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import (
     ClusterCaOption,
     ClusterCertOption,
@@ -37,7 +38,9 @@ node_app = typer.Typer(
 )
 
 
-def _tie_to_parent(parent_pid: int | None) -> None:
+def _begin(command: str, parent_pid: int | None) -> None:
+    """Refuse where there is no server; die with the parent, if one is named."""
+    need_server(command)
     if parent_pid is not None:
         from quorate.local.parent import die_with_parent
 
@@ -107,7 +110,7 @@ def node(
     """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
     if context.invoked_subcommand is not None:
         return
-    _tie_to_parent(parent_pid)
+    _begin("quorate node", parent_pid)
     required = {
         "--name": name,
         "--az": az,
@@ -239,7 +242,7 @@ def router(
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one router until SIGTERM. Routers keep no state: run any number of them."""
-    _tie_to_parent(parent_pid)
+    _begin("quorate router", parent_pid)
     from router.main import run
     from router.options import RouterOptions
 

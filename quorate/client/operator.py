@@ -62,6 +62,14 @@ class StartedReplacement:
     az: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledReplacement:
+    """A node that keeps its place, by id, and the name of the one that had been waited for."""
+
+    old_id: int
+    replacement: str
+
+
 class Operator:
     """Manages users and nodes through a router. Use with `async with`.
 
@@ -143,11 +151,28 @@ class Operator:
             for user in response.users
         }
 
-    async def replace_node(self, old: str, new: str) -> StartedReplacement:
-        """Let the node named `new`, joined or not, take the place of the one named `old`."""
-        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new)
+    async def replace_node(
+        self, old: str, new: str, *, allow_unknown: bool = False
+    ) -> StartedReplacement:
+        """Let the node named `new` take the place of the one named `old`.
+
+        Unless it has joined, or both have the same name, it must be allowed to be unknown.
+        """
+        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new, allow_unknown=allow_unknown)
         done = await self._call("ReplaceNode", request, service=CLUSTER)
         return StartedReplacement(old_id=done.old_id, new_id=done.new_id, az=done.az)
+
+    async def cancel_replacement(self, old: str) -> CancelledReplacement:
+        """Let a node keep its place: the one that was to take it has not joined."""
+        request = cluster_pb2.CancelReplacementRequest(old=old)
+        done = await self._call("CancelReplacement", request, service=CLUSTER)
+        return CancelledReplacement(old_id=done.old_id, replacement=done.replacement)
+
+    async def remove_node(self, name: str) -> int:
+        """Remove a node that holds nothing for good; return its id, which is never used again."""
+        request = cluster_pb2.RemoveNodeRequest(name=name)
+        done = await self._call("RemoveNode", request, service=CLUSTER)
+        return int(done.id)
 
     async def _new_key(self, user_name: str) -> tuple[NewAccessKey, catalog_pb2.AccessKey]:
         listed = await self._call("ListUsers", users_pb2.ListUsersRequest())
