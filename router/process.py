@@ -50,14 +50,13 @@ from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
 from router.grpc_face import CONNECTIONS_PER_NETWORK_MAX, GrpcFace
 from router.http_face import HttpFace
-from router.large_requests import SWITCH_SECONDS
+from router.large_requests import SWITCH_SECONDS, LargeRequests
 from router.metrics import CertificateCollector, RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
 from router.public_faces import PublicFaces
 from router.service import Service
 from router.streams import Streams
-from router.table_sizes import TableSizes
 from router.upstream import Upstream
 from router.user_service import UserService
 from router.wakefulness import Wakefulness
@@ -94,6 +93,7 @@ def serve(options: RouterOptions) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if any((options.key_file, options.tls_key, options.cluster_paths)):
         hide_memory()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
 
@@ -138,6 +138,7 @@ class RouterProcess:
             options.nodes, lambda: self.view.catalog, self.clock, self.dialer
         )
         self.watch = CatalogWatch(self.view, self.control)
+        self.large_requests = LargeRequests()
         self.admission = TableAdmission(self.clock)
         self.leasing = Leasing(
             self.admission,
@@ -173,30 +174,14 @@ class RouterProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
         async with self.control, asyncio.TaskGroup() as tasks:
-            service = Service(
-                AuthorizedOperations(OPERATIONS, self.authentication),
-                view=self.view,
-                watch=self.watch,
-                control=self.control,
-                dispatch=self.dispatch,
-                admission=self.admission,
-                sizes=TableSizes(self.control, self.clock),
-                tasks=tasks,
-            )
-            service.tracer = self.tracer
-            sys.setswitchinterval(SWITCH_SECONDS)
+            service = self._make_service(tasks)
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
             self.view.on_change(self.admission.catalog_changed)
-            admin_face = AdminFace(
-                {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
-                unready_reason=self._unready_reason,
-                tasks=tasks,
-            )
             http_face = self._make_http_face(service)
             http = self._make_http(http_face)
-            admin = HttpServer(admin_face.handle, ADMIN_LIMITS)
+            admin = self._make_admin(tasks)
             make_grpc = partial(self._make_grpc, service)
             faces = PublicFaces(service, http_face, http, make_grpc, self.clock)
             self._faces, self._tasks = faces, tasks
@@ -231,7 +216,6 @@ class RouterProcess:
             streams.stop()
             for task in running:
                 task.cancel()
-            service.large_requests.close()
         if self.tracer is not None:
             self.tracer.close()
 
@@ -314,6 +298,28 @@ class RouterProcess:
             await asyncio.sleep(POLL_SECONDS)
             for files in watched:
                 files.refresh()
+
+    def _make_service(self, tasks: asyncio.TaskGroup) -> Service:
+        service = Service(
+            AuthorizedOperations(OPERATIONS, self.authentication),
+            view=self.view,
+            watch=self.watch,
+            control=self.control,
+            dispatch=self.dispatch,
+            admission=self.admission,
+            large_requests=self.large_requests,
+            tasks=tasks,
+        )
+        service.tracer = self.tracer
+        return service
+
+    def _make_admin(self, tasks: asyncio.TaskGroup) -> HttpServer:
+        face = AdminFace(
+            {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
+            unready_reason=self._unready_reason,
+            tasks=tasks,
+        )
+        return HttpServer(face.handle, ADMIN_LIMITS)
 
     def _make_http_face(self, service: Service) -> HttpFace:
         return HttpFace(
@@ -505,6 +511,7 @@ class RouterProcess:
         await faces.drain(self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS)
         admin.stop_accepting()
         admin.abort_all()
+        self.large_requests.close()
 
     def _show_readings(self, http: HttpServer) -> None:
         show, count = self.metrics.gauge, self.metrics.counter

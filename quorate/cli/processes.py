@@ -196,6 +196,15 @@ ProbeStatusOption = Annotated[
     ),
 ]
 
+GrpcReflectionOption = Annotated[
+    bool,
+    typer.Option(
+        "--grpc-reflection",
+        envvar="QUORATE_GRPC_REFLECTION",
+        help="Tell gRPC clients such as grpcurl which services there are.",
+    ),
+]
+
 
 def router(
     name: Annotated[str, typer.Option(help="The router's name, in logs and metrics.")],
@@ -228,14 +237,7 @@ def router(
     ] = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
-    grpc_reflection: Annotated[
-        bool,
-        typer.Option(
-            "--grpc-reflection",
-            envvar="QUORATE_GRPC_REFLECTION",
-            help="Tell gRPC clients such as grpcurl which services there are.",
-        ),
-    ] = False,
+    grpc_reflection: GrpcReflectionOption = False,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "auto",
     slow_request_ms: SlowRequestOption = 1_000,
