@@ -6,10 +6,6 @@ That the metrics they name exist is shown by `tests/processes/test_metrics.py`.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-
-import pytest
 
 from tests.deploy.metric_names import (
     ROOT,
@@ -23,33 +19,19 @@ from tests.deploy.metric_names import (
     in_rules,
     in_text,
 )
+from tests.prometheus_programs import program, run
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULE_STORIES = ROOT / "tests" / "deploy" / "rules_test.yaml"
 
 
-@pytest.fixture
-def promtool() -> str:
-    path = shutil.which("promtool")
-    if path is None:
-        pytest.skip("no promtool here (Debian package prometheus)")
-    return path
+def test_prometheus_accepts_the_configuration_and_the_rules() -> None:
+    run(program("promtool"), "check", "config", PROMETHEUS / "prometheus.yaml")
+    run(program("promtool"), "check", "rules", "--lint-fatal", RULES)
 
 
-def run(*command: object) -> None:
-    ended = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-
-
-def test_prometheus_accepts_the_configuration_and_the_rules(promtool: str) -> None:
-    run(promtool, "check", "config", PROMETHEUS / "prometheus.yaml")
-    run(promtool, "check", "rules", "--lint-fatal", RULES)
-
-
-def test_alerts_fire_when_they_should_and_not_otherwise(promtool: str) -> None:
-    run(promtool, "test", "rules", RULE_STORIES)
+def test_alerts_fire_when_they_should_and_not_otherwise() -> None:
+    run(program("promtool"), "test", "rules", RULE_STORIES)
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

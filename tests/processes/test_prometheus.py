@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ from quorate.local.background import BackgroundCluster, free_ports, wait_until
 from quorate.local.topology import HOST
 from tests.deploy.metric_names import RULES, alerts, expressions
 from tests.processes.metrics_page import write
+from tests.prometheus_programs import program
 
 SCRAPE = "500ms"
 RATE_INTERVAL = "3s"
@@ -75,14 +75,11 @@ class Prometheus:
 @pytest.fixture
 def prometheus(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that has seen all processes of the cluster."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no prometheus here (Debian package prometheus)")
     written = tmp_path / "prometheus.yaml"
     written.write_text(yaml.safe_dump(configuration(cluster)))
     (port,) = free_ports(1)
     command = (
-        program,
+        program("prometheus"),
         f"--config.file={written}",
         f"--storage.tsdb.path={tmp_path / 'tsdb'}",
         f"--web.listen-address={HOST}:{port}",
