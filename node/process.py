@@ -60,6 +60,7 @@ from node.storage.items import ItemStore
 from node.storage.log import LogStore
 from node.tracing import NodeTracing
 from quorate.cluster.channels import SERVER_OPTIONS, Dialer, server_credentials
+from quorate.exposition import identity_labels
 from quorate.http.addresses import is_loopback, split_address
 from quorate.security.certificate_pair import CertificateRefused
 from quorate.security.cluster_certificate import ClusterFiles
@@ -219,8 +220,7 @@ def _metrics_page(
 ) -> MetricsPage:
     return MetricsPage(
         observed,
-        name=options.name,
-        az=options.az,
+        labels=identity_labels(cluster=options.cluster_id, az=options.az, name=options.name),
         data_dir=options.data_dir,
         certificate=None if files is None else lambda: files.current,
     )

@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Final
@@ -16,13 +16,14 @@ from uuid import uuid4
 
 import orjson
 import uvloop
-from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client import disable_created_metrics
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import Dialer
+from quorate.exposition import expose, identity_labels
 from quorate.http.addresses import BadAddress, check_free, is_loopback, split_address
-from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
+from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, AdminFace
 from quorate.http.protocol import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.logs import configure, log, warn
@@ -158,8 +159,6 @@ class RouterProcess:
         self.metrics = RouterMetrics(
             self.clock,
             version=__version__,
-            name=options.name,
-            az=options.az,
             call_log=CallLog(time.time, slow_seconds=options.slow_request_ms / 1000 or inf),
         )
 
@@ -185,7 +184,7 @@ class RouterProcess:
             self.view.on_change(self.authentication.catalog_changed)
             self.view.on_change(self.admission.catalog_changed)
             admin_face = AdminFace(
-                {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
+                {b"/metrics": self._scrape, b"/status": self._status},
                 unready_reason=self._unready_reason,
                 tasks=tasks,
             )
@@ -468,10 +467,14 @@ class RouterProcess:
         ]
         return f"no leader known for partitions {', '.join(without)}" if without else ""
 
-    async def _scrape(self) -> bytes:
-        return generate_latest(self.metrics.registry)
+    async def _scrape(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+        options = self.options
+        labels = identity_labels(cluster=options.cluster_id, az=options.az, name=options.name)
+        # The numbers are picked up here, where they change; text is made of them elsewhere.
+        families = list(self.metrics.registry.collect())
+        return await asyncio.to_thread(expose, families, labels, headers)
 
-    async def _status(self) -> bytes:
+    async def _status(self, _: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
         statuses = await self.control.statuses(table_sizes=True)
         router: dict[str, object] = {
             "name": self.options.name,
@@ -481,7 +484,7 @@ class RouterProcess:
             "tables": describe_accounts(self.admission),
         }
         document = describe_cluster(self.view.catalog, statuses, router)
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
     async def _drain(self, faces: PublicFaces, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
@@ -510,6 +513,7 @@ class RouterProcess:
             lambda: self._slept_count,
         )
         count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
+        self.metrics.count_unread(http.refusals)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
         count(
             f"{prefix}_unknown_outcomes",

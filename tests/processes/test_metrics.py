@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_a_write_shows_in_the_metrics_of_its_nodes(cluster: BackgroundCluster) -
         assert value(cluster, name, "quorate_node_ready") == 1
         assert value(cluster, name, "quorate_node_log_size_bytes") > 0
     assert value(cluster, "r1", "quorate_router_ready") == 1
+
+
+def test_a_node_tells_how_far_its_peers_are(cluster: BackgroundCluster) -> None:
+    wait_until_nodes_are_ready(cluster)
+
+    found = {
+        sample.labels["peer"]: sample.value
+        for sample in scrape(cluster, "a1")["quorate_node_peer_round_trip_seconds"].samples
+    }
+
+    assert found.keys() == {"b1", "c1"}
+    assert all(0 < seconds < 2 for seconds in found.values())
+    assert value(cluster, "a1", "quorate_node_members") == 3
 
 
 def test_each_group_has_one_leader_which_sees_all_voters(cluster: BackgroundCluster) -> None:
@@ -202,7 +216,8 @@ def test_node_that_waits_for_the_others_is_alive_and_not_ready(tmp_path: Path) -
             assert ask("/ready") == (503, b"it does not take part yet\n")
             status, text = ask("/metrics")
             assert status == 200
-            assert b"quorate_node_ready 0.0" in text
+            (ready,) = re.findall(rb"^quorate_node_ready\{.*\} (.*)$", text, re.MULTILINE)
+            assert ready == b"0.0"
             assert b"quorate_node_build_info" in text
             assert b"quorate_node_group" not in text
         finally:
