@@ -40,6 +40,7 @@ class Receiver:
     received: list[tuple[int, int]] = field(default_factory=list)  # (sender, term)
     broken: list[int] = field(default_factory=list)
     connected: list[int] = field(default_factory=list)
+    catalog: Catalog = field(default_factory=Catalog)
 
     @property
     def host(self) -> Receiver:
