@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from model.errors import ModelError, ThrottledError
+from model.errors import InternalServerError, ModelError, ServiceUnavailable, ThrottledError
 from quorate.buckets import DELAY_SECONDS, STAGE_SECONDS, Buckets
 from quorate.security.watched_files import Expiring
 from router.call import Call
@@ -33,6 +33,10 @@ DURATION_BUCKETS_SECONDS: Final = (
 
 UNKNOWN_OPERATION: Final = ""
 """What calls are counted under whose operation nobody has read, or that there is not."""
+
+OURS: Final = (InternalServerError, ServiceUnavailable, Overloaded)
+"""Errors that are shown before there are any: a series that begins with its first count has, to
+Prometheus, not grown by it."""
 
 Reading = Callable[[], float]
 
@@ -74,7 +78,7 @@ class _Operation:
     __slots__ = ("admission", "decode", "dispatch", "duration", "errors")
 
     def __init__(self) -> None:
-        self.errors: defaultdict[type[ModelError], int] = defaultdict(int)
+        self.errors: defaultdict[type[ModelError], int] = defaultdict(int, dict.fromkeys(OURS, 0))
         self.duration = Buckets(DURATION_BUCKETS_SECONDS)
         self.decode = Buckets(STAGE_SECONDS)
         self.admission = Buckets(STAGE_SECONDS)
