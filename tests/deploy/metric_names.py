@@ -64,7 +64,7 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"]
 
 
-def annotations() -> Iterator[tuple[str, str]]:
+def marks() -> Iterator[tuple[str, str]]:
     """Yield (name, expression) of what the dashboard marks in all panels."""
     for annotation in dashboard()["annotations"]["list"]:
         yield annotation["name"], annotation["expr"]
@@ -72,7 +72,7 @@ def annotations() -> Iterator[tuple[str, str]]:
 
 def in_dashboard() -> set[str]:
     """Return the metrics that panels and annotations show."""
-    asked = (*expressions(), *annotations())
+    asked = (*expressions(), *marks())
     return {name for _, expression in asked for name in in_text(expression)}
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from quorate.local.background import BackgroundCluster, free_ports, wait_until
 from quorate.local.topology import HOST
-from tests.deploy.metric_names import RULES, alerts, annotations, expressions, recorded
+from tests.deploy.metric_names import RULES, alerts, expressions, marks, recorded
 from tests.processes.metrics_page import write
 from tests.prometheus_programs import program
 
@@ -122,7 +122,7 @@ def test_every_panel_shows_something_and_no_alert_is_raised(
     wait_until(
         lambda: not without_data(), what="every panel has something to show", timeout_seconds=30
     )
-    assert prometheus.ask(dict(annotations())["Restarts"])
+    assert prometheus.ask(dict(marks())["Restarts"])
     assert [name for name in recorded() if not prometheus.ask(name)] == [OUTAGE]
     for title, asks in expressions():
         if title in EMPTY_WHEN_ALL_IS_WELL:
@@ -155,7 +155,7 @@ def test_a_dead_node_raises_alerts_and_its_return_ends_them(
     wait_until(
         lambda: expected <= prometheus.raised(), what="alerts are raised", timeout_seconds=30
     )
-    assert prometheus.ask(dict(annotations())["Elections"]), "of the groups that it has led"
+    assert prometheus.ask(dict(marks())["Elections"]), "of the groups that it has led"
 
     cluster.restart("b1")
     wait_until(
