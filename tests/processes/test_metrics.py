@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
 from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics
 
 from node.exits import REFUSED_EXIT
 from quorate.local import admin_http
@@ -70,6 +72,20 @@ def test_metrics_keep_to_the_conventions(cluster: BackgroundCluster) -> None:
     for name in ("a1", "r1"):
         _, text = page(cluster, name, "/metrics")
         run(program("promtool"), "check", "metrics", text=text)
+
+
+def test_openmetrics_is_what_it_says_it_is(cluster: BackgroundCluster) -> None:
+    write(cluster, 3)
+    for name in ("a1", "r1"):
+        port = cluster.processes()[name].ports["admin"]
+        asked = urllib.request.Request(
+            f"http://{HOST}:{port}/metrics",
+            headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            text = answer.read().decode()
+        found = list(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+        assert {family.name for family in found} == scrape(cluster, name).keys()
 
 
 def test_a_write_shows_in_the_metrics_of_its_nodes(cluster: BackgroundCluster) -> None:
