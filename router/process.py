@@ -505,6 +505,11 @@ class RouterProcess:
         )
         show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
+        show(
+            f"{prefix}_http_connections_max",
+            "Connections above which further ones are turned away.",
+            lambda: http.limits.connections_max,
+        )
         show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
         count(
