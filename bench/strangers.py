@@ -2,7 +2,7 @@
 
     python -m bench.strangers [--only http-gzip,grpc-watches] [--seconds 6]
 
-A local cluster of three nodes and one router. Two clients put, one over HTTP and one over gRPC, each
+A cluster of three nodes and one router. Two clients put, one over HTTP and one over gRPC, each
 one item after the other, and a probe asks for /health. In turn: for some seconds nobody attacks,
 for as many a process at another address does (`bench.attacks`), and then it is ended. *p99* and
 *p50* are of the puts, *beside* and *after* as times of what they were before; *after* is measured

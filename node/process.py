@@ -65,6 +65,7 @@ from quorate.cluster.channels import (
     Dialer,
     server_credentials,
 )
+from quorate.exposition import identity_labels
 from quorate.grpc_connections import GrpcConnections
 from quorate.http.addresses import is_loopback, split_address
 from quorate.security.certificate_pair import CertificateRefused
@@ -232,8 +233,7 @@ def _metrics_page(
 ) -> MetricsPage:
     return MetricsPage(
         observed,
-        name=options.name,
-        az=options.az,
+        labels=identity_labels(cluster=options.cluster_id, az=options.az, name=options.name),
         data_dir=options.data_dir,
         certificate=None if files is None else lambda: files.current,
     )

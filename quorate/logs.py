@@ -65,7 +65,7 @@ def error(event: str, **facts: object) -> None:
 
 def bug(event: str, error: Exception | None = None, **facts: object) -> None:
     """Log an exception that should not be, by default the one handled; the process goes on."""
-    _logger.error(Event(event, facts), exc_info=error or True)  # noqa: LOG014 - see above
+    _logger.error(Event(event, facts), exc_info=error or True)
 
 
 def fatal(event: str, *, traceback: bool, facts: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Final
@@ -17,14 +17,15 @@ from uuid import uuid4
 
 import orjson
 import uvloop
-from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client import disable_created_metrics
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import Dialer
+from quorate.exposition import expose, identity_labels
 from quorate.grpc_connections import SWEEP_SECONDS, GrpcConnections
 from quorate.http.addresses import BadAddress, check_free, is_loopback, split_address
-from quorate.http.admin import ADMIN_LIMITS, JSON, METRICS, AdminFace, Page
+from quorate.http.admin import ADMIN_LIMITS, JSON, AdminFace
 from quorate.http.limits import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.logs import configure, log, warn
@@ -163,8 +164,6 @@ class RouterProcess:
         self.metrics = RouterMetrics(
             self.clock,
             version=__version__,
-            name=options.name,
-            az=options.az,
             call_log=CallLog(time.time, slow_seconds=options.slow_request_ms / 1000 or inf),
         )
 
@@ -315,7 +314,7 @@ class RouterProcess:
 
     def _make_admin(self, tasks: asyncio.TaskGroup) -> HttpServer:
         face = AdminFace(
-            {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
+            {b"/metrics": self._scrape, b"/status": self._status},
             unready_reason=self._unready_reason,
             tasks=tasks,
         )
@@ -490,10 +489,14 @@ class RouterProcess:
         ]
         return f"no leader known for partitions {', '.join(without)}" if without else ""
 
-    async def _scrape(self) -> bytes:
-        return generate_latest(self.metrics.registry)
+    async def _scrape(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+        options = self.options
+        labels = identity_labels(cluster=options.cluster_id, az=options.az, name=options.name)
+        # The numbers are picked up here, where they change; text is made of them elsewhere.
+        families = list(self.metrics.registry.collect())
+        return await asyncio.to_thread(expose, families, labels, headers)
 
-    async def _status(self) -> bytes:
+    async def _status(self, _: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
         statuses = await self.control.statuses(table_sizes=True)
         router: dict[str, object] = {
             "name": self.options.name,
@@ -503,7 +506,7 @@ class RouterProcess:
             "tables": describe_accounts(self.admission),
         }
         document = describe_cluster(self.view.catalog, statuses, router)
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
     async def _drain(self, faces: PublicFaces, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
@@ -525,6 +528,11 @@ class RouterProcess:
         )
         show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
+        show(
+            f"{prefix}_http_connections_max",
+            "Connections above which further ones are turned away.",
+            lambda: http.limits.connections_max,
+        )
         show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
         count(
@@ -533,6 +541,7 @@ class RouterProcess:
             lambda: self._slept_count,
         )
         count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
+        self.metrics.count_unread(http.refusals)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
         count(
             f"{prefix}_unknown_outcomes",
