@@ -14,7 +14,7 @@ from model.errors import (
 from quorate.cluster.catalog import Catalog, NodeRecord, find_node, find_replacement
 from quorate.cluster.commands import ReplaceNode, why_not_replaced
 from quorate.v1 import cluster_pb2
-from router.operator_service import OperatorService
+from router.operator_service import OperatorCall, OperatorService
 
 SERVICE: Final = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
 
@@ -25,7 +25,7 @@ class ClusterService(OperatorService):
     service: ClassVar = SERVICE
     messages: ClassVar = cluster_pb2
 
-    async def serve(self, operation: str, request: Any, request_id: bytes) -> Any:  # noqa: ANN401
+    async def serve(self, operation: str, request: Any, call: OperatorCall) -> Any:  # noqa: ANN401
         """Replace a node."""
         assert operation == "ReplaceNode"
         newest = await self.control.newest_catalog()  # a node may have joined just now
@@ -38,7 +38,7 @@ class ClusterService(OperatorService):
             raise ValidationError(
                 f"Node {old.name} answers: stop it before a node of the same name takes its place."
             )
-        await self.change(ReplaceNode(request_id, old.id, request.new))
+        await self.change(ReplaceNode(call.request_id, old.id, request.new), call)
         new = find_replacement(self.view.catalog.nodes, self.view.catalog.node_by_id[old.id])
         return cluster_pb2.ReplaceNodeResponse(
             old_id=old.id, new_id=new.id if new is not None else 0, az=old.az

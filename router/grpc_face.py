@@ -17,6 +17,7 @@ from model.errors import ModelError
 from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
+from quorate.security.signing import REQUEST_ID_KEY
 from quorate.v1 import api_pb2
 from router.authentication import Authentication, StreamPass
 from router.call import CallObserver
@@ -33,7 +34,6 @@ from router.service import Service
 log = logging.getLogger(__name__)
 
 SERVICE: Final = api_pb2.DESCRIPTOR.services_by_name["QuorateService"]
-REQUEST_ID_KEY: Final = "x-quorate-request-id"
 
 REQUEST_SECONDS_MAX: Final = 30.0
 """Longest deadline a client can have. Ours."""
@@ -220,7 +220,7 @@ class GrpcFace:
             if self._service.door_is_closed:
                 self._service.count_refusal()
                 call.fail(router_full())
-            elif not self._authentication.is_required or self._admit(method, context, call):
+            elif not self._authentication.is_required or self._admit(method, context, raw, call):
                 self._execute(operation, request_type, raw, call)
             response = response_type()
             try:
@@ -246,11 +246,13 @@ class GrpcFace:
             return
         self._service.execute(operation, to_document(request), call)
 
-    def _admit(self, method: str, context: Context, call: UnaryCall) -> bool:
+    def _admit(self, method: str, context: Context, raw: bytes, call: UnaryCall) -> bool:
         """Return whether the call may be served; if not, it is answered."""
         try:
-            key_id = self._authentication.check_grpc(method, context.invocation_metadata() or ())
-            call.user = self._authentication.user_of(key_id)
+            metadata = context.invocation_metadata() or ()
+            signed = self._authentication.check_grpc(method, metadata)
+            signed.check_message(raw)
+            call.user = self._authentication.user_of(signed.key_id)
         except ModelError as error:
             self._authentication.refusal_log.write(method, context.peer(), call.request_id, error)
             call.fail(error)

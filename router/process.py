@@ -478,6 +478,7 @@ class RouterProcess:
             "pid": os.getpid(),
             "uptime_seconds": round(self.clock() - self.started, 3),
             "version": __version__,
+            "signatures": "required" if self.authentication.is_required else "not required",
             "tables": describe_accounts(self.admission),
         }
         document = describe_cluster(self.view.catalog, statuses, router)

@@ -26,7 +26,13 @@ def status_document() -> dict[str, Any]:
     return {
         "cluster_id": "c0ffee",
         "epoch": 3,
-        "router": {"name": "r1", "pid": 10, "uptime_seconds": 5.0, "version": "0.1.0"},
+        "router": {
+            "name": "r1",
+            "pid": 10,
+            "uptime_seconds": 5.0,
+            "version": "0.1.0",
+            "signatures": "not required",
+        },
         "nodes": [
             {
                 "id": number,
