@@ -40,6 +40,7 @@ from router.admission.tables import TableAdmission
 from router.authentication import Authentication
 from router.authorization import authorized
 from router.call_log import CallLog
+from router.call_trace import CallTracing
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
 from router.cluster_service import ClusterService
@@ -179,7 +180,7 @@ class RouterProcess:
                 sizes=TableSizes(self.control, self.clock),
                 tasks=tasks,
             )
-            service.tracer = self.tracer
+            service.tracing = None if self.tracer is None else CallTracing(self.tracer)
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)

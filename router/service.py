@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from model.errors import (
     LimitExceeded,
@@ -18,7 +18,7 @@ from model.errors import (
 from quorate.logs import bug
 from router.admission.tables import TableAdmission
 from router.call import Call
-from router.call_trace import begin
+from router.call_trace import CallTracing
 from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
 from router.control import NodeControl
@@ -27,9 +27,6 @@ from router.json_text import decode_json
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.retries import Retries
 from router.table_sizes import TableSizes
-
-if TYPE_CHECKING:
-    from quorate.tracing.tracer import Tracer
 
 BACKGROUND_MAX: Final = 500
 """Most calls that run as tasks. Source: DynamoDB's bound on concurrent control-plane calls."""
@@ -54,7 +51,7 @@ class Service:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._handlers = handlers
-        self.tracer: Tracer | None = None  # the process's, if it traces
+        self.tracing: CallTracing | None = None  # if the process traces
         self.view = view
         self.watch = watch
         self.control = control
@@ -105,8 +102,8 @@ class Service:
             call.fail(UnknownOperation())
             return
         call.operation = operation
-        if self.tracer is not None and call.trace is None:
-            call.trace = begin(self.tracer, call)
+        if self.tracing is not None and call.trace is None:
+            call.trace = self.tracing.begin(call)
         if not self.view.epoch:
             call.fail(no_catalog())
             return
