@@ -26,6 +26,7 @@ from quorate.security.signing import (
 )
 from router.access_keys import AccessKeys
 from router.denials import operators_only
+from router.host_names import check_host
 from router.refusal_log import RefusalLog
 from router.refusals import no_catalog
 from router.request_id import new_request_id
@@ -125,11 +126,16 @@ class Authentication:
         always_required: bool,
         region: str | None,
         wall_clock: Callable[[], float],
+        is_for_this_machine: bool = False,
     ) -> None:
-        """Without `always_required`, the catalog says whether signatures are required."""
+        """Without `always_required`, the catalog says whether signatures are required.
+
+        A router that `is_for_this_machine` looks at the Host of what nobody has to sign.
+        """
         assert key_file is not None or not always_required
         self._has_key_file = key_file is not None
         self._always_required = always_required
+        self._is_for_this_machine = is_for_this_machine
         self.is_required = always_required
         self.generation = 0
         self._keys = AccessKeys(key_file)
@@ -169,6 +175,14 @@ class Authentication:
         elif not self.is_required and (was_required or not was_known):
             write = warn if was_required else log
             write("open_to_everybody", because="there is no user, so no call needs a signature")
+
+    def admit_http(self, exchange: Exchange) -> UserRecord | None:
+        """Return who has signed an HTTP request, None if nobody had to. Raises a ModelError."""
+        if self.is_required:
+            return self.user_of(self.check_http(exchange))
+        if self._is_for_this_machine:
+            check_host(exchange.headers.get(b"host", b""))
+        return None
 
     def check_http(self, exchange: Exchange) -> str:
         """Return the access key id of an HTTP request. Raises a ModelError that says why not."""

@@ -263,6 +263,9 @@ class RouterProcess:
             always_required=self.options.require_auth,
             region=self.options.region,
             wall_clock=time.time,
+            # With TLS a page of another name is shown no certificate that its browser takes.
+            is_for_this_machine=is_loopback(self._addresses["HTTP"][0])
+            and self.options.tls_cert is None,
         )
 
     def _certificates(self) -> CertificateFiles | None:
