@@ -54,6 +54,7 @@ def quorate(closed: BackgroundCluster) -> Run:
                 "QUORATE_DATA_DIR": str(closed.data_dir),
                 **environment,
             },
+            input="n\n",  # to whatever it asks
             capture_output=True,
             text=True,
             timeout=60,
@@ -137,11 +138,18 @@ def test_user_is_made_used_rotated_and_deleted(closed: BackgroundCluster, quorat
     wait_for(closed, first, "UnrecognizedClientException")
     wait_for(closed, second, "")
 
+    unsure = quorate("user", "delete", "ada")
+    assert (unsure.returncode, unsure.stdout.strip()) == (2, "")
+    assert "Delete user ada? It is the last: then nobody may call any more." in unsure.stderr
+    assert quorate("user", "open-cluster", "-y").returncode == 1, "there is a user"
     deleted = quorate("user", "delete", "-y", "ada")
     assert deleted.returncode == 0
     assert "the cluster stays closed" in deleted.stdout
     wait_for(closed, second, "UnrecognizedClientException")
     wait_for(closed, stranger, "UnrecognizedClientException")
+    unsure = quorate("user", "open-cluster")
+    assert (unsure.returncode, unsure.stdout.strip()) == (2, "")
+    assert "May everybody who reaches a router read and change everything" in unsure.stderr
     assert quorate("user", "open-cluster", "-y").returncode == 0
     wait_for(closed, stranger, "")
 
