@@ -14,7 +14,7 @@ from typing import Final
 from model.errors import InvalidSignature, ModelError, ServiceUnavailable, UnrecognizedClient
 from quorate.cluster.catalog import Catalog, UserRecord
 from quorate.cluster.ring import Ring
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange
 from quorate.logs import log, warn
 from quorate.security.sealing import OPERATOR_ID, KeyFile
 from quorate.security.signing import (
@@ -189,6 +189,14 @@ class Authentication:
         self._check_able()
         digest = digest_of(exchange.body)
         return self._http.check(exchange.method, exchange.path, exchange.headers, digest)
+
+    def check_header(self, exchange: Exchange) -> None:
+        """Refuse an HTTP request of which the header is here, if no body could mend it.
+
+        Raises a ModelError that says why.
+        """
+        self._check_able()
+        self._http.check_header(exchange.path, exchange.headers)
 
     def check_grpc(self, method: str, metadata: Metadata) -> SignedCall:
         """Return what the metadata of a call of /package.Service/Method proves.

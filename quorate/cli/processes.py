@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import (
     ClusterCaOption,
     ClusterCertOption,
@@ -37,7 +38,9 @@ node_app = typer.Typer(
 )
 
 
-def _tie_to_parent(parent_pid: int | None) -> None:
+def _begin(command: str, parent_pid: int | None) -> None:
+    """Refuse where there is no server; die with the parent, if one is named."""
+    need_server(command)
     if parent_pid is not None:
         from quorate.local.parent import die_with_parent
 
@@ -107,7 +110,7 @@ def node(
     """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
     if context.invoked_subcommand is not None:
         return
-    _tie_to_parent(parent_pid)
+    _begin("quorate node", parent_pid)
     required = {
         "--name": name,
         "--az": az,
@@ -225,13 +228,21 @@ def router(
     ] = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
+    grpc_reflection: Annotated[
+        bool,
+        typer.Option(
+            "--grpc-reflection",
+            envvar="QUORATE_GRPC_REFLECTION",
+            help="Tell gRPC clients such as grpcurl which services there are.",
+        ),
+    ] = False,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "auto",
     slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one router until SIGTERM. Routers keep no state: run any number of them."""
-    _tie_to_parent(parent_pid)
+    _begin("quorate router", parent_pid)
     from router.main import run
     from router.options import RouterOptions
 
@@ -247,7 +258,7 @@ def router(
                 nodes=tuple(node),
                 request_timeout_ms=request_timeout_ms,
                 connections_max=connections_max,
-                connections_per_address_max=connections_per_address,
+                connections_per_network_max=connections_per_address,
                 key_file=key_file,
                 require_auth=require_auth,
                 region=region,
@@ -257,6 +268,7 @@ def router(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
                 probe_status=probe_status,
+                reflection=grpc_reflection,
                 log_level=log_level,
                 log_format=log_format,
                 slow_request_ms=slow_request_ms,

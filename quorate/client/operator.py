@@ -12,7 +12,6 @@ from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 
 from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
@@ -24,6 +23,7 @@ from quorate.client.errors import (
     Unreachable,
     error_of,
 )
+from quorate.client.statuses import reason_of
 from quorate.cluster.catalog import Grant
 from quorate.cluster.codec import decode_grants, encode_grants
 from quorate.cluster.write_id import REQUEST_ID_BYTES
@@ -35,7 +35,6 @@ from quorate.v1.users_pb2_grpc import UserServiceStub
 USERS: Final = "/quorate.v1.UserService"
 CLUSTER: Final = "/quorate.v1.ClusterService"
 STUBS: Final[Mapping[str, Any]] = {USERS: UserServiceStub, CLUSTER: ClusterServiceStub}
-DETAILS_KEY: Final = "grpc-status-details-bin"
 UNKNOWN_REASON: Final = "InternalServerError"
 """The error code of a change whose outcome is unknown."""
 
@@ -70,6 +69,14 @@ class StartedReplacement:
     old_id: int
     new_id: int
     az: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledReplacement:
+    """A node that keeps its place, by id, and the name of the one that had been waited for."""
+
+    old_id: int
+    replacement: str
 
 
 class Operator:
@@ -177,11 +184,28 @@ class Operator:
             for user in response.users
         }
 
-    async def replace_node(self, old: str, new: str) -> StartedReplacement:
-        """Let the node named `new`, joined or not, take the place of the one named `old`."""
-        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new)
+    async def replace_node(
+        self, old: str, new: str, *, allow_unknown: bool = False
+    ) -> StartedReplacement:
+        """Let the node named `new` take the place of the one named `old`.
+
+        Unless it has joined, or both have the same name, it must be allowed to be unknown.
+        """
+        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new, allow_unknown=allow_unknown)
         done = await self._change("ReplaceNode", request, service=CLUSTER)
         return StartedReplacement(old_id=done.old_id, new_id=done.new_id, az=done.az)
+
+    async def cancel_replacement(self, old: str) -> CancelledReplacement:
+        """Let a node keep its place: the one that was to take it has not joined."""
+        request = cluster_pb2.CancelReplacementRequest(old=old)
+        done = await self._change("CancelReplacement", request, service=CLUSTER)
+        return CancelledReplacement(old_id=done.old_id, replacement=done.replacement)
+
+    async def remove_node(self, name: str) -> int:
+        """Remove a node that holds nothing for good; return its id, which is never used again."""
+        request = cluster_pb2.RemoveNodeRequest(name=name)
+        done = await self._change("RemoveNode", request, service=CLUSTER)
+        return int(done.id)
 
     def _new_key(
         self, cluster_id: str, user_name: str, grants: Sequence[Grant]
@@ -235,7 +259,7 @@ class Operator:
 
     def _error(self, operation: str, error: grpc.aio.AioRpcError) -> QuorateError:
         message = error.details() or error.code().name
-        reason = _reason(error)
+        reason = reason_of(error)
         if reason and reason != UNKNOWN_REASON:
             return error_of(400, {"__type": reason, "message": message})
         if operation == "ListUsers":
@@ -261,14 +285,3 @@ def _find(listed: users_pb2.ListUsersResponse, name: str) -> catalog_pb2.User:
         if user.name == name:
             return user
     raise ResourceNotFound(f"There is no user {name}.")
-
-
-def _reason(error: grpc.aio.AioRpcError) -> str:
-    """Return DynamoDB's error code in a status, "" if it is not a router's answer."""
-    for name, value in error.trailing_metadata() or ():
-        if name == DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    return str(info.reason)
-    return ""
