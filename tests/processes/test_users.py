@@ -159,7 +159,7 @@ def test_user_is_made_used_rotated_and_deleted(closed: BackgroundCluster, quorat
         assert secret.encode() not in said
 
 
-def test_row_42_captured_call_of_an_operator_has_no_effect_again_on_any_router(
+def test_row_38_captured_call_of_an_operator_has_no_effect_again_on_any_router(
     closed: BackgroundCluster, quorate: Run
 ) -> None:
     """It would bring a deleted user back, with its old key, which somebody may have leaked."""

@@ -143,7 +143,7 @@ def test_other_calls_are_refused_over_both_grpc_ways(
         ),
     ],
 )
-def test_row_41_call_that_is_not_signed_for_itself_and_now_is_refused(
+def test_row_37_call_that_is_not_signed_for_itself_and_now_is_refused(
     key_file: Path, change: Callable[[], Any]
 ) -> None:
     async def story(world: World) -> None:
@@ -208,7 +208,7 @@ def test_secret_that_was_sealed_with_another_key_file_opens_nothing(key_file: Pa
     tell(story, users=(user,), key_file=key_file)
 
 
-def test_row_43_grants_that_no_operator_has_sealed_make_the_key_useless(
+def test_row_39_grants_that_no_operator_has_sealed_make_the_key_useless(
     key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A node that lies gives its own user more rights, or another user's key; on an open stream."""
@@ -233,7 +233,7 @@ def test_row_43_grants_that_no_operator_has_sealed_make_the_key_useless(
     assert "has not sealed it for this user and its grants" in lines[0]
 
 
-def test_row_41_signature_of_a_call_does_not_open_a_pipeline(key_file: Path) -> None:
+def test_row_37_signature_of_a_call_does_not_open_a_pipeline(key_file: Path) -> None:
     """It is signed when it is opened, over nothing; that of a message is for that message alone."""
     method = "/quorate.v1.QuorateService/Pipeline"
 
@@ -251,7 +251,7 @@ def test_row_41_signature_of_a_call_does_not_open_a_pipeline(key_file: Path) -> 
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_row_44_closed_cluster_without_users_serves_nobody(
+def test_row_40_closed_cluster_without_users_serves_nobody(
     key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def status(world: World) -> str:
@@ -393,7 +393,7 @@ def test_row_24_users_key_does_not_manage_users(key_file: Path) -> None:
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_row_42_operators_captured_signature_does_not_carry_another_message(key_file: Path) -> None:
+def test_row_38_operators_captured_signature_does_not_carry_another_message(key_file: Path) -> None:
     method = "/quorate.v1.UserService/DeleteUser"
 
     async def story(world: World) -> None:
@@ -456,7 +456,7 @@ async def delete_user_code(
     ],
     ids=["good", "old", "early", "other cluster", "no cluster", "no id", "long id"],
 )
-def test_row_42_operators_call_is_for_one_cluster_and_for_now(
+def test_row_38_operators_call_is_for_one_cluster_and_for_now(
     key_file: Path,
     request_of: Callable[[], users_pb2.DeleteUserRequest],
     late_seconds: float,
@@ -471,7 +471,7 @@ def test_row_42_operators_call_is_for_one_cluster_and_for_now(
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_row_42_what_was_asked_before_is_refused_and_logged(
+def test_row_38_what_was_asked_before_is_refused_and_logged(
     key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That the catalog says so: test_catalog_machine.py, and tests/processes/test_users.py."""

@@ -1,4 +1,4 @@
-"""Row 40: pages whose names are made to mean 127.0.0.1, and a router that asks for no key."""
+"""Row 36: pages whose names are made to mean 127.0.0.1, and a router that asks for no key."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def answer(world: World, host: str, headers: dict[str, str] | None = None)
         "\xe9vil.example",
     ],
 )
-def test_row_40_names_that_anybody_may_let_lead_here_are_refused(host: str) -> None:
+def test_row_36_names_that_anybody_may_let_lead_here_are_refused(host: str) -> None:
     async def story(world: World) -> None:
         status, body = await answer(world, host)
         assert status == 400
@@ -77,7 +77,7 @@ def test_row_40_names_that_anybody_may_let_lead_here_are_refused(host: str) -> N
         "192.168.1.5:8000",  # through a tunnel, or a port that somebody forwards
     ],
 )
-def test_row_40_this_machine_is_served_under_its_own_names(host: str) -> None:
+def test_row_36_this_machine_is_served_under_its_own_names(host: str) -> None:
     async def story(world: World) -> None:
         status, body = await answer(world, host)
         assert (status, body) == (200, '{"TableNames":["Music"]}')
@@ -85,7 +85,7 @@ def test_row_40_this_machine_is_served_under_its_own_names(host: str) -> None:
     tell(story)
 
 
-def test_row_40_who_signs_may_use_any_name(key_file: Path) -> None:
+def test_row_36_who_signs_may_use_any_name(key_file: Path) -> None:
     async def story(world: World) -> None:
         request = sign(time.time(), host="evil.example")
         del request.headers["Host"]
@@ -94,7 +94,7 @@ def test_row_40_who_signs_may_use_any_name(key_file: Path) -> None:
     tell(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
-def test_row_40_router_that_serves_other_machines_has_any_name() -> None:
+def test_row_36_router_that_serves_other_machines_has_any_name() -> None:
     """In containers and on Kubernetes it is called by the names that services have there."""
 
     async def story(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Row 45: how many calls are traced because their clients say so."""
+"""Row 41: how many calls are traced because their clients say so."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def traced(sampler: Sampler, calls: list[TracedCall]) -> list[str]:
     return found
 
 
-def test_row_45_clients_have_a_share_of_each_second() -> None:
+def test_row_41_clients_have_a_share_of_each_second() -> None:
     first = [TracedCall(SAMPLED, 10.0) for _ in range(3 * CLIENTS_PER_SECOND_MAX)]
     later = [TracedCall(SAMPLED, 10.5) for _ in range(CLIENTS_PER_SECOND_MAX)]
 
@@ -73,7 +73,7 @@ def test_row_45_clients_have_a_share_of_each_second() -> None:
     assert set(found) == {TRACE, ""}
 
 
-def test_row_45_of_what_is_more_the_sampler_decides() -> None:
+def test_row_41_of_what_is_more_the_sampler_decides() -> None:
     calls = [TracedCall(SAMPLED, 10.0) for _ in range(CLIENTS_PER_SECOND_MAX + 5)]
 
     found = traced(ParentBased(ALWAYS_ON), calls)
