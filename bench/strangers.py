@@ -113,6 +113,7 @@ class Others:
                 done = False
             self._note("http", phase, began_at, done=done)
             time.sleep(PAUSE_SECONDS)
+        connection.close()
 
     def _put_grpc(self) -> None:
         async def put() -> None:

@@ -61,7 +61,7 @@ def test_a_replacement_counts_before_its_new_node_has_joined(cluster: Cluster) -
     shell = cast("Any", SimpleNamespace(host=cluster.leader(CATALOG_GROUP).host))
     assert read(shell) == 0
 
-    cluster.change(ReplaceNode(new_id(), 2, "nosuch"))
+    cluster.change(ReplaceNode(new_id(), 2, "nosuch", allow_unknown=True))
 
     assert read(shell) == 1
 

@@ -8,11 +8,16 @@ import gzip
 import os
 import socket
 import struct
+import time
 import tracemalloc
+from pathlib import Path
 
+import orjson
 import pytest
 
 from quorate.http.limits import HttpLimits
+from tests.router.cluster import CLUSTER_ID
+from tests.router.signed import KEY_ID, ada, sign
 from tests.router.talk import SMALL, Talk, read_answer, status_of, tell
 from tests.router.world import World
 from tests.router.world import tell as tell_of_router
@@ -96,6 +101,100 @@ def test_row_18_announced_bodies_take_no_memory_before_they_come() -> None:
         assert held < ROW_18_BYTES_HELD_MAX, "clients included"
 
     tell(story, DEFAULT)
+
+
+def announced(operation: str, length: int, *lines: bytes) -> bytes:
+    """Return the header of a call whose body does not come."""
+    head = HEAD + b"X-Amz-Target: DynamoDB_20120810.%b\r\n" % operation.encode()
+    return head + b"".join(
+        line + b"\r\n"
+        for line in (
+            b"Content-Type: application/x-amz-json-1.0",
+            b"Content-Length: %d" % length,
+            *lines,
+            b"",
+        )
+    )
+
+
+async def refused_at_header(world: World, header: bytes) -> tuple[int, str]:
+    """Return status and error of a request of which the header is sent alone."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
+    writer.write(header)
+    answer = await reader.read()
+    writer.close()
+    _, _, body = answer.partition(b"\r\n\r\n")
+    document = orjson.loads(body) if body.startswith(b"{") else {}
+    return status_of(answer), str(document.get("__type", "")).partition("#")[2]
+
+
+@pytest.mark.parametrize(
+    ("operation", "length"),
+    [
+        ("PutItem", (4 << 20) + 1),
+        ("Query", (4 << 20) + 1),
+        ("CreateTable", (1 << 20) + 1),
+        ("NoSuchThing", (64 << 10) + 1),
+    ],
+)
+def test_row_18_body_larger_than_its_operation_needs_is_refused_before_it_is_sent(
+    operation: str, length: int
+) -> None:
+    async def story(world: World) -> None:
+        assert await refused_at_header(world, announced(operation, length)) == (
+            413,
+            "SerializationException",
+        )
+
+    tell_of_router(story)
+
+
+def test_row_18_chunked_body_larger_than_its_operation_needs_is_not_read_on() -> None:
+    async def story(world: World) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.router.http_port)
+        writer.write(
+            announced("PutItem", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        )
+        with contextlib.suppress(ConnectionError):
+            for _ in range(5):
+                writer.write(chunk(bytes(1 << 20)))
+                await writer.drain()
+        assert status_of(await reader.read()) == 413
+        writer.close()
+
+    tell_of_router(story)
+
+
+@pytest.mark.parametrize("length", [17 << 10, 16 << 20])
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        ((), "MissingAuthenticationTokenException"),
+        ((b"Authorization: AWS4-HMAC-SHA256 Credential=x",), "IncompleteSignatureException"),
+        ("unknown key", "UnrecognizedClientException"),
+        ("old", "InvalidSignatureException"),
+    ],
+)
+def test_who_must_sign_is_asked_before_a_body_comes_that_is_not_small(
+    key_file: Path, lines: tuple[bytes, ...] | str, error: str, length: int
+) -> None:
+    if isinstance(lines, str):
+        signed = sign(
+            time.time() - (3600 if lines == "old" else 0),
+            operation="BatchWriteItem",
+            key_id="QRTEBBBBBBBBBBBBBBBB" if lines == "unknown key" else KEY_ID,
+        )
+        lines = tuple(
+            b"%b: %b" % (name, value)
+            for name, value in signed.fields.items()
+            if name not in (b"host", b"content-type", b"x-amz-target")
+        )
+
+    async def story(world: World) -> None:
+        header = announced("BatchWriteItem", length, *lines)
+        assert await refused_at_header(world, header) == (400, error)
+
+    tell_of_router(story, users=(ada(CLUSTER_ID),), key_file=key_file)
 
 
 @pytest.mark.parametrize(
