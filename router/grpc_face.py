@@ -63,6 +63,10 @@ SERVER_OPTIONS: Final = (
 
 DROPPED: Final = "This router has slept, and does nothing that was sent before it woke. Call again."
 
+STREAM_AGE: Final = 0.85
+"""Part of a connection's greatest age at which its Pipeline ends, everything answered: before gRPC
+says that the connection goes, and breaks what is still on it a little later. Ours."""
+
 RPCS_MAX: Final = 4_096
 """Most RPCs at a time, of all clients. Ours."""
 
@@ -119,8 +123,12 @@ class GrpcFace:
         operator_services: Sequence[OperatorService],
         request_timeout_ms: int,
         certificates: CertificateFiles | None = None,
+        age_seconds_max: int = 0,
     ) -> None:
-        """With `certificates`, nothing is spoken but TLS."""
+        """With `certificates`, nothing is spoken but TLS.
+
+        A connection of `age_seconds_max`, give or take a tenth, takes no more calls; 0 is never.
+        """
         self._service = service
         self._observer = observer
         self._clock = clock
@@ -131,7 +139,9 @@ class GrpcFace:
         self._pipelines: set[Pipeline] = set()
         self._dropped = False
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX)
+        self._stream_seconds_max = age_seconds_max * STREAM_AGE
+        options = (*SERVER_OPTIONS, *_age_options(age_seconds_max))
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=RPCS_MAX)
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),
@@ -290,10 +300,25 @@ class GrpcFace:
             message_bytes_max=message_bytes_max(metadata),
         )
         self._pipelines.add(pipeline)
+        old = None
+        if self._stream_seconds_max:
+            loop = asyncio.get_running_loop()
+            old = loop.call_later(self._stream_seconds_max, pipeline.finish)
         try:
             await pipeline.run(requests, context)
         finally:
+            if old is not None:
+                old.cancel()
             self._pipelines.discard(pipeline)
+
+
+def _age_options(seconds: int) -> tuple[tuple[str, int], ...]:
+    if not seconds:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", seconds * 1_000),  # gRPC spreads it by a tenth
+        ("grpc.max_connection_age_grace_ms", int(REQUEST_SECONDS_MAX * 1_000)),
+    )
 
 
 def _credentials(certificates: CertificateFiles) -> grpc.ServerCredentials:

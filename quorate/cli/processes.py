@@ -223,6 +223,14 @@ def router(
     connections_per_address: Annotated[
         int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
     ] = 0,
+    connection_age: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Age at which a client's connection ends between two requests; 0 is never.",
+        ),
+    ] = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
     log_level: LogLevelOption = "info",
@@ -248,6 +256,7 @@ def router(
                 request_timeout_ms=request_timeout_ms,
                 connections_max=connections_max,
                 connections_per_address_max=connections_per_address,
+                connection_age_seconds=connection_age,
                 key_file=key_file,
                 require_auth=require_auth,
                 region=region,

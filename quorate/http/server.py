@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Final
 
 from quorate.http.acceptor import Acceptor
-from quorate.http.protocol import Door, Exchange, HttpConnection, HttpLimits, refusal
+from quorate.http.protocol import NEVER, Door, Exchange, HttpConnection, HttpLimits, refusal
 from quorate.http.tls import TlsConnection
 
 REFUSALS_MAX: Final = 256
@@ -27,6 +27,9 @@ ACCEPTED_MAX: Final = 64
 
 HANDSHAKES_MAX: Final = 8
 """Most of them with TLS, whose handshakes take 0.4 to 0.8 ms each. Ours."""
+
+GOLDEN_RATIO: Final = 0.618034
+"""Its multiples spread evenly between two whole numbers, however many there are."""
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -42,20 +45,26 @@ class HttpServer:
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
         door: Door | None = None,
+        age_seconds_max: float = NEVER,
     ) -> None:
         """With `tls`, which gives the context for a new connection, nothing is spoken but TLS.
+
+        A connection of `age_seconds_max`, give or take a tenth, ends with its next answer.
 
         `door` refuses what the handler would refuse as well, for a part of the cost.
         """
         self.handler = handler
         self.door = door
         self.limits = limits
+        self._age_seconds_max = age_seconds_max
         self.now = 0.0  # monotonic seconds, as of the last sweep
         self.date = b""  # for the Date header, as of the last sweep
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self.handshakes_failed = 0  # refused, broken off or too slow
-        self._connections: set[HttpConnection | TlsConnection] = set()
+        # Each with when it is too old, in monotonic seconds.
+        self._connections: dict[HttpConnection | TlsConnection, float] = {}
+        self._admitted_count = 0
         self._address_counts: Counter[str] = Counter()  # of connections
         self._refused_count = 0  # in this pass of the loop
         self._next_pass_is_due = False
@@ -164,9 +173,19 @@ class HttpServer:
         address = connection.peer_address
         if self.stopping or not self._has_room(address):
             return False
-        self._connections.add(connection)
+        self._connections[connection] = self.now + self._age_of_next()
         self._address_counts[address] += 1
         return True
+
+    def _age_of_next(self) -> float:
+        """Return how old the next connection may become: those that came together go apart."""
+        self._admitted_count += 1
+        spread = self._admitted_count * GOLDEN_RATIO % 1
+        return self._age_seconds_max * (0.9 + 0.2 * spread)
+
+    def is_leaving(self, connection: HttpConnection) -> bool:
+        """Return whether a connection is to end with its next answer."""
+        return self.stopping or self._connections[connection] <= self.now
 
     def _has_room(self, address: str) -> bool:
         limits = self.limits
@@ -189,7 +208,7 @@ class HttpServer:
         """Strike a connection off the books, if it was ever on them."""
         if connection not in self._connections:
             return
-        self._connections.remove(connection)
+        del self._connections[connection]
         address = connection.peer_address
         self._address_counts[address] -= 1
         if not self._address_counts[address]:

@@ -93,27 +93,33 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def admin_port() -> Callable[[str], int]:
-    found: Callable[[str], int] = runpy.run_path(str(ROOT / "deploy/healthcheck.py"))["admin_port"]
+def admin_address() -> Callable[[str], tuple[str, int]]:
+    found: Callable[[str], tuple[str, int]] = runpy.run_path(str(ROOT / "deploy/healthcheck.py"))[
+        "admin_address"
+    ]
     return found
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "host"),
     [
-        ["quorate", "node", "--admin", "0.0.0.0:7401", "--az", "a"],
-        ["quorate", "router", "--admin=0.0.0.0:7401"],
-        ["quorate", "node", "--admin", "[::]:7401"],
+        (["quorate", "node", "--admin", "0.0.0.0:7401", "--az", "a"], "127.0.0.1"),
+        (["quorate", "router", "--admin=0.0.0.0:7401"], "127.0.0.1"),
+        (["quorate", "node", "--admin", "[::]:7401"], "127.0.0.1"),
+        (["quorate", "node", "--admin=[fd00::7]:7401"], "fd00::7"),
+        (["quorate", "node", "--admin=10.0.0.7:7401"], "10.0.0.7"),
     ],
 )
 def test_the_health_check_finds_the_admin_face(
-    admin_port: Callable[[str], int], arguments: list[str]
+    admin_address: Callable[[str], tuple[str, int]], arguments: list[str], host: str
 ) -> None:
-    assert admin_port("".join(f"{argument}\0" for argument in arguments)) == 7401
+    said = "".join(f"{argument}\0" for argument in arguments)
+
+    assert admin_address(said) == (host, 7401)
 
 
 def test_the_health_check_says_that_there_is_no_admin_face(
-    admin_port: Callable[[str], int],
+    admin_address: Callable[[str], tuple[str, int]],
 ) -> None:
     with pytest.raises(ValueError, match="no --admin"):
-        admin_port("quorate\0node\0--name=--admin\0")
+        admin_address("quorate\0node\0--name=--admin\0")

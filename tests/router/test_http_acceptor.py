@@ -91,6 +91,22 @@ def all_files() -> Iterator[int]:
             yield os.dup(0)
 
 
+def test_every_address_is_those_of_both_families() -> None:
+    """As gRPC's listeners: else one port would take both, and the other IPv6 alone."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
+    async def story() -> None:
+        listening = Acceptor(asyncio.Protocol, lambda _: None, count_max=1)
+        await listening.listen("::", 0)
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, listening.port)
+            writer.close()
+        listening.close()
+
+    run(story())
+
+
 def test_all_addresses_of_a_host_are_listened_on_or_none() -> None:
     async def story() -> None:
         taken = socket.create_server(("127.0.0.1", 0))
