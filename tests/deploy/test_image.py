@@ -79,13 +79,25 @@ def test_only_what_the_wheel_is_made_of_is_sent_to_the_engine() -> None:
 
 
 def test_every_dependency_of_the_image_is_one_release_that_the_project_allows() -> None:
-    lines = (ROOT / "deploy/requirements.txt").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    text = (ROOT / "deploy/requirements.txt").read_text()
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+) ", text, re.MULTILINE))
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     for requirement in document["project"]["dependencies"]:
         name, low, high = re.fullmatch(r"([\w-]+)>=([\d.]+),<([\d.]+)", requirement).groups()  # type: ignore[union-attr]
         assert numbers(low) <= numbers(pinned[name]) < numbers(high), name
+
+
+def test_what_is_installed_is_what_was_hashed() -> None:
+    text = (ROOT / "deploy/requirements.txt").read_text()
+    lines = "".join(line for line in text.splitlines(keepends=True) if line[0] != "#")
+    entries = re.sub(r" *\\\n", "", lines).splitlines()
+
+    assert len(entries) > 20
+    for entry in entries:
+        assert re.fullmatch(r"[\w-]+==[\d.]+( +--hash=sha256:[0-9a-f]{64})+", entry), entry
+    (install,) = [rest for rest in values("RUN") if "deploy/requirements.txt" in rest]
+    assert "--require-hashes" in install
 
 
 def numbers(version: str) -> tuple[int, ...]:
