@@ -1,4 +1,4 @@
-"""Write the alert rules and the dashboards as Kubernetes wants them, from the one copy that is ours.
+"""Write the alert rules and the dashboards as Kubernetes wants them, from our one copy of each.
 
     .venv/bin/python packaging/monitoring.py
 

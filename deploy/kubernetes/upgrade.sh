@@ -59,7 +59,7 @@ done
 set_paused true # else apply would begin with the routers
 kubectl apply -k "$overlay"
 
-for node in "${unready[@]}" "${ready[@]}"; do
+for node in ${unready[@]+"${unready[@]}"} "${ready[@]}"; do # bash 3 minds empty arrays
     deadline=$((SECONDS + seconds_max))
     revision=$(revision_of "$node")
     if [[ $(pod_of "$node") != "$revision "* ]]; then

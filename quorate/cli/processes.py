@@ -173,6 +173,17 @@ TlsKeyOption = Annotated[
 ]
 
 
+ConnectionsPerAddressOption = Annotated[
+    int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
+]
+ConnectionAgeOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="Age at which a client's connection ends between two requests; 0 is never.",
+    ),
+]
 CorsOriginOption = Annotated[
     list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
 ]
@@ -220,17 +231,8 @@ def router(
     cluster_cert: ClusterCertOption = None,
     cluster_key: ClusterKeyOption = None,
     connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
-    connections_per_address: Annotated[
-        int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
-    ] = 0,
-    connection_age: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Age at which a client's connection ends between two requests; 0 is never.",
-        ),
-    ] = 0,
+    connections_per_address: ConnectionsPerAddressOption = 0,
+    connection_age: ConnectionAgeOption = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
     log_level: LogLevelOption = "info",

@@ -1,9 +1,9 @@
 """A stand-in for kubectl and what is behind it, as far as deploy/kubernetes/upgrade.sh asks.
 
-No API server can be had in the tests. This models what its controllers do with three StatefulSets whose
-strategy is OnDelete, and a Deployment: `apply` gives the sets a revision, which a pod takes when
-it is deleted; a Deployment that is not paused takes it at once. An overlay is a folder with a file
-`revision`; pods of the revision "bad" never become ready. Calls are written down.
+No API server can be had in the tests. This models what its controllers do with three StatefulSets
+whose strategy is OnDelete, and a Deployment: `apply` gives the sets a revision, which a pod takes
+when it is deleted; a Deployment that is not paused takes it at once. An overlay is a folder with a
+file `revision`; pods of the revision "bad" never become ready. Calls are written down.
 """
 
 from __future__ import annotations

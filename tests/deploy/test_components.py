@@ -275,8 +275,10 @@ def test_dual_stack_listens_on_both_families_everywhere(composed: Any) -> None:
 
 
 def test_guaranteed_nodes_have_what_that_class_of_service_asks_for(composed: Any) -> None:
-    """Limits as requests, of CPU and memory, in whole processors; source: Kubernetes, "Pod Quality
-    of Service Classes" and "Control CPU Management Policies"."""
+    """Limits as requests, of CPU and memory, in whole processors.
+
+    Source: Kubernetes, "Pod Quality of Service Classes" and "Control CPU Management Policies".
+    """
     documents = composed("guaranteed")
     nodes = [document for document in documents if document["kind"] == "StatefulSet"]
 

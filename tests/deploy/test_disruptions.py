@@ -32,17 +32,17 @@ class Pod:
 def allowed(budget: dict[str, Any], pods: list[Pod]) -> int:
     """Model: return how many of the pods may be evicted now.
 
-    With `minAvailable`, so many must stay healthy. With `maxUnavailable`, so many of those that are
-    expected may be missing; expected is the sum of the scales of the controllers of pods that exist.
+    With `minAvailable`, so many must stay healthy. With `maxUnavailable`, so many of those that
+    are expected may be missing: expected are the scales of the controllers of pods that exist.
     """
     selector = budget["selector"]["matchLabels"]
     chosen = [pod for pod in pods if selector.items() <= pod.labels.items()]
     healthy = sum(pod.is_ready and not pod.is_ending for pod in chosen)
     if "minAvailable" in budget:
-        desired = budget["minAvailable"]
+        desired = int(budget["minAvailable"])
     else:
         scales = {pod.controller: pod.scale for pod in chosen}
-        desired = max(0, sum(scales.values()) - budget["maxUnavailable"])
+        desired = max(0, sum(scales.values()) - int(budget["maxUnavailable"]))
     return max(0, healthy - desired)
 
 

@@ -1,4 +1,4 @@
-"""The numbers of "Sizing" in docs/OPERATIONS.md: those of the manifests, the code and the example."""
+"""The numbers of "Sizing" in docs/OPERATIONS.md are those of manifests, code and the example."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from router.dispatch import PENDING_BYTES_MAX
 from tests.deploy.kustomize import Document, build, pod_spec
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-TEXT: Final = (ROOT / "docs/OPERATIONS.md").read_text().partition("## Sizing")[2].partition("\n## ")[0]
+TEXT: Final = (
+    (ROOT / "docs/OPERATIONS.md").read_text().partition("## Sizing")[2].partition("\n## ")[0]
+)
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 
 
@@ -38,7 +40,9 @@ def volume_bytes() -> int:
 
 def factors() -> dict[int, float]:
     """Return the file's bytes for each byte of items, by the items' size."""
-    rows = [line.strip("|").split("|") for line in TEXT.splitlines() if line.startswith("| size of")]
+    rows = [
+        line.strip("|").split("|") for line in TEXT.splitlines() if line.startswith("| size of")
+    ]
     row = next(line for line in TEXT.splitlines() if line.startswith("| *f*")).strip("|").split("|")
     sizes = [int(re.sub(r"\D", "", cell)) for cell in rows[0][1:]]
     return dict(zip(sizes, map(float, row[1:]), strict=True))
@@ -68,7 +72,9 @@ def test_a_routers_memory_is_the_sum_of_its_bounds() -> None:
     bounds = (limits.body_bytes_all_max, PENDING_BYTES_MAX, limits.unsent_bytes_all_max)
 
     assert bounds == (512 * MIB, 256 * MIB, 512 * MIB)
-    assert "at most 512 MiB of requests that come in, 256 MiB at nodes and 512 MiB\nof answers" in TEXT
+    assert (
+        "at most 512 MiB of requests that come in, 256 MiB at nodes and 512 MiB\nof answers" in TEXT
+    )
     assert 256 * MIB + sum(bounds) <= 2 * GIB
 
 

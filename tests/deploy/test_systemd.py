@@ -1,4 +1,4 @@
-"""deploy/systemd: units that systemd takes, that let a process do little, and that fit the processes.
+"""deploy/systemd: units that systemd takes, that allow little, and that fit the processes.
 
 The processes themselves run with these options in tests/processes/test_machines.py.
 """

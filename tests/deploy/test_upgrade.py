@@ -1,4 +1,4 @@
-"""deploy/kubernetes/upgrade.sh against a model of what is behind kubectl: no API server was asked."""
+"""deploy/kubernetes/upgrade.sh against a model of an API server: none was asked."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def run(*arguments: str, **environment: str) -> str:
 
 
 class Machines:
-    """Three machines with a node each, and one with a router: folders and free ports of this one."""
+    """Three machines with a node each, one with a router: folders and free ports of this one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,8 +86,14 @@ class Machines:
     def start(self, kind: str, machine: str) -> None:
         with (self.folder / f"{machine}.log").open("ab") as said:
             self.processes[machine] = subprocess.Popen(
-                [sys.executable, "-c", AS_THE_UNIT_LETS_IT, *QUORATE, kind]
-                + self.options(kind, machine),
+                [
+                    sys.executable,
+                    "-c",
+                    AS_THE_UNIT_LETS_IT,
+                    *QUORATE,
+                    kind,
+                    *self.options(kind, machine),
+                ],
                 stderr=said,
             )
 
