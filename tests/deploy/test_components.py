@@ -292,7 +292,7 @@ def test_guaranteed_nodes_have_what_that_class_of_service_asks_for(composed: Any
 
 def test_egress_leaves_the_ways_that_processes_take(composed: Any) -> None:
     documents = composed("egress")
-    ways = {"egress": {"node", "kube-dns"}, "egress-admin": {"router"}}
+    ways = {"egress": {"node", "kube-dns"}, "egress-admin": {"node", "router"}}
     for policy, reached in ways.items():
         rules = named(documents, "NetworkPolicy", policy)["spec"]["egress"]
         labels = [peer["podSelector"]["matchLabels"] for rule in rules for peer in rule["to"]]

@@ -261,12 +261,14 @@ def test_only_nodes_and_routers_reach_nodes(name: str) -> None:
     assert all(
         selects(policy["podSelector"]["matchLabels"], n) for n in of_kind(name, "StatefulSet")
     )
-    (rule,) = policy["ingress"]
-    components = {
-        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]
+    who = {
+        rule["ports"][0]["port"]: {
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+            for peer in rule["from"]
+        }
+        for rule in policy["ingress"]
     }
-    assert components == {"node", "router", "admin"}
-    assert rule["ports"] == [{"port": "grpc"}]
+    assert who == {"grpc": {"node", "router", "admin"}, "admin": {"admin"}}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
