@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +151,58 @@ def test_node_that_is_away_comes_first_and_no_other_is_taken_before_it_is_back(
     assert ended.returncode == 0, ended.stderr
     deleted = [step.split()[-1] for step in cluster.steps() if step.startswith("delete")]
     assert deleted == ["node-b-0", "node-a-0", "node-c-0"]
+
+
+OBJECTS = {
+    "get pod": (
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "labels": {"controller-revision-hash": "node-a-6d4"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+            "status": {
+                "conditions": [
+                    {"type": "Initialized", "status": "True"},
+                    {"type": "Ready", "status": "False"},
+                ]
+            },
+        },
+        "node-a-6d4 False",
+    ),
+    "get statefulset": (
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "s", "generation": 3},
+            "spec": {
+                "serviceName": "s",
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": "c", "image": "i"}]},
+                },
+            },
+            "status": {"observedGeneration": 2, "updateRevision": "node-a-6d4", "replicas": 1},
+        },
+        "3 2 node-a-6d4\n",
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize("question", OBJECTS)
+def test_kubectl_itself_answers_the_questions_as_the_stand_in_does(
+    question: str, tmp_path: Path
+) -> None:
+    """`label --local` asks no server."""
+    thing, answered = OBJECTS[question]
+    asked = re.search(rf"ask {question} [^']*'(jsonpath=[^']*)'", SCRIPT.read_text())
+    assert asked is not None
+    (tmp_path / "object.json").write_text(json.dumps(thing))
+    command = ["kubectl", "label", "--local", "-f", str(tmp_path / "object.json"), "x=y"]
+
+    ended = subprocess.run(
+        [*command, "-o", asked[1]], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.stdout == answered, ended.stderr
