@@ -21,11 +21,14 @@ SEED ?= 1
 RUNS ?= 200
 JOBS ?= $(shell nproc)
 
+# For `make pythons`: what else than the oldest Python there is.
+PYTHONS ?= 3.12 3.13
+
 # For `make fuzz`, of each target.
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo bench rolling fuzz sim sim-plants sweep test check core unit format lint types imports proto dist clean distclean
+.PHONY: help up demo bench rolling fuzz sim sim-plants sweep test check core unit pythons format lint types imports proto dist clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -64,6 +67,13 @@ core: $(VENV)/.stamp-dev ## the scenarios of raft/, which must reach every branc
 unit: $(VENV)/.stamp-dev ## unit tests, but for `core`
 	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) $(RAFT_SCENARIOS:%=--ignore=%) $(ARGS)
 
+pythons: ## unit tests under the other Pythons that are supported (PYTHONS='3.12 3.13'; uv brings those that are missing)
+	@for version in $(PYTHONS); do \
+		python=$$(packaging/find_python.sh $$version) || exit 1; \
+		PYTHON=$$python packaging/setup.sh .venv-$$version -e '.[dev]' || exit 1; \
+		.venv-$$version/bin/python -m pytest -q -n auto $(UNIT) $(ARGS) || exit 1; \
+	done
+
 lint: $(VENV)/.stamp-dev ## formatting and lint
 	$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/ruff check $(CODE)
@@ -93,8 +103,8 @@ fuzz: $(VENV)/.stamp-dev ## fuzz each parser for SECONDS=600; what is found lies
 proto: $(VENV)/.stamp-dev ## generate quorate/v1 from proto/
 	$(PYTHON_RUN) packaging/protos.py
 
-dist: $(VENV)/.stamp-dev ## build the wheel into dist/
-	$(PYTHON_RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+dist: $(VENV)/.stamp-dev ## build both wheels, the client's and the server's, into dist/
+	$(PYTHON_RUN) -m pip wheel --quiet --no-deps --wheel-dir dist . ./packaging/server
 
 clean: ## remove caches and build products (not data, not the virtual environments)
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
@@ -102,10 +112,10 @@ clean: ## remove caches and build products (not data, not the virtual environmen
 	rm -f quorate/v1/*_pb2*.py quorate/v1/*_pb2.pyi $(VENV)/.stamp-*
 
 distclean: clean ## clean, and remove the virtual environments
-	rm -rf $(VENV) $(AWSCLI_VENV) .clients
+	rm -rf $(VENV) $(AWSCLI_VENV) .clients $(PYTHONS:%=.venv-%)
 
 $(VENV)/.stamp-run: $(SETUP_INPUTS)
-	@packaging/setup.sh $(VENV) -e .
+	@packaging/setup.sh $(VENV) -e '.[server-dependencies]'
 	@touch $@
 
 $(VENV)/.stamp-dev: $(SETUP_INPUTS)

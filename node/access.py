@@ -40,6 +40,7 @@ MAY_CHANGE: Final[Mapping[str, frozenset[Role]]] = {
     "add_node": frozenset({NODE}),  # itself, by the name in its certificate
     "move_replica": frozenset({NODE}),  # the leader of a group tells what it has done
     "replace_node": frozenset({ADMIN}),
+    "cancel_replacement": frozenset({ADMIN}),
     "remove_node": frozenset({ADMIN}),  # the catalog's leader does it by itself
 }
 """By the kind of change in a CatalogCommand."""

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 from node.metrics.page import MetricsPage
 from node.shell import ProcessShell
 from quorate.http.addresses import split_address
-from quorate.http.admin import ADMIN_CONNECTIONS_MAX, METRICS, AdminFace, Page
-from quorate.http.protocol import HttpLimits
+from quorate.http.admin import ADMIN_LIMITS, METRICS, AdminFace, Page
 from quorate.http.server import HttpServer
 
 
@@ -37,7 +36,7 @@ async def serve_admin(
             unready_reason=unready_reason,
             tasks=tasks,
         )
-        server = HttpServer(face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
+        server = HttpServer(face.handle, ADMIN_LIMITS)
         try:
             await server.start(*split_address(address))
         except OSError as error:

@@ -51,14 +51,17 @@ class JoinRefused(Exception):
 
 
 class NodeRemoved(JoinRefused):
-    """Another node has taken this one's place, for good."""
+    """This node is out of the cluster, for good."""
 
     def __init__(self, identity: Identity, successor: str = "") -> None:
-        """`successor` is the name of the one that has taken its place, "" if it is not known."""
-        by = f"node {successor}" if successor else "another node"
+        """`successor` is the name of the one that has taken its place, "" if none is known of."""
+        how = (
+            f"was replaced: node {successor} has taken its place in the cluster"
+            if successor
+            else "was replaced or removed: it is not in the cluster any more"
+        )
         super().__init__(
-            f"node {identity.name} (id {identity.node_id}) was replaced: {by} has taken its place "
-            "in the cluster. Its directory may be deleted"
+            f"node {identity.name} (id {identity.node_id}) {how}. Its directory may be deleted"
         )
 
 

@@ -59,7 +59,13 @@ from node.storage.identity import (
 from node.storage.items import ItemStore
 from node.storage.log import LogStore
 from node.tracing import NodeTracing
-from quorate.cluster.channels import SERVER_OPTIONS, Dialer, server_credentials
+from quorate.cluster.channels import (
+    CONNECTIONS_PER_NETWORK_MAX,
+    SERVER_OPTIONS,
+    Dialer,
+    server_credentials,
+)
+from quorate.grpc_connections import GrpcConnections
 from quorate.http.addresses import is_loopback, split_address
 from quorate.security.certificate_pair import CertificateRefused
 from quorate.security.cluster_certificate import ClusterFiles
@@ -156,6 +162,9 @@ async def _serve(
     await server.start()
     dialer = Dialer(files)
     refreshing = loop.create_task(_refresh_for_ever(files))
+    connections = GrpcConnections(CONNECTIONS_PER_NETWORK_MAX)
+    _, port = split_address(options.listen)
+    sweeping = loop.create_task(connections.sweep_forever(port))
 
     seeds = _seeds(options)
     observed = _observed(options)
@@ -196,6 +205,7 @@ async def _serve(
             identity.removed = True
             _remember(options.data_dir, identity)
     refreshing.cancel()
+    sweeping.cancel()
     observed.close()
     log_store.close()
     items.close()

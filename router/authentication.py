@@ -12,7 +12,7 @@ from typing import Final
 from model.errors import ModelError, ServiceUnavailable, UnrecognizedClient
 from quorate.cluster.catalog import Catalog, UserRecord
 from quorate.cluster.ring import Ring
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange
 from quorate.security.sealing import OPERATOR_ID, KeyFile
 from quorate.security.signing import GRPC_HOST, GRPC_SERVICE
 from router.access_keys import AccessKeys
@@ -133,6 +133,14 @@ class Authentication:
         """Return the access key id of an HTTP request. Raises a ModelError that says why not."""
         self._check_able()
         return self._http.check(exchange.method, exchange.path, exchange.headers, exchange.body)
+
+    def check_header(self, exchange: Exchange) -> None:
+        """Refuse an HTTP request of which the header is here, if no body could mend it.
+
+        Raises a ModelError that says why.
+        """
+        self._check_able()
+        self._http.check_header(exchange.path, exchange.headers)
 
     def check_grpc(self, method: str, metadata: Metadata) -> str:
         """Return the access key id of a call of /package.Service/Method. Raises a ModelError."""

@@ -6,32 +6,42 @@ So the answer is the same whether a table exists. Who calls was found by the fac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from model.errors import MissingAuthenticationToken
+from model.errors import AccessDenied, MissingAuthenticationToken
 from router.authentication import Authentication
 from router.call import Call
 from router.denials import denial
-from router.service import Handler, Service
+from router.operation import Operation, Tables
 
 
-def authorized(
-    handlers: Mapping[str, Handler], authentication: Authentication
-) -> dict[str, Handler]:
-    """Return handlers that refuse first what the call's user may not do."""
-    return {name: _authorized(handler, authentication) for name, handler in handlers.items()}
+class AuthorizedOperations:
+    """The operations, for those who may call them."""
 
+    def __init__(self, operations: Mapping[str, Operation], authentication: Authentication) -> None:
+        self._operations = operations
+        self._authentication = authentication
 
-def _authorized(handler: Handler, authentication: Authentication) -> Handler:
-    def handle(service: Service, body: object, call: Call) -> None:
+    def get(self, name: str) -> Operation | None:
+        """Return an operation, None if there is none of this name."""
+        return self._operations.get(name)
+
+    def prepare(self, operation: Operation, tables: Tables, body: object, call: Call) -> Any:  # noqa: ANN401
+        """Return a call's request made ready, if its user may make it. For any thread.
+
+        Raises AccessDenied, MissingAuthenticationToken, and what the operation raises.
+        """
         user = call.user
         if user is not None:
             error = denial(user, call.operation, body)
             if error is not None:
-                who = f"user {user.name!r}"
-                authentication.refusal_log.write(call.operation, who, call.request_id, error)
                 raise error
-        elif authentication.is_required:
+        elif self._authentication.is_required:
             raise MissingAuthenticationToken  # the first user was made since it came
-        handler(service, body, call)
+        return operation.prepare(tables, body)
 
-    return handle
+    def log(self, error: AccessDenied, call: Call) -> None:
+        """Write down that a call was refused."""
+        assert call.user is not None
+        who = f"user {call.user.name!r}"
+        self._authentication.refusal_log.write(call.operation, who, call.request_id, error)

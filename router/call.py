@@ -66,6 +66,11 @@ class Call(ABC):
         return ""
 
     @property
+    def network(self) -> str:
+        """What the caller's address is counted under, empty if the face cannot tell."""
+        return ""
+
+    @property
     def traceparent(self) -> str:
         """W3C's header of the caller's own span, empty if there is none."""
         return ""

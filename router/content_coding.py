@@ -11,8 +11,11 @@ from typing import Final
 
 from model.errors import SerializationFailed
 
-BODY_BYTES_MAX: Final = 16 << 20
-"""Longest request body, unpacked. Source: DynamoDB's limit on a request."""
+RATIO_MAX: Final = 100
+"""How many times its size a body may unpack to. Ours: JSON does to 5 or 20."""
+
+RATIO_FREE_BYTES: Final = 1 << 20
+"""What a body may unpack to in any case. Ours: an item full of one letter."""
 
 CODINGS_MAX: Final = 4
 """Most codings one over the other. Ours: each may take as long as one."""
@@ -46,46 +49,48 @@ class BodyTooLarge(SerializationFailed):
     http_status = 413
 
 
-def decode_body(field: bytes, body: bytes | bytearray) -> bytes | bytearray:
+def decode_body(field: bytes, body: bytes | bytearray, bytes_max: int) -> bytes | bytearray:
     """Return a body without the codings that a Content-Encoding field names.
 
-    Raises UnknownCoding, BodyTooLarge, or SerializationFailed for what is not in its coding.
+    It may have `bytes_max` bytes then, and not too many times what it has now. Raises
+    UnknownCoding, BodyTooLarge, or SerializationFailed for what is not in its coding.
     """
     names = [name.strip().lower() for name in field.split(b",")]
     codings = [name for name in names if name not in (b"", b"identity")]
     if len(codings) > CODINGS_MAX:
         raise UnknownCoding(f"Content-Encoding names more than {CODINGS_MAX} codings.")
+    bytes_max = min(bytes_max, max(RATIO_FREE_BYTES, RATIO_MAX * len(body)))
     for coding in reversed(codings):
         match coding:
             case b"gzip" | b"x-gzip":
-                body = _unpack_gzip(body)
+                body = _unpack_gzip(body, bytes_max)
             case b"deflate":
-                body = _unpack_deflate(body)
+                body = _unpack_deflate(body, bytes_max)
             case _:
                 shown = coding[:SHOWN_LENGTH_MAX].decode("ascii", "replace")
                 raise UnknownCoding(f"Content-Encoding {shown!r} is not understood here.")
     return body
 
 
-def _unpack_gzip(body: bytes | bytearray) -> bytes:
+def _unpack_gzip(body: bytes | bytearray, bytes_max: int) -> bytes:
     """Return what all members of a gzip body hold. Source: RFC 1952, section 2.2."""
     members: list[bytes] = []
     place = size_bytes = 0
     while place < len(body) or not members:
         if len(members) == MEMBERS_MAX:
             raise SerializationFailed(f"A gzip body has {MEMBERS_MAX} members at most.")
-        plain, place = _unpack(body, place, GZIP, BODY_BYTES_MAX - size_bytes)
+        plain, place = _unpack(body, place, GZIP, bytes_max - size_bytes)
         members.append(plain)
         size_bytes += len(plain)
     return members[0] if len(members) == 1 else b"".join(members)
 
 
-def _unpack_deflate(body: bytes | bytearray) -> bytes:
+def _unpack_deflate(body: bytes | bytearray, bytes_max: int) -> bytes:
     """Return what a deflate body holds: zlib's format, or, as some send it, without its frame."""
     has_frame = (
         len(body) > 1 and body[0] & 15 == zlib.DEFLATED and not (body[0] << 8 | body[1]) % 31
     )
-    plain, end = _unpack(body, 0, ZLIB if has_frame else RAW, BODY_BYTES_MAX)
+    plain, end = _unpack(body, 0, ZLIB if has_frame else RAW, bytes_max)
     if end < len(body):
         raise _broken("deflate")
     return plain
@@ -106,7 +111,10 @@ def _unpack(
             pieces.append(plain)
             room -= len(plain)
             if not room:
-                raise BodyTooLarge(f"Unpacked, the body has more than {BODY_BYTES_MAX} bytes.")
+                raise BodyTooLarge(
+                    "Unpacked, the body is larger than such a request may be, or over"
+                    f" {RATIO_MAX} times as large as it came."
+                )
             place += len(piece) - len(unpacker.unused_data)
     except zlib.error:
         raise _broken("gzip" if form == GZIP else "deflate") from None

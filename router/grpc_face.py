@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -17,14 +18,19 @@ from model.errors import ModelError
 from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
+from quorate.shares import network_of_peer
 from quorate.v1 import api_pb2
+from router.arrivals import REQUEST_BYTES_MAX
 from router.authentication import Authentication, StreamPass
 from router.call import CallObserver
 from router.grpc_call import MESSAGE_BYTES_MAX, GrpcCall, message_bytes_max, room_of
 from router.grpc_errors import abort
-from router.grpc_requests import Guarded, message_of
+from router.grpc_gate import CALLS_MAX, GrpcGate
+from router.grpc_requests import Registered, message_of
+from router.large_requests import LARGE_BYTES
 from router.message_json import to_document, to_message
 from router.operator_service import OperatorService
+from router.options import RouterOptions
 from router.pipeline import Pipeline
 from router.refusals import router_full
 from router.request_id import request_id_of
@@ -44,13 +50,19 @@ ANSWER_MARGIN_SECONDS: Final = 0.02
 CONNECTIONS_MAX: Final = 4_096
 """Most connections, of all clients. Ours: one carries any number of calls."""
 
+CONNECTIONS_PER_NETWORK_MAX: Final = 1_024
+"""Most of them from one network. Ours: behind a proxy there may be many clients."""
+
 SERVER_OPTIONS: Final = (
     # gRPC's default would let two processes listen on one port, each with half the connections.
     ("grpc.so_reuseport", 0),
     # At 100 a client that starts with 256 calls on one connection had some of them reset.
     ("grpc.max_concurrent_streams", 1_024),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    # What nobody reads fills a window: one of 64 KiB, and not one as large as the line is fast.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.max_connection_idle_ms", 300_000),
     # In their TLS handshake, or before HTTP/2's first frame, connections count, too.
     ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.server_handshake_timeout_ms", 2_000),
@@ -67,18 +79,14 @@ STREAM_AGE: Final = 0.85
 """Part of a connection's greatest age at which its Pipeline ends, everything answered: before gRPC
 says that the connection goes, and breaks what is still on it a little later. Ours."""
 
-RPCS_MAX: Final = 4_096
-"""Most RPCs at a time, of all clients. Ours."""
-
 Metadata = Sequence[tuple[str, str | bytes]]
 Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
-Unary = Callable[[Any, Context], Awaitable[Any]]
 
 
 class UnaryCall(GrpcCall):
     """A call that came as a unary RPC."""
 
-    __slots__ = ("answer", "metadata")
+    __slots__ = ("_network", "answer", "metadata")
 
     def __init__(
         self,
@@ -88,11 +96,18 @@ class UnaryCall(GrpcCall):
         deadline: float,
         answer: asyncio.Future[bytes],
         metadata: Metadata,
+        network: str,
     ) -> None:
         GrpcCall.__init__(self, observer, request_id, started, deadline)
         self.room_bytes = room_of(message_bytes_max(metadata))
         self.answer = answer
         self.metadata = metadata
+        self._network = network
+
+    @property
+    def network(self) -> str:
+        """What the client's address is counted under."""
+        return self._network
 
     @property
     def traceparent(self) -> str:
@@ -121,46 +136,46 @@ class GrpcFace:
         *,
         authentication: Authentication,
         operator_services: Sequence[OperatorService],
-        request_timeout_ms: int,
+        options: RouterOptions,
         certificates: CertificateFiles | None = None,
-        age_seconds_max: int = 0,
     ) -> None:
         """With `certificates`, nothing is spoken but TLS.
 
-        A connection of `age_seconds_max`, give or take a tenth, takes no more calls; 0 is never.
+        Of the options those count that are about requests, connections and reflection.
         """
         self._service = service
         self._observer = observer
         self._clock = clock
         self._authentication = authentication
-        self._timeout_seconds = request_timeout_ms / 1000
+        self._timeout_seconds = options.request_timeout_ms / 1000
         self._certificates = certificates
         self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
         self._dropped = False
         self._health = health.aio.HealthServicer()
-        self._stream_seconds_max = age_seconds_max * STREAM_AGE
-        options = (*SERVER_OPTIONS, *_age_options(age_seconds_max))
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=RPCS_MAX)
-        self._server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),
-                *(service.handlers() for service in operator_services),
+        self._stream_seconds_max = options.connection_age_seconds * STREAM_AGE
+        self._gate = GrpcGate()
+        # The gate's bounds come first: gRPC's own refusal does not say whose share is used up.
+        self._server = grpc.aio.server(
+            options=(*SERVER_OPTIONS, *_age_options(options.connection_age_seconds)),
+            maximum_concurrent_rpcs=2 * CALLS_MAX,
+        )
+        others = Registered()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
+        if options.reflection:
+            names = [service.service.full_name for service in operator_services]
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(
+                    (SERVICE.full_name, *names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+                ),
+                others,
             )
+        services = (
+            grpc.method_handlers_generic_handler(SERVICE.full_name, self._handlers()),
+            *(service.handlers() for service in operator_services),
+            *others.services,
         )
-        guarded = Guarded(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            reflection.aio.ReflectionServicer(
-                (
-                    SERVICE.full_name,
-                    *(service.service.full_name for service in operator_services),
-                    health.SERVICE_NAME,
-                    reflection.SERVICE_NAME,
-                )
-            ),
-            guarded,
-        )
+        self._server.add_generic_rpc_handlers([self._gate.handlers(each) for each in services])
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be had."""
@@ -207,7 +222,7 @@ class GrpcFace:
                     response_serializer=response_type.SerializeToString,
                 )
             else:
-                handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+                handlers[method.name] = grpc.stream_unary_rpc_method_handler(
                     self._unary(
                         method.name, getattr(api_pb2, method.input_type.name), response_type
                     ),
@@ -220,10 +235,10 @@ class GrpcFace:
         operation: str,
         request_type: Any,  # noqa: ANN401  (protoc's)
         response_type: Callable[[], Any],
-    ) -> Unary:
+    ) -> Callable[[AsyncIterator[bytes], Context], Any]:
         method = f"/{SERVICE.full_name}/{operation}"
 
-        async def serve(raw: bytes, context: Context) -> Any:  # noqa: ANN401  (by descriptor)
+        async def serve(messages: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
             if self._dropped:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, DROPPED)
             call = self._call(context)
@@ -231,30 +246,35 @@ class GrpcFace:
                 self._service.count_refusal()
                 call.fail(router_full())
             elif not self._authentication.is_required or self._admit(method, context, call):
-                self._execute(operation, request_type, raw, call)
-            response = response_type()
+                await self._receive(operation, request_type, messages, context, call)
             try:
-                to_message(orjson.loads(await call.answer), response)
+                return await _response(await call.answer, response_type)
             except ModelError as error:
                 await abort(context, error)
-            return response
 
         return serve
 
-    def _execute(
+    async def _receive(
         self,
         operation: str,
         request_type: Any,  # noqa: ANN401  (protoc's)
-        raw: bytes,
+        messages: AsyncIterator[bytes],
+        context: Context,
         call: UnaryCall,
     ) -> None:
+        """Read the message of a call that was admitted, and run it."""
         try:
-            request = message_of(request_type, raw)
+            raw = await self._gate.message(messages, context)
+            if len(raw) > LARGE_BYTES:
+                decode = partial(_document, request_type, raw)
+                self._service.execute_large(operation, len(raw), decode, call)
+                return
+            body = _document(request_type, raw)
         except ModelError as error:
             call.operation = operation
             call.fail(error)
             return
-        self._service.execute(operation, to_document(request), call)
+        self._service.execute(operation, body, call)
 
     def _admit(self, method: str, context: Context, call: UnaryCall) -> bool:
         """Return whether the call may be served; if not, it is answered."""
@@ -280,6 +300,7 @@ class GrpcFace:
             self._deadline(context.time_remaining()),
             asyncio.get_running_loop().create_future(),
             metadata,
+            network_of_peer(context.peer()),
         )
 
     def _deadline(self, seconds: float | None) -> float:
@@ -291,6 +312,9 @@ class GrpcFace:
     async def _pipeline(self, requests: AsyncIterator[bytes], context: Context) -> None:
         method, metadata = f"/{SERVICE.full_name}/Pipeline", context.invocation_metadata() or ()
         opened = StreamPass(self._authentication, method, metadata, context.peer())
+        refusal = opened.refusal()
+        if refusal is not None:
+            await abort(context, refusal)
         pipeline = Pipeline(
             self._service,
             self._observer,
@@ -298,6 +322,7 @@ class GrpcFace:
             self._deadline,
             opened,
             message_bytes_max=message_bytes_max(metadata),
+            network=network_of_peer(context.peer()),
         )
         self._pipelines.add(pipeline)
         old = None
@@ -311,8 +336,31 @@ class GrpcFace:
                 old.cancel()
             self._pipelines.discard(pipeline)
 
+    def sweep(self) -> None:
+        """End the streams that nobody uses, or may use any more. Call it some times a minute."""
+        for pipeline in list(self._pipelines):
+            pipeline.finish_if_useless()
+
+
+def _document(request_type: Any, raw: bytes) -> object:  # noqa: ANN401  (protoc's)
+    return to_document(message_of(request_type, raw))
+
+
+async def _response(body: bytes, response_type: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Return an answer as its message; a large one is made beside the loop."""
+    if len(body) <= LARGE_BYTES:
+        return _message(body, response_type)
+    return await asyncio.to_thread(_message, body, response_type)
+
+
+def _message(body: bytes, response_type: Callable[[], Any]) -> Any:  # noqa: ANN401
+    response = response_type()
+    to_message(orjson.loads(body), response)
+    return response
+
 
 def _age_options(seconds: int) -> tuple[tuple[str, int], ...]:
+    """Let a connection so old, give or take a tenth, take no more calls; 0 is never."""
     if not seconds:
         return ()
     return (

@@ -41,14 +41,14 @@ def message_of(kind: Any, raw: bytes) -> AnyMessage:  # noqa: ANN401  (protoc's)
         ) from None
 
 
-class Guarded:
-    """A server as generated code sees it: its methods refuse bytes that are no message.
+class Registered:
+    """A server as generated code sees it: it collects the handlers of services that are not ours.
 
-    For services that are not ours; they take messages, not bytes.
+    They take messages, not bytes: their methods refuse what is no message.
     """
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self._server = server
+    def __init__(self) -> None:
+        self.services: list[grpc.GenericRpcHandler] = []
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Leave them out: the same handlers are registered by name."""
@@ -56,11 +56,9 @@ class Guarded:
     def add_registered_method_handlers(
         self, service_name: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        """Add a service's methods to the server."""
+        """Take a service's methods."""
         guarded = {name: _guarded(handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service_name, guarded),)
-        )
+        self.services.append(grpc.method_handlers_generic_handler(service_name, guarded))
 
 
 def _guarded(handler: Any) -> Any:  # noqa: ANN401  (a named tuple; the type stubs hide it)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from model.errors import MissingAuthenticationToken, ModelError, Throttled
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange, Refused
 from router.authentication import Authentication
 from router.call import Call, CallObserver
-from router.content_coding import DECODED, UnknownCoding, decode_body
+from router.content_coding import DECODED, BodyTooLarge, UnknownCoding
 from router.operations.not_served import STREAM_OPERATIONS
 from router.refusals import router_full
 from router.request_id import new_request_id, request_id_of
@@ -45,6 +45,9 @@ GZIP_HEADER: Final = b"Content-Encoding: gzip\r\n"
 TAKEN_CODINGS: Final = b"Accept-Encoding: " + DECODED + b"\r\n"
 UNKNOWN_OPERATION_PAGE: Final = b"<UnknownOperationException/>\n"
 """What DynamoDB answers to something that is not a call at all."""
+
+SMALL_BODY_BYTES_MAX: Final = 64 << 10
+"""Longest body of what is no call, or of an operation that does not exist. Ours."""
 
 COMPRESSED_BYTES_MIN: Final = 4 << 10
 """Shortest answer that is compressed. Ours: DynamoDB has a bound too, and does not tell it."""
@@ -79,7 +82,13 @@ class Executor(Protocol):
         """Count a call that was refused at the door."""
         ...
 
-    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+    def body_bytes_max(self, operation: str) -> int:
+        """Return how long a request of an operation may be, 0 for one that does not exist."""
+        ...
+
+    def execute_json(
+        self, operation: str, raw: bytes | bytearray, call: Call, coding: bytes = b""
+    ) -> None:
         """Run an operation on a JSON text; the call is answered in any case."""
         ...
 
@@ -108,6 +117,11 @@ class HttpCall(Call):
     def authority(self) -> str:
         """The Host header."""
         return self.exchange.headers.get(b"host", b"").decode("ascii", "replace")
+
+    @property
+    def network(self) -> str:
+        """What the client's address is counted under."""
+        return self.exchange.network
 
     @property
     def traceparent(self) -> str:
@@ -204,6 +218,40 @@ class HttpFace:
         """Return the answer at the door to a request of the usual media type."""
         return self._refusal(ANSWER_HEADERS[MEDIA_TYPE])
 
+    def body_bytes_max(self, exchange: Exchange) -> int:
+        """Return how long the body may be of a request of which the header is here.
+
+        Raises Refused for a call that would not be served: its body need not come.
+        """
+        headers = exchange.headers
+        answer_headers = _answer_headers(headers)
+        operation = _operation_of(headers.get(b"x-amz-target", b""))
+        if exchange.method != b"POST" or answer_headers is None or not operation:
+            return SMALL_BODY_BYTES_MAX
+        if self.is_closed:
+            raise Refused(*self._refusal(answer_headers))
+        try:
+            if self._authentication.is_required:
+                self._authentication.check_header(exchange)
+            bytes_max = self._service.body_bytes_max(operation) or SMALL_BODY_BYTES_MAX
+            if int(exchange.headers.get(b"content-length", b"0")) > bytes_max:
+                raise BodyTooLarge(f"A request of {operation} has {bytes_max} bytes at most.")
+        except ModelError as error:
+            request_id = request_id_of(headers.get(b"amz-sdk-invocation-id", b""))
+            self._authentication.refusal_log.write(operation, exchange.peer, request_id, error)
+            raise Refused(
+                error.http_status,
+                answer_headers
+                % (
+                    request_id.hex().upper().encode(),
+                    crc32(error.document),
+                    b"",
+                    self._cors_headers(headers) if self._cors_origins else b"",
+                ),
+                error.document,
+            ) from None
+        return bytes_max
+
     def _refusal(self, answer_headers: bytes) -> tuple[int, bytes, bytes]:
         """Return the answer at the door. It must cost next to nothing: no call is made."""
         self._service.count_refusal()
@@ -229,15 +277,8 @@ class HttpFace:
         operation = _operation_of(headers.get(b"x-amz-target", b""))
         if operation and self._authentication.is_required and not self._admit(exchange, call):
             return
-        body = exchange.body
-        coding = headers.get(b"content-encoding")
-        if coding is not None:
-            try:
-                body = decode_body(coding, body)
-            except ModelError as error:
-                call.fail(error)
-                return
-        self._service.execute_json(operation, body, call)
+        coding = headers.get(b"content-encoding", b"")
+        self._service.execute_json(operation, exchange.body, call, coding)
 
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""

@@ -40,7 +40,7 @@ class RouterOptions:
     nodes: tuple[str, ...]
     request_timeout_ms: int = REQUEST_TIMEOUT_MS_DEFAULT
     connections_max: int = CONNECTIONS_MAX_DEFAULT
-    connections_per_address_max: int = 0  # 0 is half of those in all
+    connections_per_network_max: int = 0  # 0 is half of those in all
     connection_age_seconds: int = 0  # 0: they may stay
     key_file: Path | None = None
     require_auth: bool = False
@@ -51,6 +51,7 @@ class RouterOptions:
     cluster_paths: ClusterPaths | None = None
     cors_origins: tuple[str, ...] = ()
     probe_status: int = 200  # or 400
+    reflection: bool = False  # whether gRPC tells what services there are
     log_level: str = "info"
     log_format: str = "auto"
     slow_request_ms: int = 1_000  # 0: none is logged as slow

@@ -23,6 +23,9 @@ CALLS_MAX: Final = 4_096
 """Most calls of one stream that are taken and not yet answered on the wire: beyond it the stream
 is not read. Ours."""
 
+IDLE_SECONDS_MAX: Final = 600.0
+"""A stream without a call for so long is ended: its client opens another one. Ours."""
+
 TURN_CALLS_MAX: Final = 256
 """Most calls that are started without letting others run. Ours: some milliseconds of work."""
 
@@ -47,7 +50,9 @@ class Executor(Protocol):
         """Count a call that was refused at the door."""
         ...
 
-    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
+    def execute_json(
+        self, operation: str, raw: bytes | bytearray, call: Call, coding: bytes = b""
+    ) -> None:
         """Run an operation on a JSON text; the call is answered in any case."""
         ...
 
@@ -69,6 +74,11 @@ class PipelineCall(GrpcCall):
         self.room_bytes = pipeline.room_bytes
         self.pipeline = pipeline
         self.id = call_id
+
+    @property
+    def network(self) -> str:
+        """What the client's address is counted under."""
+        return self.pipeline.network
 
     def send_answer(self, body: bytes) -> None:
         """Put the answer into the next message."""
@@ -94,6 +104,7 @@ class Pipeline:
         stream_pass: StreamPass,
         *,
         message_bytes_max: int,
+        network: str,
     ) -> None:
         """`deadline_of` turns the seconds that a client gives, if any, into a deadline.
 
@@ -105,6 +116,8 @@ class Pipeline:
         self._deadline_of = deadline_of
         self._pass = stream_pass
         self._message_bytes_max = message_bytes_max
+        self.network = network
+        self._used_at = clock()
         self.room_bytes = room_of(message_bytes_max)
         self._ids: list[int] = []
         self._statuses: list[int] = []
@@ -135,6 +148,12 @@ class Pipeline:
         if self._reader is not None:
             self._reader.cancel()
 
+    def finish_if_useless(self) -> None:
+        """End the stream if whoever opened it may not call any more, or has not for long."""
+        is_idle = not self._open_calls and self._clock() - self._used_at > IDLE_SECONDS_MAX
+        if is_idle or self._pass.refusal() is not None:
+            self.finish()
+
     async def _read_calls(self, requests: AsyncIterator[bytes], stream: Stream) -> None:
         async for raw in requests:
             try:
@@ -162,7 +181,7 @@ class Pipeline:
             await abort(
                 stream, SerializationFailed("The columns of a PipelineRequest differ in length.")
             )
-        started = self._clock()
+        started = self._used_at = self._clock()
         refusal = self._pass.refusal()
         for position, (call_id, operation, body, request_id, deadline_ms) in enumerate(
             zip(message.id, *columns, strict=True), start=1

@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -21,9 +22,10 @@ from prometheus_client import disable_created_metrics, generate_latest
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import Dialer
+from quorate.grpc_connections import SWEEP_SECONDS, GrpcConnections
 from quorate.http.addresses import BadAddress, check_free, is_loopback, split_address
-from quorate.http.admin import ADMIN_CONNECTIONS_MAX, JSON, METRICS, AdminFace, Page
-from quorate.http.protocol import HttpLimits
+from quorate.http.admin import ADMIN_LIMITS, JSON, METRICS, AdminFace, Page
+from quorate.http.limits import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.logs import configure, log, warn
 from quorate.security.certificate_pair import CertificateRefused
@@ -38,7 +40,7 @@ from router.admission.leasing import Leasing
 from router.admission.report import CapacityCollector, describe_accounts
 from router.admission.tables import TableAdmission
 from router.authentication import Authentication
-from router.authorization import authorized
+from router.authorization import AuthorizedOperations
 from router.call_log import CallLog
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
@@ -46,8 +48,9 @@ from router.cluster_service import ClusterService
 from router.cluster_status import describe_cluster
 from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
-from router.grpc_face import GrpcFace
+from router.grpc_face import CONNECTIONS_PER_NETWORK_MAX, GrpcFace
 from router.http_face import HttpFace
+from router.large_requests import SWITCH_SECONDS
 from router.metrics import CertificateCollector, RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
@@ -130,6 +133,7 @@ class RouterProcess:
         self.http_port = self.grpc_port = self.admin_port = 0  # known when listening
         self.view = CatalogView(options.cluster_id)
         self.dialer = Dialer(self.cluster_files)
+        self.grpc_connections = GrpcConnections(CONNECTIONS_PER_NETWORK_MAX)
         self.control = NodeControl(
             options.nodes, lambda: self.view.catalog, self.clock, self.dialer
         )
@@ -170,7 +174,7 @@ class RouterProcess:
             loop.add_signal_handler(number, self._told_to_stop)
         async with self.control, asyncio.TaskGroup() as tasks:
             service = Service(
-                authorized(OPERATIONS, self.authentication),
+                AuthorizedOperations(OPERATIONS, self.authentication),
                 view=self.view,
                 watch=self.watch,
                 control=self.control,
@@ -180,6 +184,7 @@ class RouterProcess:
                 tasks=tasks,
             )
             service.tracer = self.tracer
+            sys.setswitchinterval(SWITCH_SECONDS)
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
@@ -192,7 +197,7 @@ class RouterProcess:
             )
             http_face = self._make_http_face(service)
             http = self._make_http(http_face)
-            admin = HttpServer(admin_face.handle, HttpLimits(connections_max=ADMIN_CONNECTIONS_MAX))
+            admin = HttpServer(admin_face.handle, ADMIN_LIMITS)
             make_grpc = partial(self._make_grpc, service)
             faces = PublicFaces(service, http_face, http, make_grpc, self.clock)
             self._faces, self._tasks = faces, tasks
@@ -213,6 +218,7 @@ class RouterProcess:
                     self._refresh_certificates_forever(),
                     http.sweep_forever(),
                     admin.sweep_forever(),
+                    self._sweep_grpc_forever(faces),
                 )
             ]
             gc.collect()
@@ -226,6 +232,7 @@ class RouterProcess:
             streams.stop()
             for task in running:
                 task.cancel()
+            service.large_requests.close()
         if self.tracer is not None:
             self.tracer.close()
 
@@ -326,8 +333,8 @@ class RouterProcess:
         limits = HttpLimits(
             connections_max=connections_max,
             # Unless told, one address does not get them all.
-            connections_per_address_max=(
-                self.options.connections_per_address_max or max(1, connections_max // 2)
+            connections_per_network_max=(
+                self.options.connections_per_network_max or max(1, connections_max // 2)
             ),
         )
         certificates = self.certificates
@@ -336,7 +343,6 @@ class RouterProcess:
         return HttpServer(face.handle, limits, tls=tls, door=face, age_seconds_max=age_seconds_max)
 
     def _make_grpc(self, service: Service) -> GrpcFace:
-        timeout_ms = self.options.request_timeout_ms
         return GrpcFace(
             service,
             self.metrics,
@@ -348,13 +354,12 @@ class RouterProcess:
                     control=self.control,
                     authentication=self.authentication,
                     clock=self.clock,
-                    timeout_seconds=timeout_ms / 1000,
+                    timeout_seconds=self.options.request_timeout_ms / 1000,
                 )
                 for served in (UserService, ClusterService)
             ],
-            request_timeout_ms=timeout_ms,
+            options=self.options,
             certificates=self.certificates,
-            age_seconds_max=self.options.connection_age_seconds,
         )
 
     def _check_addresses(self) -> None:
@@ -433,6 +438,14 @@ class RouterProcess:
             self.wakefulness.look()
             self.metrics.loop_delayed(self.clock() - asleep_at - TICK_SECONDS)
             service.tick()
+
+    async def _sweep_grpc_forever(self, faces: PublicFaces) -> None:
+        """End what nobody uses, and connections that are more than a network's share."""
+        await self.listening.wait()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            faces.grpc.sweep()
+            await asyncio.to_thread(self.grpc_connections.sweep, self.grpc_port)
 
     def _slept(self, seconds: float) -> None:
         """Do nothing of what was sent before this process woke: its ids may be forgotten."""

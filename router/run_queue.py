@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange
 from quorate.logs import bug
 
 SLICE_SECONDS: Final = 0.004

@@ -1,29 +1,31 @@
 """What all faces serve: one table of operations, run for one call at a time.
 
-A handler answers its call at once or when nodes have answered; it never blocks. The rare ones that
-must wait (control plane) run as tasks in the process's group, not without bound.
+An operation answers its call at once or when nodes have answered; it never blocks. The rare ones
+that must wait (control plane) run as tasks in the process's group, not without bound. Large
+requests are prepared beside the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from model.errors import (
-    LimitExceeded,
-    ModelError,
-    UnknownOperation,
-)
+from model.errors import AccessDenied, LimitExceeded, ModelError, UnknownOperation
 from quorate.logs import bug
 from router.admission.tables import TableAdmission
+from router.authorization import AuthorizedOperations
 from router.call import Call
 from router.call_trace import begin
 from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
+from router.content_coding import decode_body
 from router.control import NodeControl
 from router.dispatch import Dispatch
-from router.json_text import decode_json
+from router.json_text import decode_json, decode_large_json
+from router.large_requests import LARGE_BYTES, LargeRequests, Outcome
+from router.operation import BATCH_BYTES_MAX
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.retries import Retries
 from router.table_sizes import TableSizes
@@ -34,16 +36,13 @@ if TYPE_CHECKING:
 BACKGROUND_MAX: Final = 500
 """Most calls that run as tasks. Source: DynamoDB's bound on concurrent control-plane calls."""
 
-Handler = Callable[["Service", object, Call], None]
-"""Takes the request's JSON value; raises ModelError or UnknownTable, or answers the call."""
-
 
 class Service:
     """Serves calls with what the process has: catalog, dispatcher, control plane."""
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
+        operations: AuthorizedOperations,
         *,
         view: CatalogView,
         watch: CatalogWatch,
@@ -53,7 +52,8 @@ class Service:
         sizes: TableSizes,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._handlers = handlers
+        self._operations = operations
+        self.large_requests = LargeRequests()
         self.tracer: Tracer | None = None  # the process's, if it traces
         self.view = view
         self.watch = watch
@@ -80,6 +80,7 @@ class Service:
         self._life += 1
         self.admission.drop_waiting()
         self.retries.drop_all()
+        self.large_requests.drop_all()
         self.dispatch.drop_all()
 
     def tick(self) -> None:
@@ -88,53 +89,117 @@ class Service:
         self.retries.tick()
         self.dispatch.tick()
 
-    def execute_json(self, operation: str, raw: bytes | bytearray, call: Call) -> None:
-        """Run an operation on a JSON text. A text that is no JSON is refused whatever it is for."""
+    def body_bytes_max(self, operation: str) -> int:
+        """Return how long a request of an operation may be, 0 for one that does not exist."""
+        found = self._operations.get(operation)
+        return 0 if found is None else found.body_bytes_max
+
+    def execute_json(
+        self, operation: str, raw: bytes | bytearray, call: Call, coding: bytes = b""
+    ) -> None:
+        """Run an operation on a JSON text, which has the codings of a Content-Encoding.
+
+        A text that is no JSON is refused whatever it is for.
+        """
+        if coding or len(raw) > LARGE_BYTES:
+            bytes_max = self.body_bytes_max(operation) or BATCH_BYTES_MAX
+            decode = partial(_decode_large, raw, coding, bytes_max)
+            self.execute_large(operation, len(raw), decode, call)
+            return
         try:
             body = decode_json(raw)
         except ModelError as error:
-            call.operation = operation if operation in self._handlers else ""
+            call.operation = operation if self._operations.get(operation) else ""
             call.fail(error)
             return
         self.execute(operation, body, call)
 
-    def execute(self, operation: str, body: object, call: Call) -> None:
+    def execute(self, name: str, body: object, call: Call) -> None:
         """Run an operation on a JSON value; the call is answered now or later, in any case."""
-        handler = self._handlers.get(operation)
-        if handler is None:
+        operation = self._operations.get(name)
+        if operation is None:
             call.fail(UnknownOperation())
+        elif self._begin(name, call):
+            try:
+                operation.serve(
+                    self, self._operations.prepare(operation, self.view, body, call), call
+                )
+            except Exception as error:  # noqa: BLE001 - see `_fail`
+                self._fail(call, error, partial(self.execute, name, body, call))
+
+    def execute_large(
+        self, name: str, size_bytes: int, decode: Callable[[], object], call: Call
+    ) -> None:
+        """Run an operation on the JSON value that `decode` returns, in another thread."""
+        operation = self._operations.get(name)
+        if operation is not None and not self._begin(name, call):
             return
-        call.operation = operation
+        life = self._life
+
+        def work() -> Any:  # noqa: ANN401  (whatever the operation makes of it)
+            body = decode()
+            if operation is None:
+                raise UnknownOperation
+            prepared = self._operations.prepare(operation, self.view, body, call)
+            operation.complete(prepared)
+            return prepared
+
+        def done(outcome: Outcome) -> None:
+            if life != self._life or self.admission.clock() >= call.deadline:
+                call.fail(router_full())  # nothing of it was sent
+                return
+            try:
+                prepared = outcome()
+                assert operation is not None
+                operation.serve(self, prepared, call)
+            except Exception as error:  # noqa: BLE001 - see `_fail`
+                again = partial(self.execute_large, name, size_bytes, decode, call)
+                self._fail(call, error, again)
+
+        if not self.large_requests.put(call.network, size_bytes, work, done):
+            self.count_refusal()
+            call.fail(router_full())
+
+    def _begin(self, name: str, call: Call) -> bool:
+        """Return whether a call of a known operation can go on; if not, it is answered."""
+        call.operation = name
         if self.tracer is not None and call.trace is None:
             call.trace = begin(self.tracer, call)
         if not self.view.epoch:
             call.fail(no_catalog())
-            return
-        try:
-            handler(self, body, call)
-        except ModelError as error:
+            return False
+        return True
+
+    def _fail(self, call: Call, error: Exception, again: Callable[[], None]) -> None:
+        """Fail a call with what it has met, or let `again` begin it anew.
+
+        A bug met by one call must not end the others.
+        """
+        if isinstance(error, UnknownTable):
+            self._after_refresh(call, error.name, again)
+        elif isinstance(error, ModelError):
+            if isinstance(error, AccessDenied):
+                self._operations.log(error, call)
             call.fail(error)
-        except UnknownTable as unknown:
-            self._after_refresh(body, call, unknown.name)
-        except Exception:  # noqa: BLE001 - a bug met by one call must not end the others
-            bug("call_failed", operation=operation)
+        else:
+            bug("call_failed", operation=call.operation)
             call.fail(router_bug())
 
-    def _after_refresh(self, body: object, call: Call, table_name: str) -> None:
-        """Run a call again when the nodes were asked for a newer catalog; once."""
+    def _after_refresh(self, call: Call, table_name: str, again: Callable[[], None]) -> None:
+        """Begin a call anew when the nodes were asked for a newer catalog; once."""
         if call.refreshed:
             call.fail(table_not_found(call.operation, table_name))
             return
         call.refreshed = True
-        operation, life = call.operation, self._life
+        life = self._life
 
-        def again() -> None:
+        def go_on() -> None:
             if life == self._life:
-                self.execute(operation, body, call)
+                again()
             else:
                 call.fail(router_full())
 
-        if not self.watch.refresh(again):
+        if not self.watch.refresh(go_on):
             call.fail(router_full())
 
     def run_in_background(self, call: Call, work: Coroutine[object, object, bytes]) -> None:
@@ -158,3 +223,7 @@ class Service:
             call.fail(router_bug())
         finally:
             self._background_count -= 1
+
+
+def _decode_large(raw: bytes | bytearray, coding: bytes, bytes_max: int) -> object:
+    return decode_large_json(decode_body(coding, raw, bytes_max) if coding else raw)

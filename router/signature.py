@@ -86,11 +86,7 @@ class SignatureCheck:
         Raises MissingAuthenticationToken, IncompleteSignature, InvalidSignature or
         UnrecognizedClient.
         """
-        claim = _parse(target, headers)
-        date_header, timestamp = _timestamp(headers)
-        self._check_age(timestamp)
-        self._check_signed(claim, headers, date_header)
-        key_id, scope = self._scope(claim, timestamp)
+        claim, timestamp, key_id, scope = self._claim(target, headers)
         secret = self._find_secret(key_id)
         canonical = canonical_request(method, target, headers, claim.signed_headers, body)
         expected = sign(_NOBODY if secret is None else secret, scope, timestamp, canonical)
@@ -100,6 +96,25 @@ class SignatureCheck:
         if not is_right:
             raise InvalidSignature
         return key_id
+
+    def check_header(self, target: bytes, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse a request whose body would be of no use: `check` would refuse it whatever it is.
+
+        Raises as `check` does.
+        """
+        *_, key_id, _ = self._claim(target, headers)
+        if self._find_secret(key_id) is None:
+            raise UnrecognizedClient
+
+    def _claim(
+        self, target: bytes, headers: Mapping[bytes, bytes]
+    ) -> tuple[_Claim, str, str, Scope]:
+        """Return what the header claims: with it the date, the access key id and the scope."""
+        claim = _parse(target, headers)
+        date_header, timestamp = _timestamp(headers)
+        self._check_age(timestamp)
+        self._check_signed(claim, headers, date_header)
+        return claim, timestamp, *self._scope(claim, timestamp)
 
     def _check_age(self, timestamp: str) -> None:
         now = self._wall_clock()

@@ -117,11 +117,18 @@ class Write:
     program: bytes = b""
     item: dict[str, object] | None = None
     size_bytes: int = 0
+    made_image: bytes | None = None
 
     @property
     def image(self) -> bytes:
         """Return the image of the item that the write brings, empty for none."""
+        if self.made_image is not None:
+            return self.made_image
         return b"" if self.item is None else encode_image(self.item, self.size_bytes)
+
+    def make_image(self) -> None:
+        """Make the image now: of a large item, where that holds nobody up."""
+        self.made_image = self.image
 
 
 @dataclass(slots=True)

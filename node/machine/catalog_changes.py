@@ -20,6 +20,7 @@ from quorate.cluster.catalog import (
 from quorate.cluster.commands import (
     AddNode,
     Bootstrap,
+    CancelReplacement,
     CatalogCommand,
     CreateAccessKey,
     CreateTable,
@@ -28,6 +29,7 @@ from quorate.cluster.commands import (
     DeleteTable,
     DeleteUser,
     MoveReplica,
+    NodeCommand,
     RemoveNode,
     ReplaceGrants,
     ReplaceNode,
@@ -58,6 +60,9 @@ ADDRESS_IN_USE: Final = "address in use"
 OTHER_AZ: Final = "another AZ"
 BEING_REPLACED: Final = "being replaced"
 HOLDS_REPLICAS: Final = "holds replicas"
+TAKES_PLACE: Final = "takes a place"
+UNKNOWN: Final = "unknown"
+JOINED: Final = "joined"
 
 
 class Refused(Exception):
@@ -80,14 +85,8 @@ def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
             return _bootstrap(catalog, command)
         case CreateTable() | DeleteTable() | UpdateTable():
             return _change_tables(catalog, command)
-        case AddNode():
-            return _add_node(catalog, command)
-        case ReplaceNode():
-            return _replace_node(catalog, command)
-        case MoveReplica():
-            return _move_replica(catalog, command)
-        case RemoveNode():
-            return _remove_node(catalog, command)
+        case AddNode() | ReplaceNode() | CancelReplacement() | MoveReplica() | RemoveNode():
+            return _change_nodes(catalog, command)
         case CreateUser() | DeleteUser() | CreateAccessKey() | DeleteAccessKey() | ReplaceGrants():
             return _change_users(catalog, command)
         case _:
@@ -154,6 +153,20 @@ def _table(catalog: Catalog, command: DeleteTable | UpdateTable) -> TableRecord:
 # Nodes
 
 
+def _change_nodes(catalog: Catalog, command: NodeCommand) -> Catalog:
+    match command:
+        case AddNode():
+            return _add_node(catalog, command)
+        case ReplaceNode():
+            return _replace_node(catalog, command)
+        case CancelReplacement():
+            return _cancel_replacement(catalog, command)
+        case MoveReplica():
+            return _move_replica(catalog, command)
+        case RemoveNode():
+            return _remove_node(catalog, command)
+
+
 def _add_node(catalog: Catalog, command: AddNode) -> Catalog:
     if any(node.incarnation == command.incarnation for node in catalog.nodes):
         return catalog  # it asks again
@@ -187,13 +200,34 @@ def _replace_node(catalog: Catalog, command: ReplaceNode) -> Catalog:
         return catalog
     if old.id in catalog.replacements:
         raise Refused(BEING_REPLACED)
-    for node in catalog.nodes:
-        if node.name == command.replacement != old.name:
+    if command.replacement != old.name:  # else it comes back, and its name is known
+        named = [node for node in catalog.nodes if node.name == command.replacement]
+        if not named and not command.allow_unknown:
+            raise Refused(UNKNOWN)
+        for node in named:
             if node.az != old.az:
                 raise Refused(OTHER_AZ)
             if node.replacement:
                 raise Refused(BEING_REPLACED)
-    marked = replace(old, replacement=command.replacement)
+    return _with_replacement(catalog, old, command.replacement)
+
+
+def _cancel_replacement(catalog: Catalog, command: CancelReplacement) -> Catalog:
+    old = catalog.node_by_id.get(command.id)
+    if old is None:
+        raise Refused(MISSING)
+    if not old.replacement:
+        return catalog
+    if old.replacement != command.replacement:
+        raise Refused(CHANGED)
+    if old.id in catalog.next_replacements:
+        # Groups may have it as a member already, and nobody would take it out again.
+        raise Refused(JOINED)
+    return _with_replacement(catalog, old, "")
+
+
+def _with_replacement(catalog: Catalog, old: NodeRecord, name: str) -> Catalog:
+    marked = replace(old, replacement=name)
     return replace(catalog, nodes=tuple(marked if node is old else node for node in catalog.nodes))
 
 
@@ -221,10 +255,11 @@ def _move_replica(catalog: Catalog, command: MoveReplica) -> Catalog:
 def _remove_node(catalog: Catalog, command: RemoveNode) -> Catalog:
     if command.id not in catalog.node_by_id:
         raise Refused(MISSING)
-    # Groups of the node whose place it was to take may have it as a member already.
-    may_hold = command.id in catalog.next_replacements.values()
-    if may_hold or any(command.id in replicas for replicas in catalog.replicas_of.values()):
+    if any(command.id in replicas for replicas in catalog.replicas_of.values()):
         raise Refused(HOLDS_REPLICAS)
+    if command.id in catalog.next_replacements.values():
+        # Groups of the node whose place it was to take may have it as a member already.
+        raise Refused(TAKES_PLACE)
     return replace(catalog, nodes=tuple(node for node in catalog.nodes if node.id != command.id))
 
 

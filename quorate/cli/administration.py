@@ -13,6 +13,7 @@ from quorate.cli.exits import Exit, fail
 
 if TYPE_CHECKING:
     from quorate.client.administrator import Administrator
+    from quorate.cluster.channels import Dialer
     from quorate.security.cluster_certificate import ClusterPaths
 
 T = TypeVar("T")
@@ -47,18 +48,24 @@ def run_as_admin(
     """Return what `work` returns; trouble ends the command with a sentence and its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our sentence says it once
     from quorate.client.administrator import Administrator
+
+    dialer = admin_dialer(paths)
+
+    async def connected() -> T:
+        async with Administrator(addresses, dialer) as administrator:
+            return await work(administrator)
+
+    return run_to_its_end(connected())
+
+
+def admin_dialer(paths: ClusterPaths | None) -> Dialer:
+    """Return what opens channels to nodes as an admin, or in clear; a bad file ends the command."""
     from quorate.cluster.channels import Dialer
     from quorate.security.certificate_pair import CertificateRefused
     from quorate.security.cluster_certificate import ClusterFiles
     from quorate.security.cluster_roles import Role
 
     try:
-        files = ClusterFiles(paths, Role.ADMIN, time.time)
+        return Dialer(ClusterFiles(paths, Role.ADMIN, time.time) if paths is not None else None)
     except CertificateRefused as refusal:
         fail(str(refusal), Exit.REFUSED)
-
-    async def connected() -> T:
-        async with Administrator(addresses, Dialer(files)) as administrator:
-            return await work(administrator)
-
-    return run_to_its_end(connected())

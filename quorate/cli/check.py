@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from quorate.cli.exits import Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import JsonOption
 
 
@@ -21,6 +22,7 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Verify every checksum of a stopped node; exit 1, saying what to do, if one is wrong."""
+    need_server("quorate check")
     from node.storage.check import check_data_directory
     from node.storage.errors import StorageError
 

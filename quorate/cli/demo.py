@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from quorate.cli.exits import Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import DataDirOption, JsonOption
 
 
@@ -30,6 +31,7 @@ def demo(
 
     Exits with 1, loudly, if a single acknowledged write is missing or different.
     """
+    need_server("quorate demo")
     from quorate.demo.story import Demo, DemoFailed, DemoOptions, DemoRefused
 
     def say(line: str) -> None:

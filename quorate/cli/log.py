@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import JsonOption
 
 app = typer.Typer(help="Look into the log of a stopped node.", no_args_is_help=True)
@@ -39,6 +40,7 @@ def find(
 
     A log is cut once its items are in the tree.
     """
+    need_server("quorate log find")
     from node.storage.errors import StorageError
     from node.storage.log_search import find_request, parse_id
 

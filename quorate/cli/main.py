@@ -13,12 +13,13 @@ from quorate import __version__
 from quorate.cli import (
     certificates,
     check,
+    debug,
     demo,
     items,
     load,
     log,
+    membership,
     processes,
-    replace,
     status,
     tables,
     up,
@@ -38,7 +39,9 @@ app = typer.Typer(
 )
 
 app.command("up", epilog=EPILOG)(up.up)
-processes.node_app.command("replace", epilog=EPILOG)(replace.replace)
+processes.node_app.command("replace", epilog=EPILOG)(membership.replace)
+processes.node_app.command("cancel-replace", epilog=EPILOG)(membership.cancel_replace)
+processes.node_app.command("remove", epilog=EPILOG)(membership.remove)
 app.add_typer(processes.node_app, name="node")
 app.command("router", epilog=processes.PROCESS_EPILOG)(processes.router)
 app.command("status", epilog=EPILOG)(status.status)
@@ -51,6 +54,7 @@ app.command("delete", epilog=EPILOG)(items.delete)
 app.command("load", epilog=EPILOG)(load.load)
 app.command("check", epilog=EPILOG)(check.check)
 app.add_typer(log.app, name="log")
+app.add_typer(debug.app, name="debug")
 app.command("demo", epilog=EPILOG)(demo.demo)
 
 

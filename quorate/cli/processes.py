@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quorate.cli.exits import EPILOG, Exit, fail, print_json
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import (
     ClusterCaOption,
     ClusterCertOption,
@@ -37,7 +38,9 @@ node_app = typer.Typer(
 )
 
 
-def _tie_to_parent(parent_pid: int | None) -> None:
+def _begin(command: str, parent_pid: int | None) -> None:
+    """Refuse where there is no server; die with the parent, if one is named."""
+    need_server(command)
     if parent_pid is not None:
         from quorate.local.parent import die_with_parent
 
@@ -107,7 +110,7 @@ def node(
     """Run one storage node until SIGTERM; with a subcommand, act on a local cluster's node."""
     if context.invoked_subcommand is not None:
         return
-    _tie_to_parent(parent_pid)
+    _begin("quorate node", parent_pid)
     required = {
         "--name": name,
         "--az": az,
@@ -173,6 +176,17 @@ TlsKeyOption = Annotated[
 ]
 
 
+RequestTimeoutOption = Annotated[
+    int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
+]
+GrpcReflectionOption = Annotated[
+    bool,
+    typer.Option(
+        "--grpc-reflection",
+        envvar="QUORATE_GRPC_REFLECTION",
+        help="Tell gRPC clients such as grpcurl which services there are.",
+    ),
+]
 ConnectionsPerAddressOption = Annotated[
     int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
 ]
@@ -213,9 +227,7 @@ def router(
     admin: Annotated[str, typer.Option(help="host:port of metrics, health and status.")],
     cluster_id: Annotated[str, typer.Option(help="The cluster it serves.")],
     node: Annotated[list[str], typer.Option(help="host:port of a node; several are better.")],
-    request_timeout_ms: Annotated[
-        int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
-    ] = 4000,
+    request_timeout_ms: RequestTimeoutOption = 4000,
     key_file: KeyFileOption = None,
     require_auth: Annotated[
         bool,
@@ -235,13 +247,14 @@ def router(
     connection_age: ConnectionAgeOption = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
+    grpc_reflection: GrpcReflectionOption = False,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "auto",
     slow_request_ms: SlowRequestOption = 1_000,
     parent_pid: ParentPidOption = None,
 ) -> None:
     """Run one router until SIGTERM. Routers keep no state: run any number of them."""
-    _tie_to_parent(parent_pid)
+    _begin("quorate router", parent_pid)
     from router.main import run
     from router.options import RouterOptions
 
@@ -257,7 +270,7 @@ def router(
                 nodes=tuple(node),
                 request_timeout_ms=request_timeout_ms,
                 connections_max=connections_max,
-                connections_per_address_max=connections_per_address,
+                connections_per_network_max=connections_per_address,
                 connection_age_seconds=connection_age,
                 key_file=key_file,
                 require_auth=require_auth,
@@ -268,6 +281,7 @@ def router(
                 cluster_paths=cluster_paths(cluster_ca, cluster_cert, cluster_key),
                 cors_origins=tuple(cors_origin or ()),
                 probe_status=probe_status,
+                reflection=grpc_reflection,
                 log_level=log_level,
                 log_format=log_format,
                 slow_request_ms=slow_request_ms,

@@ -53,7 +53,8 @@ def status(
 ) -> None:
     """Say whether all is well, then show nodes, partitions and tables; exit 0 if it is, 1 if not.
 
-    Well means: every node answers, and every partition has a leader.
+    Well means: every node answers, every partition has a leader, and no replacement waits for a
+    node that has not joined.
     """
     from rich.text import Text
 
@@ -130,6 +131,7 @@ def troubles(document: dict[str, Any]) -> list[str]:
         found.append(f"no leader: partition {', '.join(leaderless)}")
     if not document["partitions"]:
         found.append("the cluster has no partitions yet")
+    found += [_waiting_text(each) for each in document["replacements"] if not each["new"]["joined"]]
     return found
 
 
@@ -139,7 +141,11 @@ def _view(document: dict[str, Any], rows_max: int) -> RenderableType:
     router = document["router"]
     found = troubles(document)
     lines = [f"[bold red]{trouble}[/]" for trouble in found] or ["[bold green]healthy[/]"]
-    lines += [replacement_text(replacement) for replacement in document["replacements"]]
+    lines += [
+        replacement_text(replacement)
+        for replacement in document["replacements"]
+        if replacement["new"]["joined"]
+    ]
     mixed = versions_text(document)
     if mixed:
         lines.append(mixed)
@@ -237,10 +243,24 @@ def versions_text(document: dict[str, Any]) -> str:
     return f"an upgrade is under way: {'; '.join(parts)}"
 
 
+def _pair_text(replacement: dict[str, Any]) -> str:
+    old, new = replacement["old"], replacement["new"]
+    return f"node {old['name']} (id {old['id']}) is being replaced by {new['name']}"
+
+
+def _waiting_text(replacement: dict[str, Any]) -> str:
+    """Return what is to be done about a replacement whose node has not joined."""
+    old = replacement["old"]
+    return (
+        f"{_pair_text(replacement)}, which has not joined: start it in {old['az']} with an empty"
+        f" directory, or quorate node cancel-replace {old['name']}"
+    )
+
+
 def replacement_text(replacement: dict[str, Any]) -> str:
     """Return a sentence on a replacement under way."""
-    old, new = replacement["old"], replacement["new"]
-    pair = f"node {old['name']} (id {old['id']}) is being replaced by {new['name']}"
+    new = replacement["new"]
+    pair = _pair_text(replacement)
     if not new["joined"]:
         return f"{pair}: waiting for {new['name']} to join"
     moved, left = replacement["groups_moved"], replacement["groups_left"]

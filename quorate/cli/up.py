@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from quorate.cli.exits import Exit, fail
+from quorate.cli.server_side import need_server
 from quorate.cli.settings import (
     ADMIN_PORT_DEFAULT,
     GRPC_PORT_DEFAULT,
@@ -57,6 +58,7 @@ def up(
     A second run with the same data directory goes on with the same data. The numbers of nodes and
     partitions are settled by the first run; routers and their ports may change.
     """
+    need_server("quorate up")
     from quorate.local.data_dir import DataDirRefused
     from quorate.local.launch import LaunchOptions, launch
     from quorate.local.parent import die_with_parent

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import orjson
 
 from quorate.client.answers import BatchGot, BatchWritten, Delete, Item, Put
 from quorate.client.caller import Caller
+from quorate.client.calls import BODY_BYTES_MAX
 from quorate.client.errors import DeadlineExceeded
 from quorate.client.requests import by_table, check_iterable, check_text
 from quorate.client.retry import backoff_seconds
@@ -17,6 +18,9 @@ from quorate.values import ValueRefused, shown
 
 BATCH_WRITES_MAX: Final = 25
 """Most writes in one batch. Source: DynamoDB API Reference, BatchWriteItem."""
+
+BATCH_BYTES_MAX: Final = BODY_BYTES_MAX - (4 << 10)
+"""Most bytes of writes in one batch, as JSON: the table's name needs some, too. Ours."""
 
 BATCH_KEYS_MAX: Final = 100
 """Most keys in one batch. Source: DynamoDB API Reference, BatchGetItem."""
@@ -37,7 +41,7 @@ class BatchOperations(Caller):
     ) -> BatchWritten:
         """Do up to 25 writes, given by table; return those that were not got to.
 
-        `batch_write` does any number, and all of them.
+        `batch_write` does any number, of any size, and all of them.
         """
         body: dict[str, Any] = {"RequestItems": by_table(writes, "writes", self._write_requests)}
         if return_consumed_capacity is not None:
@@ -68,10 +72,7 @@ class BatchOperations(Caller):
         table_name = check_text(table_name, "table_name")
         writes = [{"PutRequest": {"Item": item}} for item in self.encode_all(puts, "puts")]
         writes += [{"DeleteRequest": {"Key": key}} for key in self.encode_all(deletes, "deletes")]
-        await _all_of(
-            self._write_all(table_name, writes[low : low + BATCH_WRITES_MAX], allowed)
-            for low in range(0, len(writes), BATCH_WRITES_MAX)
-        )
+        await _all_of(self._write_all(table_name, batch, allowed) for batch in _batches(writes))
         return len(writes)
 
     async def _write_all(
@@ -209,3 +210,18 @@ async def _all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def _batches(writes: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+    """Yield the writes in batches of as many, and as many bytes, as one call may have."""
+    batch: list[dict[str, Any]] = []
+    batch_bytes = 0
+    for write in writes:
+        size_bytes = len(orjson.dumps(write)) + 1
+        if batch and (len(batch) == BATCH_WRITES_MAX or batch_bytes + size_bytes > BATCH_BYTES_MAX):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(write)
+        batch_bytes += size_bytes
+    if batch:
+        yield batch

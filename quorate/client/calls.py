@@ -13,13 +13,13 @@ from typing import Final
 MESSAGE_CALLS_MAX: Final = 1024
 """Most calls in one message. Ours: large enough to share its cost, small enough to stay quick."""
 
-MESSAGE_BYTES_MAX: Final = 4 << 20
+MESSAGE_BYTES_MAX: Final = 1 << 20
 """Most body bytes in a message of more than one call. Ours."""
 
-BODY_BYTES_MAX: Final = 16 << 20
-"""Largest body of one call. Source: DynamoDB Developer Guide, constraints: 16 MB a request.
+BODY_BYTES_MAX: Final = 4 << 20
+"""Largest body of one call. Source: a router's limit on messages, for these and 64 KiB more.
 
-One call over a router's message limit, 17 MiB, would break the stream for all others.
+One call over it would break the stream for all others.
 """
 
 
@@ -104,6 +104,11 @@ class Calls:
         call = self._open.pop(call_id, None)
         if call is not None and not call.future.done():
             call.future.set_result((status, body))
+
+    def answer_all(self, status: int, body: bytes) -> None:
+        """Resolve every call with one answer: nobody of this client is served."""
+        for call_id in list(self._open):
+            self.answer(call_id, status, body)
 
     def forget(self, call: Call) -> None:
         """Drop a call whose caller no longer waits."""

@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 
 from quorate.client.channels import Channels
 from quorate.client.credentials import Credentials
 from quorate.client.errors import OutcomeUnknown, QuorateError, Unreachable, error_of
+from quorate.client.statuses import reason_of
 from quorate.cluster.catalog import Grant
 from quorate.cluster.codec import decode_grants, encode_grants
 from quorate.security.sealing import OPERATOR_ID, KeyFile, new_access_key
@@ -26,7 +26,6 @@ from quorate.v1.users_pb2_grpc import UserServiceStub
 USERS: Final = "/quorate.v1.UserService"
 CLUSTER: Final = "/quorate.v1.ClusterService"
 STUBS: Final[Mapping[str, Any]] = {USERS: UserServiceStub, CLUSTER: ClusterServiceStub}
-DETAILS_KEY: Final = "grpc-status-details-bin"
 UNKNOWN_REASON: Final = "InternalServerError"
 """The error code of a change whose outcome is unknown."""
 
@@ -61,6 +60,14 @@ class StartedReplacement:
     old_id: int
     new_id: int
     az: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledReplacement:
+    """A node that keeps its place, by id, and the name of the one that had been waited for."""
+
+    old_id: int
+    replacement: str
 
 
 class Operator:
@@ -144,11 +151,28 @@ class Operator:
             for user in response.users
         }
 
-    async def replace_node(self, old: str, new: str) -> StartedReplacement:
-        """Let the node named `new`, joined or not, take the place of the one named `old`."""
-        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new)
+    async def replace_node(
+        self, old: str, new: str, *, allow_unknown: bool = False
+    ) -> StartedReplacement:
+        """Let the node named `new` take the place of the one named `old`.
+
+        Unless it has joined, or both have the same name, it must be allowed to be unknown.
+        """
+        request = cluster_pb2.ReplaceNodeRequest(old=old, new=new, allow_unknown=allow_unknown)
         done = await self._call("ReplaceNode", request, service=CLUSTER)
         return StartedReplacement(old_id=done.old_id, new_id=done.new_id, az=done.az)
+
+    async def cancel_replacement(self, old: str) -> CancelledReplacement:
+        """Let a node keep its place: the one that was to take it has not joined."""
+        request = cluster_pb2.CancelReplacementRequest(old=old)
+        done = await self._call("CancelReplacement", request, service=CLUSTER)
+        return CancelledReplacement(old_id=done.old_id, replacement=done.replacement)
+
+    async def remove_node(self, name: str) -> int:
+        """Remove a node that holds nothing for good; return its id, which is never used again."""
+        request = cluster_pb2.RemoveNodeRequest(name=name)
+        done = await self._call("RemoveNode", request, service=CLUSTER)
+        return int(done.id)
 
     async def _new_key(self, user_name: str) -> tuple[NewAccessKey, catalog_pb2.AccessKey]:
         listed = await self._call("ListUsers", users_pb2.ListUsersRequest())
@@ -171,7 +195,7 @@ class Operator:
 
     def _error(self, operation: str, error: grpc.aio.AioRpcError) -> QuorateError:
         message = error.details() or error.code().name
-        reason = _reason(error)
+        reason = reason_of(error)
         if reason and reason != UNKNOWN_REASON:
             return error_of(400, {"__type": reason, "message": message})
         if operation == "ListUsers":
@@ -180,14 +204,3 @@ class Operator:
             f"{operation} may or may not have been done ({message}): look before you ask again",
             request_id=b"",
         )
-
-
-def _reason(error: grpc.aio.AioRpcError) -> str:
-    """Return DynamoDB's error code in a status, "" if it is not a router's answer."""
-    for name, value in error.trailing_metadata() or ():
-        if name == DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    return str(info.reason)
-    return ""

@@ -24,6 +24,7 @@ from quorate.client.channels import MESSAGE_BYTES_MAX, Channels
 from quorate.client.credentials import Credentials
 from quorate.client.errors import Forked
 from quorate.client.forks import FORKS
+from quorate.client.statuses import document_of
 from quorate.v1 import api_pb2
 
 RECONNECT_SECONDS_MIN: Final = 0.02
@@ -207,6 +208,9 @@ class Pipeline:
                     self.last_trouble = self._channels.nobody_at(endpoint)
                 except grpc.aio.AioRpcError as error:
                     self.last_trouble = f"{endpoint}: {error.details() or error.code().name}"
+                    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                        self._calls.answer_all(400, document_of(error))
+                        self._let_in()
             self._connected.clear()
             turn += 1
             failures = 0 if answered else failures + 1

@@ -18,8 +18,11 @@ from quorate.security.grpc_credentials import renewed_credentials
 MESSAGE_BYTES_MAX: Final = 32 << 20
 """Largest message between processes of the cluster. Ours."""
 
-CONNECTIONS_MAX: Final = 4_096
-"""Most connections to a node, those in their handshake included. Ours: a thousand nodes fit."""
+CONNECTIONS_MAX: Final = 2_048
+"""Most connections to a node, those in their handshake included. Ours."""
+
+CONNECTIONS_PER_NETWORK_MAX: Final = 512
+"""Most of them from one network. Ours: a process has a few, and a local cluster one address."""
 
 STREAMS_MAX: Final = 256
 """Most calls of one connection at a time. Ours: a process needs a few."""

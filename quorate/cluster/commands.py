@@ -71,15 +71,28 @@ class AddNode:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceNode:
-    """Let the node named `replacement`, joined already or not, take the place of node `id`."""
+    """Let the node named `replacement` take the place of node `id`.
+
+    It has joined, or is to come under the old one's name; or, with `allow_unknown`, under any.
+    """
+
+    request_id: bytes
+    id: int
+    replacement: str
+    allow_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReplacement:
+    """Let node `id` keep its place; refused once `replacement` has joined, or if it is another."""
 
     request_id: bytes
     id: int
     replacement: str
 
 
-def why_not_replaced(reason: str) -> str:
-    """Return the sentence for the catalog's reason to refuse ReplaceNode."""
+def why_nodes_stay(reason: str) -> str:
+    """Return the sentence for the catalog's reason to refuse a change of its nodes."""
     match reason:
         case "missing":
             return "The node has been removed meanwhile."
@@ -87,6 +100,22 @@ def why_not_replaced(reason: str) -> str:
             return "A node is replaced by one in its own AZ."
         case "being replaced":
             return "One of the two is being replaced, or replaces another."
+        case "unknown":
+            return (
+                "No node of the new name has joined. Check the name; if that node is yet to come,"
+                " say so with --allow-unknown."
+            )
+        case "joined":
+            return (
+                "The new node has joined, and may hold replicas already: let it take the place, or"
+                " have it replaced in its turn."
+            )
+        case "changed":
+            return "Another node was named meanwhile: look at the status, and ask again."
+        case "holds replicas":
+            return "The node holds replicas: name one that takes its place (quorate node replace)."
+        case "takes a place":
+            return "The node is taking another one's place, and may hold replicas already."
         case _:
             return f"The catalog refused the change: {reason}"
 
@@ -103,7 +132,7 @@ class MoveReplica:
 
 @dataclass(frozen=True, slots=True)
 class RemoveNode:
-    """Forget a node that holds no replica."""
+    """Forget a node that holds no replica, and is not to take over somebody's."""
 
     request_id: bytes
     id: int
@@ -155,10 +184,9 @@ class ReplaceGrants:
 
 
 TableCommand = CreateTable | DeleteTable | UpdateTable
+NodeCommand = AddNode | ReplaceNode | CancelReplacement | MoveReplica | RemoveNode
 UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey | ReplaceGrants
-CatalogCommand = (
-    Bootstrap | TableCommand | AddNode | ReplaceNode | MoveReplica | RemoveNode | UserCommand
-)
+CatalogCommand = Bootstrap | TableCommand | NodeCommand | UserCommand
 
 
 def encode_catalog_command(command: CatalogCommand) -> bytes:
@@ -174,6 +202,15 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
             wire.bootstrap.CopyFrom(encode_catalog(command.catalog))
         case CreateTable() | DeleteTable() | UpdateTable():
             _write_table_command(command, wire)
+        case AddNode() | ReplaceNode() | CancelReplacement() | MoveReplica() | RemoveNode():
+            _write_node_command(command, wire)
+        case _:
+            _write_user_command(command, wire)
+    return wire
+
+
+def _write_node_command(command: NodeCommand, wire: catalog_pb2.CatalogCommand) -> None:
+    match command:
         case AddNode():
             wire.add_node.name = command.name
             wire.add_node.az = command.az
@@ -182,6 +219,10 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
         case ReplaceNode():
             wire.replace_node.id = command.id
             wire.replace_node.replacement = command.replacement
+            wire.replace_node.allow_unknown = command.allow_unknown
+        case CancelReplacement():
+            wire.cancel_replacement.id = command.id
+            wire.cancel_replacement.replacement = command.replacement
         case MoveReplica():
             wire.move_replica.SetInParent()  # group 0 and node 0 leave no bytes behind
             wire.move_replica.group = command.group
@@ -189,9 +230,6 @@ def wire_catalog_command(command: CatalogCommand) -> catalog_pb2.CatalogCommand:
             wire.move_replica.new = command.new
         case RemoveNode():
             wire.remove_node.id = command.id
-        case _:
-            _write_user_command(command, wire)
-    return wire
 
 
 def _write_table_command(command: TableCommand, wire: catalog_pb2.CatalogCommand) -> None:
@@ -245,19 +283,30 @@ def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand |
             return UpdateTable(
                 wire.request_id, update.name, update.id, update.version, update.definition
             )
+        case _:
+            return _decode_node_command(wire) or _decode_user_command(wire)
+
+
+def _decode_node_command(wire: catalog_pb2.CatalogCommand) -> NodeCommand | None:
+    match wire.WhichOneof("change"):
         case "add_node":
             node = wire.add_node
             return AddNode(wire.request_id, node.name, node.az, node.address, node.incarnation)
         case "replace_node":
             replace = wire.replace_node
-            return ReplaceNode(wire.request_id, replace.id, replace.replacement)
+            return ReplaceNode(
+                wire.request_id, replace.id, replace.replacement, replace.allow_unknown
+            )
+        case "cancel_replacement":
+            cancel = wire.cancel_replacement
+            return CancelReplacement(wire.request_id, cancel.id, cancel.replacement)
         case "move_replica":
             move = wire.move_replica
             return MoveReplica(wire.request_id, move.group, move.old, move.new)
         case "remove_node":
             return RemoveNode(wire.request_id, wire.remove_node.id)
         case _:
-            return _decode_user_command(wire)
+            return None
 
 
 def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None:

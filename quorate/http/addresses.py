@@ -33,6 +33,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+NETWORK_BITS: Final = 64
+"""Of an IPv6 address, what all addresses of one host share at least. Source: RFC 4291, 2.5.1."""
+
+
+def network_of(address: str) -> str:
+    """Return what an address is counted under: itself, or the /64 that an IPv6 one is from."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, NETWORK_BITS), strict=False))
+
+
 def check_free(host: str, port: int) -> None:
     """Raise OSError with the system's reason if the address cannot be listened on now."""
     for family, kind, protocol, _, address in socket.getaddrinfo(

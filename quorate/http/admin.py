@@ -9,7 +9,8 @@ from typing import Final
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
 from quorate.logs import bug
 
 JSON: Final = b"Content-Type: application/json\r\n"
@@ -19,8 +20,13 @@ METRICS: Final = b"Content-Type: %b\r\n" % CONTENT_TYPE_PLAIN_0_0_4.encode()
 PAGES_MAX: Final = 16
 """Most pages made at a time: some ask every node. Ours."""
 
-ADMIN_CONNECTIONS_MAX: Final = 64
-"""Most connections to an admin face: probes, a scraper or two, people. Ours."""
+ADMIN_LIMITS: Final = HttpLimits(
+    body_bytes_max=16 << 10,
+    connections_max=64,  # probes, a scraper or two, people
+    connections_per_network_max=16,
+    idle_seconds_max=10.0,
+)
+"""What may be taken of an admin face. Ours: whoever fills it must not keep probes out."""
 
 
 @dataclass(frozen=True, slots=True)

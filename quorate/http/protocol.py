@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from quorate.http.addresses import network_of
+from quorate.http.exchange import STATUS_LINES, Exchange, Refused
 from quorate.http.framing import LENGTH_DIGITS_MAX, framing_header, without_tab_behind_coding
 from quorate.http.target import BadTarget, host_and_path
 from quorate.http.whole_request import is_whole_request
@@ -23,104 +23,13 @@ if TYPE_CHECKING:
     from quorate.http.server import HttpServer
 
 NEVER: Final = float("inf")
-REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
-STATUS_LINES: Final = {
-    status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in REASONS.items()
-}
-
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused request is read and dropped, so that the client sees the answer
 and not a reset. Ours."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpLimits:
-    """What a client may take. Source of the times and sizes: reliability goals of the project."""
-
-    header_bytes_max: int = 16 << 10
-    headers_max: int = 100
-    body_bytes_max: int = 16 << 20
-    body_bytes_all_max: int = 512 << 20  # of all connections together
-    pipelined_max: int = 64
-    connections_max: int = 8_192
-    connections_per_address_max: int = 4_096
-    handshake_seconds_max: float = 5.0  # TLS's
-    header_seconds_max: float = 5.0
-    body_seconds_max: float = 10.0
-    body_bytes_per_second_min: int = 1 << 20  # beyond the seconds above
-    idle_seconds_max: float = 60.0
-    write_seconds_max: float = 10.0
-    write_buffer_bytes: int = 256 << 10
-    unsent_bytes_all_max: int = 512 << 20  # of answers larger than that, of all connections
-
-
-class Door(Protocol):
-    """Says whether requests are taken now. Asked before they are parsed."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether what comes now is to be refused."""
-
-    def refusal(self) -> tuple[int, bytes, bytes]:
-        """Return the answer to one request that is refused: status, header lines, body."""
-
-
-class _Refused(Exception):
-    """The bytes on this connection are refused: answer with the status, then close."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def refusal(status: int) -> bytes:
-    """Return the answer that refuses something with a status and ends the connection."""
-    body = REASONS[status]
-    return b"%sContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (
-        STATUS_LINES[status],
-        len(body),
-        body,
-    )
-
-
-class Exchange:
-    """One request and the way to answer it. `headers` have lower-case names."""
-
-    __slots__ = ("body", "connection", "headers", "keep_alive", "method", "path")
-
-    def __init__(
-        self,
-        connection: HttpConnection,
-        method: bytes,
-        path: bytes,
-        headers: dict[bytes, bytes],
-        *,
-        keep_alive: bool,
-    ) -> None:
-        self.connection = connection
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.keep_alive = keep_alive
-        self.body: bytes | bytearray = b""
-
-    @property
-    def peer(self) -> str:
-        """The client's address."""
-        return self.connection.peer_address
-
-    def reply(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer; `headers` are complete lines, without Content-Length and Connection."""
-        self.connection.reply(self, status, headers, body)
-
-    def refuse(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer at once that this is not served now; of many, the connections rest for a pass.
-
-        A client may send again as soon as it has read this. The loop would take that in the same
-        pass, and so on: refusing thousands of clients, it would come to nothing else for seconds.
-        """
-        self.connection.reply(self, status, headers, body)
-        self.connection.rest()
+WAITING_SECONDS_MIN: Final = 1.0
+"""A connection that has asked nothing for so long may end for a new one. Ours: clients that all
+come at once must not push each other out."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -130,8 +39,8 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body_bytes",
         "_chunked_bytes",
+        "_counted_bytes",
         "_current",
         "_draining",
         "_exchange",
@@ -149,9 +58,11 @@ class HttpConnection(asyncio.Protocol):
         "_server",
         "_transport",
         "_unsent_bytes",
+        "_waiting_since",
         "_write_paused",
         "deadline",
         "peer_address",
+        "peer_network",
     )
 
     def __init__(self, server: HttpServer) -> None:
@@ -167,16 +78,18 @@ class HttpConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None  # being received
         self._current: Exchange | None = None  # being answered
         self._queue: deque[Exchange] = deque()
-        self._body_bytes = 0  # of everything received and not yet answered
+        self._counted_bytes = 0  # of bodies received and not yet answered
         self._framing = b""  # of a body that follows an offered upgrade, until that is declined
         self._is_chunked = False  # the body being received
         self._chunked_bytes = 0  # of it, with its framing, but for what came with the header
         self._unsent_bytes = 0  # of an answer that is larger than the write buffer
+        self._waiting_since = server.now  # for a request, if none is being answered
         self._reading_paused = False
         self._write_paused = False
         self._draining = False  # refused or closing: what still comes is dropped
         self.deadline = NEVER  # when the sweep closes this connection
         self.peer_address = ""
+        self.peer_network = ""
 
     # Transport
 
@@ -185,13 +98,14 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer_address = str(peer[0]) if peer else ""
+        self.peer_network = network_of(self.peer_address)
         limits = self._server.limits
         self._transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
         self.deadline = self._server.now + limits.header_seconds_max
         if not self._server.admit(self):  # a stop has begun, or others came since it was accepted
             # Not drained as other refusals are: what is over the limit must not stay.
             self._draining = True
-            self._write_refusal(503)
+            self._write_refusal(Refused(503))
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
@@ -200,7 +114,7 @@ class HttpConnection(asyncio.Protocol):
         del self._parser  # it knows us too, and the cycle collector seldom comes
         self._queue.clear()
         self._exchange = None
-        self._release_body(self._body_bytes)
+        self._release_body(self._counted_bytes)
         self._release_unsent()
         self._server.forget(self)
 
@@ -219,16 +133,16 @@ class HttpConnection(asyncio.Protocol):
                 self._check_open_header()
             elif self._is_chunked:
                 self._check_chunks()
-        except _Refused as refusal:
-            self._refuse(refusal.status)
+        except Refused as refused:
+            self._refuse(refused)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            if not isinstance(cause, _Refused):
+            if not isinstance(cause, Refused):
                 raise
-            self._refuse(cause.status)
+            self._refuse(cause)
         except httptools.HttpParserError:
             if not is_idle or not self._read_anew(data):
-                self._refuse(400)
+                self._refuse(Refused(400))
 
     def _read_anew(self, data: bytes) -> bool:
         """Read a request that the parser refuses for a tab only; return whether it is one."""
@@ -271,7 +185,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._header_bytes += self._read_bytes
         if self._header_bytes > self._server.limits.header_bytes_max:
-            raise _Refused(431)
+            raise Refused(431)
 
     def _fields_size(self) -> int:
         """Return how many bytes the header fields parsed so far have, with the request line."""
@@ -284,7 +198,7 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is not None:
             framing_bytes = self._chunked_bytes - len(self._exchange.body)
             if framing_bytes > len(self._exchange.body) + self._server.limits.header_bytes_max:
-                raise _Refused(400)
+                raise Refused(400)
 
     def eof_received(self) -> bool:
         """Close when the client has said its last word, once it is answered."""
@@ -340,35 +254,26 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """All header fields are here: refuse what must not be read on."""
-        limits = self._server.limits
         headers = self._headers
         if self._framing:  # this is no header, but the framing alone of what one has announced
             self._framing, self._headers, self._in_headers = b"", {}, False
             if self._current is None:
                 self.deadline = self._input_deadline()
             return
-        # Few headers can come near the limit of their size; only those are counted.
-        if len(headers) > limits.headers_max or (
-            self._header_bytes + self._read_bytes > limits.header_bytes_max
-            and self._fields_size() > limits.header_bytes_max
-        ):
-            raise _Refused(431)
+        self._check_header_size(headers)
         self._headers = {}  # what comes after these are trailers
         length = headers.get(b"content-length")
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (length is not None or coding.lower() != b"chunked"):
-            raise _Refused(400)
-        if length is not None and (
-            len(length) > LENGTH_DIGITS_MAX or int(length) > limits.body_bytes_max
-        ):
-            raise _Refused(413)
+            raise Refused(400)
+        announced_bytes = 0 if length is None else self._announced(length)
         parser = self._parser
         keep_alive, version = parser.should_keep_alive(), "1.1"
         if not keep_alive or b"connection" in headers:  # else no other version is possible
             version = self._version()
         method = parser.get_method()
         if method == b"CONNECT":
-            raise _Refused(405)
+            raise Refused(405)
         path = self._path
         if path != b"/" and not path.startswith(b"/"):
             path = self._path_of_url(headers)
@@ -377,7 +282,8 @@ class HttpConnection(asyncio.Protocol):
         self._in_headers = False
         self._is_chunked = coding is not None
         self._chunked_bytes = 0
-        self._exchange = Exchange(
+        limits = self._server.limits
+        self._exchange = exchange = Exchange(
             self,
             method,
             path,
@@ -385,15 +291,42 @@ class HttpConnection(asyncio.Protocol):
             # HTTP/1.0's way to keep a connection is not worth its header in every answer.
             keep_alive=keep_alive and version != "1.0",
         )
+        exchange.body_bytes_max = limits.body_bytes_max
+        if coding is not None or announced_bytes > limits.body_bytes_small:
+            self._ask_about_body(exchange, announced_bytes)
         if self._current is None:
             self.deadline = self._input_deadline()
             if b"expect" in headers and version != "1.0":
                 self._tell_to_continue(headers[b"expect"])
 
+    def _check_header_size(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse too large a header. Few can come near the limit; only those are counted."""
+        limits = self._server.limits
+        if len(headers) > limits.headers_max or (
+            self._header_bytes + self._read_bytes > limits.header_bytes_max
+            and self._fields_size() > limits.header_bytes_max
+        ):
+            raise Refused(431)
+
+    def _announced(self, length: bytes) -> int:
+        if len(length) <= LENGTH_DIGITS_MAX:
+            announced_bytes = int(length)
+            if announced_bytes <= self._server.limits.body_bytes_max:
+                return announced_bytes
+        raise Refused(413)
+
+    def _ask_about_body(self, exchange: Exchange, announced_bytes: int) -> None:
+        """Let the door look at a request before a body comes that is not small, or may not be."""
+        door = self._server.door
+        if door is not None:
+            exchange.body_bytes_max = door.body_bytes_max(exchange)
+            if announced_bytes > exchange.body_bytes_max:
+                raise Refused(413)
+
     def _version(self) -> str:
         version: str = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise _Refused(400)
+            raise Refused(400)
         return version
 
     def _tell_to_continue(self, expectation: bytes) -> None:
@@ -408,7 +341,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             host, path = host_and_path(self._path, headers.get(b"host", b""))
         except BadTarget:
-            raise _Refused(400) from None
+            raise Refused(400) from None
         headers[b"host"] = host
         return path
 
@@ -417,17 +350,22 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._exchange
         assert exchange is not None
         size_bytes = len(exchange.body) + len(data)
-        if size_bytes > self._server.limits.body_bytes_max:
-            raise _Refused(413)
-        self._body_bytes += len(data)
-        if not self._server.reserve_body(len(data)):
-            raise _Refused(503)
+        if size_bytes > exchange.body_bytes_max:
+            raise Refused(413)
+        if size_bytes > self._server.limits.body_bytes_small:
+            self._count_body(exchange, size_bytes - exchange.counted_bytes)
         if not exchange.body:
             exchange.body = data
         elif isinstance(exchange.body, bytearray):
             exchange.body += data
         else:
             exchange.body = bytearray(exchange.body) + data
+
+    def _count_body(self, exchange: Exchange, size_bytes: int) -> None:
+        if not self._server.books.reserve_body(self, size_bytes):
+            raise Refused(503)
+        exchange.counted_bytes += size_bytes
+        self._counted_bytes += size_bytes
 
     def on_message_complete(self) -> None:
         """A whole request is here."""
@@ -438,14 +376,14 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._exchange
         assert exchange is not None
         if self._headers:
-            raise _Refused(400)  # nobody needs trailers, and the header has been judged
+            raise Refused(400)  # nobody needs trailers, and the header has been judged
         self._exchange = None
         if self._current is None and not self._queue and not self._reading_paused:
             self._start(exchange)
             return
         self._queue.append(exchange)
         if len(self._queue) > self._server.limits.pipelined_max:
-            raise _Refused(503)
+            raise Refused(503)
         self._pause_reading()
 
     # Exchanges
@@ -461,7 +399,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange is not self._current or transport is None:
             return  # the client has gone
         self._current = None
-        self._release_body(len(exchange.body))
+        self._release_body(exchange.counted_bytes)
         keep_alive = exchange.keep_alive and not self._server.is_leaving(self)
         if not keep_alive:
             headers += b"Connection: close\r\n"
@@ -485,6 +423,7 @@ class HttpConnection(asyncio.Protocol):
             headers,
         )
         self.deadline = self._input_deadline()
+        self._waiting_since = self._server.now
         self._transport.write(head if headers_only else head + body)
 
     def rest(self) -> None:
@@ -515,7 +454,7 @@ class HttpConnection(asyncio.Protocol):
             self._reading_paused = True
             self._transport.pause_reading()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, refused: Refused) -> None:
         """Answer with an error that ends the connection; the rest of the request is dropped."""
         if self._draining:
             return  # closed already, by the answer to what came before in the same read
@@ -523,15 +462,15 @@ class HttpConnection(asyncio.Protocol):
         self._draining = True
         self._queue.clear()
         self._exchange = None
-        kept_bytes = 0 if self._current is None else len(self._current.body)
-        self._release_body(self._body_bytes - kept_bytes)
+        kept_bytes = 0 if self._current is None else self._current.counted_bytes
+        self._release_body(self._counted_bytes - kept_bytes)
         if transport is None:
             return
         if self._current is not None:
             # An answer is still due on this connection; nothing sensible can follow it.
             self._current.keep_alive = False
             return
-        self._write_refusal(status)
+        self._write_refusal(refused)
         self.deadline = self._server.now + DRAIN_SECONDS
         if transport.can_write_eof():
             transport.write_eof()
@@ -539,10 +478,10 @@ class HttpConnection(asyncio.Protocol):
             self._reading_paused = False
             transport.resume_reading()
 
-    def _write_refusal(self, status: int) -> None:
+    def _write_refusal(self, refused: Refused) -> None:
         assert self._transport is not None
-        self._transport.write(refusal(status))
-        self._server.count_refusal(status)
+        self._transport.write(refused.answer())
+        self._server.count_refusal(refused.status)
 
     def _input_deadline(self) -> float:
         """Return until when the client must have sent what it is sending, or begin again."""
@@ -560,8 +499,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _release_body(self, size_bytes: int) -> None:
         if size_bytes:
-            self._body_bytes -= size_bytes
-            self._server.release_body(size_bytes)
+            self._counted_bytes -= size_bytes
+            self._server.books.release_body(self, size_bytes)
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
@@ -571,9 +510,33 @@ class HttpConnection(asyncio.Protocol):
     def time_out(self) -> None:
         """Close for want of progress: idle, too slow, or refused and drained long enough."""
         if self._transport is not None and self._is_receiving:
-            self._refuse(408)
+            self._refuse(Refused(408))
         else:
             self.abort()
+
+    def end(self) -> None:
+        """Close a connection that waits, to make room."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def refuse_body(self) -> None:
+        """Give up the body that comes, to make room."""
+        self._refuse(Refused(503))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing has been asked here for a while, but for a part of a header maybe."""
+        return (
+            self._current is None
+            and self._exchange is None
+            and not self._queue
+            and self._server.now - self._waiting_since >= WAITING_SECONDS_MIN
+        )
+
+    @property
+    def coming_bytes(self) -> int:
+        """How much is counted of the body that comes."""
+        return 0 if self._exchange is None else self._exchange.counted_bytes
 
     @property
     def is_busy(self) -> bool:

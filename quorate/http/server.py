@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
 from quorate.http.acceptor import Acceptor
-from quorate.http.protocol import NEVER, Door, Exchange, HttpConnection, HttpLimits, refusal
+from quorate.http.addresses import network_of
+from quorate.http.books import Books
+from quorate.http.exchange import Door, Exchange, Refused
+from quorate.http.limits import HttpLimits
+from quorate.http.protocol import NEVER, HttpConnection
 from quorate.http.tls import TlsConnection
 
 REFUSALS_MAX: Final = 256
@@ -62,14 +66,11 @@ class HttpServer:
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self.handshakes_failed = 0  # refused, broken off or too slow
-        # Each with when it is too old, in monotonic seconds.
-        self._connections: dict[HttpConnection | TlsConnection, float] = {}
+        self.books: Books[HttpConnection | TlsConnection] = Books(limits)
         self._admitted_count = 0
-        self._address_counts: Counter[str] = Counter()  # of connections
         self._refused_count = 0  # in this pass of the loop
         self._next_pass_is_due = False
         self._resting: deque[HttpConnection] = deque()
-        self._body_bytes = 0
         self._unsent_bytes = 0
         self._tls = tls
         self._acceptor = Acceptor(
@@ -81,12 +82,12 @@ class HttpServer:
     @property
     def connection_count(self) -> int:
         """How many connections are open, handshakes included."""
-        return len(self._connections)
+        return len(self.books)
 
     @property
     def busy_count(self) -> int:
         """How many connections have a request that comes or is answered, or an answer to send."""
-        return sum(connection.is_busy for connection in self._connections)
+        return sum(connection.is_busy for connection in self.books)
 
     @property
     def port(self) -> int:
@@ -114,8 +115,9 @@ class HttpServer:
 
     def sweep(self) -> None:
         """Close connections whose time is up."""
+        self.books.begin_period()
         now = self.now
-        for connection in [each for each in self._connections if each.deadline <= now]:
+        for connection in [each for each in self.books if each.deadline <= now]:
             connection.time_out()
 
     def stop_accepting(self) -> None:
@@ -125,19 +127,19 @@ class HttpServer:
 
     def close_idle(self) -> None:
         """Close the connections on which no request is received or answered."""
-        for connection in list(self._connections):
+        for connection in list(self.books):
             connection.close_if_idle()
 
     def drop_all(self) -> None:
         """Drop all connections with what lies in them unread, and those that wait to be taken."""
         self._resting.clear()
-        for connection in list(self._connections):
+        for connection in list(self.books):
             connection.abort()
         self._acceptor.drop_waiting()
 
     def abort_all(self) -> None:
         """End every connection that is left at a stop."""
-        for connection in list(self._connections):
+        for connection in list(self.books):
             connection.deadline = 0.0
             connection.time_out()
 
@@ -170,11 +172,9 @@ class HttpServer:
 
     def admit(self, connection: HttpConnection | TlsConnection) -> bool:
         """Take a connection into the books if there is room; return whether there was."""
-        address = connection.peer_address
-        if self.stopping or not self._has_room(address):
+        if self.stopping or not self.books.make_room(connection.peer_network):
             return False
-        self._connections[connection] = self.now + self._age_of_next()
-        self._address_counts[address] += 1
+        self.books.add(connection, self.now + self._age_of_next())
         return True
 
     def _age_of_next(self) -> float:
@@ -185,44 +185,21 @@ class HttpServer:
 
     def is_leaving(self, connection: HttpConnection) -> bool:
         """Return whether a connection is to end with its next answer."""
-        return self.stopping or self._connections[connection] <= self.now
-
-    def _has_room(self, address: str) -> bool:
-        limits = self.limits
-        return (
-            len(self._connections) < limits.connections_max
-            and self._address_counts[address] < limits.connections_per_address_max
-        )
+        return self.stopping or self.books.is_old(connection, self.now)
 
     def _farewell(self, address: str) -> bytes | None:
         """Return what a client is told for whose connection there is no room, None if there is."""
-        if self._has_room(address):
+        if self.books.make_room(network_of(address)):
             return None
         if self._tls is not None:
             self.handshakes_failed += 1
             return b""
         self.count_refusal(HTTPStatus.SERVICE_UNAVAILABLE)
-        return refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE).answer()
 
     def forget(self, connection: HttpConnection | TlsConnection) -> None:
         """Strike a connection off the books, if it was ever on them."""
-        if connection not in self._connections:
-            return
-        del self._connections[connection]
-        address = connection.peer_address
-        self._address_counts[address] -= 1
-        if not self._address_counts[address]:
-            del self._address_counts[address]
-
-    def reserve_body(self, size_bytes: int) -> bool:
-        """Count bytes of a body as held; return whether there is room for them."""
-        self._body_bytes += size_bytes
-        return self._body_bytes <= self.limits.body_bytes_all_max
-
-    def release_body(self, size_bytes: int) -> None:
-        """Count bytes of a body as gone."""
-        self._body_bytes -= size_bytes
-        assert self._body_bytes >= 0
+        self.books.remove(connection)
 
     def reserve_unsent(self, size_bytes: int) -> bool:
         """Count bytes of an answer as not yet sent; return whether there is room for them."""

@@ -11,7 +11,8 @@ import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from quorate.http.protocol import NEVER, HttpConnection
+from quorate.http.addresses import network_of
+from quorate.http.protocol import NEVER, WAITING_SECONDS_MIN, HttpConnection
 
 if TYPE_CHECKING:
     from quorate.http.server import HttpServer
@@ -31,9 +32,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._http: HttpConnection | None = None  # once the handshake is over
         self._tcp: asyncio.Transport | None = None  # while it is open
         self._has_ended = False  # our side: nothing more is written, what comes is dropped
-        self.peer_address = ""
+        self.peer_network = ""
         self.deadline = NEVER  # of the handshake
         self.is_busy = False
+        self.coming_bytes = 0
+        self._since = server.now
 
     # Protocol of the TCP transport
 
@@ -41,7 +44,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         """Take a new connection, or drop it if there are too many."""
         self._tcp = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.peer_address = str(peer[0]) if peer else ""
+        self.peer_network = network_of(str(peer[0])) if peer else ""
         self.deadline = self._server.now + self._server.limits.handshake_seconds_max
         if not self._server.admit(self):
             self._tcp.abort()
@@ -185,3 +188,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Give up: there is no request yet."""
         self.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the handshake takes its time; with its end this leaves the books."""
+        return self._server.now - self._since >= WAITING_SECONDS_MIN
+
+    def end(self) -> None:
+        """Give up, to make room."""
+        self.abort()
+
+    def refuse_body(self) -> None:
+        """There is none."""
+        raise AssertionError("a handshake has no body")

@@ -181,7 +181,10 @@ async def _run(
     planned = {plan.name for plan in plans}
     for node in settled.all_nodes:
         if node.name not in planned:
-            print_line(f"{node.name} was replaced: it is not started, its directory may be deleted")
+            print_line(
+                f"{node.name} was replaced or removed: it is not started, its directory may be"
+                " deleted"
+            )
     counts = f"{node_count} nodes in {len(topology.AZ_NAMES)} AZs, {len(routers)} router(s)"
     how = " with certificates" if has_certificates(data_dir.path) else ""
     print_line(f"starting cluster {settled.cluster_id}{how}: {counts}; data in {data_dir.path}")

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from model.requests.table_names import NAMING_NONE
 from quorate.cluster.catalog import Grant
 
 EVERYTHING: Final = "*"
@@ -39,6 +38,9 @@ GROUPS: Final = {
     MANAGE: ("CreateTable", "DeleteTable", "UpdateTable"),
 }
 """Which operations a word stands for. Ours; a test compares with what is served."""
+
+ABOUT_NO_TABLE: Final = frozenset({"DescribeEndpoints", "DescribeLimits", "ListTables"})
+"""Operations whose request names no table: the model's, which clients lack; a test compares."""
 
 _GRANTED_AS: Final = {
     operation: frozenset({operation, group, EVERYTHING})
@@ -103,7 +105,7 @@ def _check_action(action: str, tables: Iterable[str]) -> None:
             f"{action!r} is no action: one of {', '.join((*GROUPS, EVERYTHING))},"
             f" or of {', '.join(sorted(_GRANTED_AS))}"
         )
-    if action in NAMING_NONE and not any(matches(pattern, NO_TABLE) for pattern in tables):
+    if action in ABOUT_NO_TABLE and not any(matches(pattern, NO_TABLE) for pattern in tables):
         raise BadGrant(f"{action} is about no table: it can be allowed on * alone")
 
 

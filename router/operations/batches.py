@@ -25,6 +25,7 @@ from model.requests.batches import (
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.dispatch import is_unknown
+from router.operation import Tables
 from router.operations.metered import GetOwner, WriteOwner
 from router.refusals import outcome_unknown
 from router.routed import Routed
@@ -208,19 +209,39 @@ class _GetPart(GetOwner):
         self.batch.part_refused(self, error)
 
 
-def batch_write_item(service: Service, body: object, call: Call) -> None:
-    """Serve BatchWriteItem."""
+def prepare_batch_write(
+    tables: Tables, body: object
+) -> tuple[BatchWriteItem, Sequence[BatchWrite]]:
+    """Check a BatchWriteItem."""
     request = parse_batch_write_item(body)
-    tables = {name: service.view.table(name) for name in request.table_names}
-    batch = _WriteBatch(service, call, request, request.bind(tables))
+    return request, request.bind({name: tables.table(name) for name in request.table_names})
+
+
+def complete_batch_write(prepared: tuple[BatchWriteItem, Sequence[BatchWrite]]) -> None:
+    """Make the images."""
+    for bound in prepared[1]:
+        bound.write.make_image()
+
+
+def serve_batch_write(
+    service: Service, prepared: tuple[BatchWriteItem, Sequence[BatchWrite]], call: Call
+) -> None:
+    """Send the writes."""
+    batch = _WriteBatch(service, call, *prepared)
     for position in range(len(batch.writes)):
         _WritePart(service.admission, batch, position).send(service)
 
 
-def batch_get_item(service: Service, body: object, call: Call) -> None:
-    """Serve BatchGetItem."""
+def prepare_batch_get(tables: Tables, body: object) -> tuple[BatchGetItem, Sequence[BatchGet]]:
+    """Check a BatchGetItem."""
     request = parse_batch_get_item(body)
-    tables = {name: service.view.table(name) for name in request.table_names}
-    batch = _GetBatch(service, call, request, request.bind(tables))
+    return request, request.bind({name: tables.table(name) for name in request.table_names})
+
+
+def serve_batch_get(
+    service: Service, prepared: tuple[BatchGetItem, Sequence[BatchGet]], call: Call
+) -> None:
+    """Send the gets."""
+    batch = _GetBatch(service, call, *prepared)
     for position in range(len(batch.gets)):
         _GetPart(service.admission, batch, position).send(service)

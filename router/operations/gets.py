@@ -9,6 +9,7 @@ from model.requests.reads import GetItem, parse_get_item
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
+from router.operation import Tables
 from router.operations.metered import GetOwner
 from router.routed import Routed
 from router.service import Service
@@ -41,8 +42,13 @@ class SingleGet(GetOwner):
         self.call.fail(error)
 
 
-def get_item(service: Service, body: object, call: Call) -> None:
-    """Serve GetItem."""
+def prepare_get_item(tables: Tables, body: object) -> tuple[Table, GetItem]:
+    """Check a GetItem."""
     request = parse_get_item(body)
-    table = service.view.table(request.table_name)
+    return tables.table(request.table_name), request
+
+
+def serve_get(service: Service, prepared: tuple[Table, GetItem], call: Call) -> None:
+    """Send the get."""
+    table, request = prepared
     SingleGet(service.admission, table, call, request).send(service)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from model.capacity import read_units
 from model.errors import ModelError
 from model.keys import token_bound, token_of
-from model.requests.pages import Page
+from model.requests.pages import Page, RangePlan
 from model.requests.reads import parse_query, parse_scan
 from router.call import Call
+from router.operation import Tables
 from router.operations.metered import MeteredOwner
 from router.routed import Routed, RoutedRange, Span
 from router.service import Service
@@ -80,15 +81,18 @@ class PageWalk(MeteredOwner):
         self.call.fail(error)
 
 
-def query(service: Service, body: object, call: Call) -> None:
-    """Serve Query."""
+def prepare_query(tables: Tables, body: object) -> RangePlan:
+    """Check a Query."""
     request = parse_query(body)
-    plan = request.bind(service.view.table(request.table_name))
-    PageWalk(service, call, plan.start(call.answer_bytes_max)).start()
+    return request.bind(tables.table(request.table_name))
 
 
-def scan(service: Service, body: object, call: Call) -> None:
-    """Serve Scan."""
+def prepare_scan(tables: Tables, body: object) -> RangePlan:
+    """Check a Scan."""
     request = parse_scan(body)
-    plan = request.bind(service.view.table(request.table_name))
+    return request.bind(tables.table(request.table_name))
+
+
+def serve_pages(service: Service, plan: RangePlan, call: Call) -> None:
+    """Read a page."""
     PageWalk(service, call, plan.start(call.answer_bytes_max)).start()

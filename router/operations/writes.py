@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from model.errors import ModelError
 from model.requests.writes import (
     DeleteItem,
@@ -16,6 +18,7 @@ from model.requests.writes import (
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
+from router.operation import Tables
 from router.operations.metered import WriteOwner
 from router.routed import Routed
 from router.service import Service
@@ -52,21 +55,41 @@ class SingleWrite(WriteOwner):
         self.call.fail(error)
 
 
-def put_item(service: Service, body: object, call: Call) -> None:
-    """Serve PutItem."""
-    _send(service, call, parse_put_item(body))
+@dataclass(slots=True)
+class Prepared:
+    """A checked write and its table."""
+
+    table: Table
+    request: WriteRequest
+    write: Write
 
 
-def delete_item(service: Service, body: object, call: Call) -> None:
-    """Serve DeleteItem."""
-    _send(service, call, parse_delete_item(body))
+def prepare_put_item(tables: Tables, body: object) -> Prepared:
+    """Check a PutItem."""
+    return _prepared(tables, parse_put_item(body))
 
 
-def update_item(service: Service, body: object, call: Call) -> None:
-    """Serve UpdateItem."""
-    _send(service, call, parse_update_item(body))
+def prepare_delete_item(tables: Tables, body: object) -> Prepared:
+    """Check a DeleteItem."""
+    return _prepared(tables, parse_delete_item(body))
 
 
-def _send(service: Service, call: Call, request: PutItem | DeleteItem | UpdateItem) -> None:
-    table = service.view.table(request.table_name)
-    SingleWrite(service.admission, table, call, request, request.bind(table)).send(service)
+def prepare_update_item(tables: Tables, body: object) -> Prepared:
+    """Check an UpdateItem."""
+    return _prepared(tables, parse_update_item(body))
+
+
+def _prepared(tables: Tables, request: PutItem | DeleteItem | UpdateItem) -> Prepared:
+    table = tables.table(request.table_name)
+    return Prepared(table, request, request.bind(table))
+
+
+def complete_write(prepared: Prepared) -> None:
+    """Make the image."""
+    prepared.write.make_image()
+
+
+def serve_write(service: Service, prepared: Prepared, call: Call) -> None:
+    """Send the write."""
+    table, request, write = prepared.table, prepared.request, prepared.write
+    SingleWrite(service.admission, table, call, request, write).send(service)

@@ -233,7 +233,34 @@ def test_a_replacement_under_way_is_told_group_by_group(quorate: Command, admin:
         "node b1 (id 2) is being replaced by b1 (id 4): 7 of 9 groups moved;"
         " group (entries behind): 3 (120), 5 (snapshot)"
     ) in ended.out
-    assert "node c1 (id 3) is being replaced by c9: waiting for c9 to join" in ended.out
+    assert (
+        "node c1 (id 3) is being replaced by c9, which has not joined: start it in az-c with an"
+        " empty directory, or quorate node cancel-replace c1"
+    ) in ended.out
+
+
+@pytest.mark.parametrize(("joined", "code"), [(False, 1), (True, 0)])
+def test_a_replacement_that_waits_for_its_node_is_trouble(
+    quorate: Command,
+    admin: Any,
+    joined: bool,  # noqa: FBT001 - a parameter of the test
+    code: int,
+) -> None:
+    """One whose node copies is not: it ends by itself."""
+    admin.document["replacements"] = [
+        {
+            "old": {"id": 2, "name": "b1", "az": "az-b"},
+            "new": {"id": 4 if joined else None, "name": "b9", "joined": joined},
+            "groups_moved": 0,
+            "groups_left": 9,
+            "catching_up": [],
+        }
+    ]
+
+    ended = quorate("status", "--admin-port", str(admin.server_port))
+
+    assert ended.code == code
+    assert ("healthy" in ended.out.splitlines()[0]) == joined
 
 
 def test_json_is_what_the_router_said(quorate: Command, admin: Any) -> None:
@@ -282,7 +309,9 @@ def test_exit_when_healthy_gives_up_in_time_and_says_why(
 
 
 def test_a_cluster_without_partitions_is_not_well() -> None:
-    assert troubles({"nodes": [], "partitions": []}) == ["the cluster has no partitions yet"]
+    assert troubles({"nodes": [], "partitions": [], "replacements": []}) == [
+        "the cluster has no partitions yet"
+    ]
 
 
 @pytest.mark.parametrize(

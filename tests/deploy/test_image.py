@@ -74,7 +74,13 @@ def test_only_what_the_wheel_is_made_of_is_sent_to_the_engine() -> None:
     assert [name for name in allowed if not (ROOT / name).exists()] == []
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = document["tool"]["hatch"]["build"]["targets"]["wheel"]
-    for name in (*wheel["packages"], document["project"]["readme"], "proto", "pyproject.toml"):
+    for name in (
+        *wheel["packages"],
+        document["project"]["readme"],
+        "proto",
+        "pyproject.toml",
+        "packaging/server",
+    ):
         assert name in allowed
 
 
@@ -83,7 +89,9 @@ def test_every_dependency_of_the_image_is_one_release_that_the_project_allows() 
     pinned = dict(re.findall(r"^([\w-]+)==([\d.]+) ", text, re.MULTILINE))
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-    for requirement in document["project"]["dependencies"]:
+    project = document["project"]
+    server = project["optional-dependencies"]["server-dependencies"]
+    for requirement in (*project["dependencies"], *server):
         name, low, high = re.fullmatch(r"([\w-]+)>=([\d.]+),<([\d.]+)", requirement).groups()  # type: ignore[union-attr]
         assert numbers(low) <= numbers(pinned[name]) < numbers(high), name
 

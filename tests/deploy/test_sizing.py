@@ -10,7 +10,7 @@ from typing import Final
 from node.options import NodeOptions
 from node.storage.items import ITEMS_MAP_SIZE_BYTES
 from node.storage.log import LOG_MAP_SIZE_BYTES
-from quorate.http.protocol import HttpLimits
+from quorate.http.limits import HttpLimits
 from router.dispatch import PENDING_BYTES_MAX
 from tests.deploy.kustomize import Document, build, pod_spec
 
@@ -70,12 +70,12 @@ def test_manifests_ask_for_what_is_said() -> None:
 
 def test_a_routers_memory_is_the_sum_of_its_bounds() -> None:
     limits = HttpLimits()
-    bounds = (limits.body_bytes_all_max, PENDING_BYTES_MAX, limits.unsent_bytes_all_max)
+    small = limits.connections_max * limits.body_bytes_small
+    bounds = (small, limits.body_bytes_all_max, PENDING_BYTES_MAX, limits.unsent_bytes_all_max)
 
-    assert bounds == (512 * MIB, 256 * MIB, 512 * MIB)
-    assert (
-        "at most 512 MiB of requests that come in, 256 MiB at nodes and 512 MiB of answers" in WORDS
-    )
+    assert bounds == (128 * MIB, 256 * MIB, 256 * MIB, 512 * MIB)
+    assert "at most 128 MiB of small requests that come in, 256 MiB of large ones" in WORDS
+    assert "256 MiB at nodes and 512 MiB of answers" in WORDS
     assert 256 * MIB + sum(bounds) <= 2 * GIB
 
 

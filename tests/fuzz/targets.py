@@ -23,7 +23,9 @@ from model.expressions import (
 from model.requests.reads import parse_query, parse_scan
 from model.requests.writes import parse_put_item
 from model.tables import Table, load_table
-from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
+from quorate.http.protocol import HttpConnection
 from quorate.http.server import HttpServer
 from router.signature import SignatureCheck
 
@@ -241,7 +243,7 @@ async def _serve(read_bytes: int, data: bytes) -> None:
         await asyncio.sleep(0)
     connection.connection_lost(None)
     assert server.connection_count == 0
-    assert server._body_bytes == 0
+    assert server.books.body_bytes == 0
     assert server._unsent_bytes == 0
 
 

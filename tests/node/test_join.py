@@ -117,7 +117,7 @@ def test_node_that_has_joined_goes_on_whoever_answers() -> None:
 
 
 def test_node_that_was_replaced_is_told_so() -> None:
-    with pytest.raises(NodeRemoved, match="another node has taken its place"):
+    with pytest.raises(NodeRemoved, match="was replaced or removed"):
         next_step(make_identity(joined=True), {"a:1": answer(1, epoch=9, removed=True)})
 
 

@@ -374,7 +374,7 @@ def test_row_16_changes_by_role(port: NodePort, role: Role, change: str) -> None
     code = refusal(port, CALLERS[role], "ChangeCatalog", request)
 
     assert (code is None) == may_change(role, change)
-    if change in ("replace_node", "remove_node"):
+    if change in ("replace_node", "cancel_replacement", "remove_node"):
         assert (code is None) == (role is Role.ADMIN)
     if code is None and role is Role.ADMIN:
         assert f"admin_call method=ChangeCatalog/{change} " in port.log()

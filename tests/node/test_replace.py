@@ -6,7 +6,7 @@ from pathlib import Path
 
 from node.memberships import LAG_ENTRIES_MAX
 from quorate.cluster.catalog import CATALOG_GROUP
-from quorate.cluster.commands import AddNode, ReplaceNode
+from quorate.cluster.commands import AddNode, CancelReplacement, RemoveNode, ReplaceNode
 from quorate.cluster.outcome import Outcome
 from raft.types import Configuration
 from tests.node.builders import add, key, new_id, number, put
@@ -159,7 +159,7 @@ def test_new_node_that_is_lost_on_the_way_is_replaced_in_its_turn(
     start_replacement(cluster, directory, 2)
     cluster.tick_until(lambda: NEW in voters(cluster).learners)
     cluster.crash(NEW)
-    cluster.change(ReplaceNode(new_id(), NEW, "n5"))
+    cluster.change(ReplaceNode(new_id(), NEW, "n5", allow_unknown=True))
     cluster.add_node(5, directory / "5")
     cluster.change(AddNode(new_id(), "n5", "az-2", "n5", "incarnation-5"))
     cluster.release()
@@ -172,8 +172,43 @@ def test_new_node_that_is_lost_on_the_way_is_replaced_in_its_turn(
 
 
 def test_replacement_that_never_joins_changes_nothing(cluster: Cluster) -> None:
-    cluster.change(ReplaceNode(new_id(), 2, "nobody"))
+    cluster.change(ReplaceNode(new_id(), 2, "nobody", allow_unknown=True))
     cluster.tick(seconds=3.0)
 
     assert voters(cluster) == Configuration((1, 2, 3))
     assert not cluster.leader(CATALOG_GROUP).host.catalog.replacements
+
+
+def test_cancelled_replacement_leaves_all_as_it_was(cluster: Cluster, directory: Path) -> None:
+    """Also when the node that was awaited comes afterwards: it holds nothing, and may go again."""
+    cluster.done(put("a", n=1))
+    cluster.change(ReplaceNode(new_id(), 2, "n4", allow_unknown=True))
+    cancelled = cluster.change(CancelReplacement(new_id(), 2, "n4"))
+    assert (cancelled.outcome, cancelled.result.refusal) == (Outcome.OK, "")
+    cluster.add_node(NEW, directory / str(NEW))
+    cluster.change(AddNode(new_id(), "n4", "az-2", "n4", "incarnation-4"))
+    cluster.tick(seconds=3.0)
+
+    for group in GROUPS:
+        assert voters(cluster, group) == Configuration((1, 2, 3))
+    removed = cluster.change(RemoveNode(new_id(), NEW))
+    assert (removed.outcome, removed.result.refusal) == (Outcome.OK, "")
+    cluster.tick(seconds=1.0)
+    assert all(node.host.catalog.has_removed(NEW) for node in cluster.up())
+    for group in GROUPS:
+        assert voters(cluster, group) == Configuration((1, 2, 3))
+
+
+def test_cancelling_is_refused_on_every_replica_once_the_new_node_has_joined(
+    cluster: Cluster, directory: Path
+) -> None:
+    """Whichever of the two commands the log has first: the members are never in between."""
+    cluster.done(put("a", n=1))
+    start_replacement(cluster, directory, 2)
+    refused = cluster.change(CancelReplacement(new_id(), 2, "n4"))
+    assert refused.result.refusal == "joined"
+    assert cluster.change(RemoveNode(new_id(), NEW)).result.refusal == "takes a place"
+    cluster.tick_until(lambda: replaced(cluster, 2))
+
+    expect_moved(cluster, (1, 3))
+    assert cluster.change(RemoveNode(new_id(), NEW)).result.refusal == "holds replicas"

@@ -163,6 +163,33 @@ def test_row_16_only_an_admin_replaces_a_node(cluster: BackgroundCluster) -> Non
     assert "not of admin" in refused.stderr
 
 
+def test_row_16_an_admin_cancels_and_removes(cluster: BackgroundCluster) -> None:
+    """The same commands, with the certificate in the data directory."""
+    cluster.add_node("c9", "az-c")
+    wait_until(
+        lambda: any(node["name"] == "c9" for node in cluster.status()["nodes"]),
+        what="c9 has joined",
+        timeout_seconds=20,
+    )
+    for asked, said in (
+        ("remove c9", "node c9 (id"),
+        ("replace c1 nosuch --allow-unknown", "waiting for nosuch"),
+        ("cancel-replace c1", "node c1 (id 3) keeps its place"),
+    ):
+        done = quorate(cluster, "node", *asked.split())
+        assert (done.returncode, done.stderr) == (0, "")
+        assert said in done.stdout
+    for asked, said in (
+        ("remove c1", "The node holds replicas"),
+        ("replace c1 nosuch", "No node of the new name has joined"),
+        ("cancel-replace c1", "Node c1 is not being replaced"),
+    ):
+        refused = quorate(cluster, "node", *asked.split())
+        assert refused.returncode == 1
+        assert said in refused.stderr
+    assert not cluster.status()["replacements"]
+
+
 def test_row_4_removed_node_is_refused_whatever_it_shows(cluster: BackgroundCluster) -> None:
     """Its certificate is still good; its name and its number are not."""
     files = ClusterFiles(

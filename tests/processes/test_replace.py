@@ -30,10 +30,15 @@ DONE_SECONDS = 20.0
 
 def run_replace(cluster: BackgroundCluster, *arguments: str) -> subprocess.Popen[str]:
     """Start `quorate node replace` as a person would."""
+    return run_node(cluster, "replace", *arguments, "--admin", cluster.admin_address)
+
+
+def run_node(cluster: BackgroundCluster, *arguments: str) -> subprocess.Popen[str]:
+    """Start a subcommand of `quorate node` that an operator may call."""
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "quorate", "node", "replace", *arguments),
-            *("--endpoint", cluster.grpc_address, "--admin", cluster.admin_address),
+            *(sys.executable, "-m", "quorate", "node", *arguments),
+            *("--endpoint", cluster.grpc_address),
             *("--key-file", str(cluster.data_dir / "users.key")),
         ],
         stdout=subprocess.PIPE,
@@ -74,6 +79,16 @@ def replacement_in(cluster: BackgroundCluster) -> dict[str, Any] | None:
 
 def node_ids(cluster: BackgroundCluster) -> dict[str, int]:
     return {node["name"]: node["id"] for node in cluster.status()["nodes"]}
+
+
+def add_node(cluster: BackgroundCluster, name: str, az: str) -> None:
+    """Start one more node, and return when it has joined."""
+    cluster.add_node(name, az)
+    wait_until(
+        lambda: name in node_ids(cluster),
+        what=f"{name} has joined",
+        timeout_seconds=DONE_SECONDS,
+    )
 
 
 def wait_replaced(cluster: BackgroundCluster, ids: set[int]) -> None:
@@ -189,7 +204,7 @@ def test_a_node_that_is_well_hands_over_to_another_one_and_ends(
     async def story() -> None:
         async with under_load(cluster):
             await asyncio.sleep(0.3)
-            await asyncio.to_thread(cluster.add_node, "d1", "az-a")
+            await asyncio.to_thread(add_node, cluster, "d1", "az-a")
             code, _, err = await asyncio.to_thread(
                 ended, run_replace(cluster, "a1", "d1", "--wait")
             )
@@ -202,7 +217,7 @@ def test_a_node_that_is_well_hands_over_to_another_one_and_ends(
 
     cluster.stop()
     cluster.start()
-    assert "a1 was replaced: it is not started" in cluster.output()
+    assert "a1 was replaced or removed: it is not started" in cluster.output()
     assert {process.name for process in cluster.processes().values()} == {"b1", "c1", "d1", "r1"}
     wait_replaced(cluster, {2, 3, 4})
     make_table(cluster, "later")
@@ -221,7 +236,71 @@ def test_what_cannot_be_replaced_is_refused_with_the_reason(cluster: BackgroundC
     code, _, err = ended(run_replace(cluster, "b1", "b1"))
     assert code == 1
     assert "Node b1 answers: stop it before" in err
+
+    code, _, err = ended(run_replace(cluster, "b1", "nosuch"))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "No node of the new name has joined" in err
+    assert "--allow-unknown" in err
     assert replacement_in(cluster) is None
+
+
+def status_code(cluster: BackgroundCluster) -> tuple[int, str]:
+    command = (sys.executable, "-m", "quorate", "status", "--admin", cluster.admin_address)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_replacement_that_waits_for_nobody_is_told_and_cancelled(
+    cluster: BackgroundCluster,
+) -> None:
+    code, out, _ = ended(run_replace(cluster, "b1", "nosuch", "--allow-unknown"))
+    assert code == 0
+    assert "waiting for nosuch to join" in out
+    code, out = status_code(cluster)
+    assert code == 1
+    assert "quorate node cancel-replace b1" in out
+
+    watching = run_replace(cluster, "b1", "nosuch", "--wait")
+    assert watching.stdout is not None
+    while "is being replaced by nosuch: waiting" not in watching.stdout.readline():
+        pass
+    code, out, err = ended(run_node(cluster, "cancel-replace", "b1"))
+    assert (code, err) == (0, "")
+    assert "node b1 (id 2) keeps its place: nosuch is not awaited" in out
+    code, _, err = ended(watching)
+    assert code == 1
+    assert "somebody has cancelled it" in err
+
+    assert status_code(cluster)[0] == 0
+    code, _, err = ended(run_node(cluster, "cancel-replace", "b1"))
+    assert code == 1
+    assert "Node b1 is not being replaced" in err
+
+
+def test_a_node_that_holds_nothing_is_removed_dead_or_alive(
+    own_cluster: Callable[..., BackgroundCluster],
+) -> None:
+    """Else a node that joined and went away is trouble for ever. One that runs ends."""
+    cluster = own_cluster(partitions=6)
+    cluster.start()
+    code, _, err = ended(run_node(cluster, "remove", "b1"))
+    assert code == 1
+    assert "The node holds replicas" in err
+
+    for name, dead in (("d1", True), ("d2", False)):
+        add_node(cluster, name, "az-a")
+        if dead:
+            cluster.kill(name)
+            assert status_code(cluster)[0] == 1
+        code, out, err = ended(run_node(cluster, "remove", name))
+        assert (code, err) == (0, "")
+        assert f"node {name} (id" in out
+        assert status_code(cluster)[0] == 0
+        if not dead:
+            assert cluster.wait_ended(name) == f"ended with exit code {IDENTITY_EXIT}"
+        assert "was replaced or removed" in refused_start(cluster, name)
+    assert set(node_ids(cluster)) == {"a1", "b1", "c1"}
+    cluster.stop()
 
 
 def test_an_old_copy_of_a_directory_is_refused(cluster: BackgroundCluster) -> None:

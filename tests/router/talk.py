@@ -7,7 +7,8 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 
-from quorate.http.protocol import Exchange, HttpLimits
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
 from quorate.http.server import HttpServer
 from tests.router.loops import run
 

@@ -427,7 +427,7 @@ def update_of(expression: str, **more: object) -> dict[str, object]:
         update_of("SET #n = b"),
         update_of("SET a = b", ExpressionAttributeValues={":v": {"S": "a"}}),
         update_of("SET a = b", ExpressionAttributeNames={"#n": "a"}),
-        update_of("SET #n = b", ExpressionAttributeNames={"#n": "n" * (10 << 20)}),
+        update_of("SET #n = b", ExpressionAttributeNames={"#n": "n" * (3 << 20)}),
         update_of("SET a = :v", ExpressionAttributeValues={":v": {"S": "v" * (3 << 20)}}),
         update_of("SET"),
         update_of(""),

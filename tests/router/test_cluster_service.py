@@ -10,7 +10,7 @@ import pytest
 
 from node.machine.catalog_changes import Refused, change
 from quorate.client.errors import QuorateError
-from quorate.client.operator import Operator, StartedReplacement
+from quorate.client.operator import CancelledReplacement, Operator, StartedReplacement
 from quorate.cluster.catalog import Catalog, NodeRecord
 from quorate.cluster.commands import decode_catalog_command
 from quorate.security.sealing import KEY_BYTES, KeyFile, create_key_file, load_key_file
@@ -55,9 +55,15 @@ def add_node(world: World, name: str, az: str) -> None:
     publish(world, replace(catalog, epoch=catalog.epoch + 1, nodes=nodes, next_node_id=5))
 
 
-async def replace_node(world: World, keys: KeyFile, old: str, new: str) -> StartedReplacement:
-    async with Operator(f"127.0.0.1:{world.router.grpc_port}", keys) as operator:
-        return await operator.replace_node(old, new)
+def operator(world: World, keys: KeyFile) -> Operator:
+    return Operator(f"127.0.0.1:{world.router.grpc_port}", keys)
+
+
+async def replace_node(
+    world: World, keys: KeyFile, old: str, new: str, *, allow_unknown: bool = True
+) -> StartedReplacement:
+    async with operator(world, keys) as it:
+        return await it.replace_node(old, new, allow_unknown=allow_unknown)
 
 
 async def refusal_of(world: World, keys: KeyFile, old: str, new: str) -> QuorateError:
@@ -101,6 +107,64 @@ def test_what_cannot_be_replaced_is_told_with_the_reason(key_path: Path) -> None
         await replace_node(world, keys, "b1", "b9")
         add_node(world, "b9", "az-b")
         assert "is being replaced" in str(await refusal_of(world, keys, "b1", "b8"))
+
+    tell(story, key_file=key_path)
+
+
+def test_an_unknown_name_is_refused_unless_it_is_allowed(key_path: Path) -> None:
+    keys = load_key_file(key_path)
+
+    async def story(world: World) -> None:
+        run_replacements(world)
+        with pytest.raises(QuorateError, match="No node of the new name has joined"):
+            await replace_node(world, keys, "b1", "b9", allow_unknown=False)
+
+        assert all(not node.replacement for node in world.router.view.catalog.nodes)
+        add_node(world, "b9", "az-b")
+        started = await replace_node(world, keys, "b1", "b9", allow_unknown=False)
+        assert started.new_id == 4
+
+    tell(story, key_file=key_path)
+
+
+def test_a_replacement_is_cancelled_until_the_new_node_has_joined(key_path: Path) -> None:
+    keys = load_key_file(key_path)
+
+    async def story(world: World) -> None:
+        run_replacements(world)
+        await replace_node(world, keys, "b1", "b9")
+        async with operator(world, keys) as it:
+            done = await it.cancel_replacement("b1")
+            assert done == CancelledReplacement(old_id=2, replacement="b9")
+            assert all(not node.replacement for node in world.router.view.catalog.nodes)
+            with pytest.raises(QuorateError, match="Node b1 is not being replaced"):
+                await it.cancel_replacement("b1")
+            with pytest.raises(QuorateError, match="There is no node b9"):
+                await it.cancel_replacement("b9")
+
+        await replace_node(world, keys, "b1", "b9")
+        add_node(world, "b9", "az-b")
+        async with operator(world, keys) as it:
+            with pytest.raises(QuorateError, match="The new node has joined"):
+                await it.cancel_replacement("b1")
+
+    tell(story, key_file=key_path)
+
+
+def test_a_node_that_holds_nothing_is_removed_and_no_other_one(key_path: Path) -> None:
+    keys = load_key_file(key_path)
+
+    async def story(world: World) -> None:
+        run_replacements(world)
+        add_node(world, "b9", "az-b")
+        async with operator(world, keys) as it:
+            with pytest.raises(QuorateError, match="The node holds replicas: name one that takes"):
+                await it.remove_node("b1")
+            assert await it.remove_node("b9") == 4
+            with pytest.raises(QuorateError, match="There is no node b9"):
+                await it.remove_node("b9")
+
+        assert {node.name for node in world.router.view.catalog.nodes} == {"a1", "b1", "c1"}
 
     tell(story, key_file=key_path)
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 import grpc.aio
 
 from quorate.client import Client
-from quorate.http.protocol import Exchange, HttpLimits
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.v1 import api_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import time
 import zlib
 from itertools import pairwise
@@ -11,9 +12,26 @@ import pytest
 
 from model.errors import ModelError, SerializationFailed
 from router import content_coding
-from router.content_coding import BODY_BYTES_MAX, BodyTooLarge, UnknownCoding, decode_body
+from router.content_coding import RATIO_FREE_BYTES, RATIO_MAX, BodyTooLarge, UnknownCoding
+from router.content_coding import decode_body as decode
 
+BODY_BYTES_MAX = RATIO_FREE_BYTES
 TEXT = b'{"TableName":"Music","Item":{"p":{"S":"k"}}}'
+
+
+def decode_body(field: bytes, body: bytes | bytearray) -> bytes | bytearray:
+    return decode(field, body, BODY_BYTES_MAX)
+
+
+def test_body_does_not_unpack_to_too_many_times_its_size() -> None:
+    plain = TEXT * 3 + os.urandom(20_000) + bytes(2 * RATIO_FREE_BYTES)
+    packed = gzipped(plain)
+    assert RATIO_MAX * len(packed) > len(plain)
+    assert decode(b"gzip", packed, len(plain)) == plain
+
+    many_times = gzipped(bytes(RATIO_FREE_BYTES + 1))
+    with pytest.raises(BodyTooLarge, match="100 times"):
+        decode(b"gzip", many_times, 16 << 20)
 
 
 def gzipped(plain: bytes, level: int = 9) -> bytes:

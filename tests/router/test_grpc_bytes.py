@@ -229,4 +229,4 @@ def test_health_and_reflection_refuse_them() -> None:
                         pass
                 check(ended.value)
 
-    tell(story)
+    tell(story, reflection=True)

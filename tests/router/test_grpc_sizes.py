@@ -16,6 +16,7 @@ from model.values import measure_item
 from quorate.client import Client
 from quorate.v1 import api_pb2
 from quorate.v1.api_pb2_grpc import QuorateServiceStub
+from router.arrivals import REQUEST_BYTES_MAX
 from router.grpc_call import (
     ENVELOPE_BYTES,
     MESSAGE_BYTES_DEFAULT,
@@ -185,7 +186,7 @@ def test_write_batch_whose_unprocessed_items_would_not_fit_has_an_unknown_outcom
                 put_request=api_pb2.PutRequest(
                     item={
                         "p": api_pb2.AttributeValue(s=name_of(number)),
-                        "v": api_pb2.AttributeValue(s="x" * 390_000),
+                        "v": api_pb2.AttributeValue(s="x" * 150_000),
                     }
                 )
             )
@@ -197,12 +198,25 @@ def test_write_batch_whose_unprocessed_items_would_not_fit_has_an_unknown_outcom
         )
         async with channel_of(world) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await QuorateServiceStub(channel).BatchWriteItem(request, timeout=20)
+                await QuorateServiceStub(channel).BatchWriteItem(
+                    request, timeout=20, metadata=[("x-quorate-answer-bytes", str(1 << 20))]
+                )
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert reason_of(refused.value) == "InternalServerError"
         assert 0 < len(world.items) < 25
 
     tell(story, definition=SCANT, request_timeout_ms=5_000)
+
+
+def test_request_larger_than_a_message_may_be_is_refused_when_it_is_announced() -> None:
+    async def story(world: World) -> None:
+        request = api_pb2.PutItemRequest(table_name="x" * REQUEST_BYTES_MAX)
+        async with channel_of(world) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await QuorateServiceStub(channel).PutItem(request, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    tell(story)
 
 
 def test_messages_of_a_stream_hold_as_many_answers_as_the_client_takes() -> None:

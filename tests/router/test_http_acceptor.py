@@ -15,7 +15,7 @@ import pytest
 
 from quorate.http import acceptor
 from quorate.http.acceptor import Acceptor
-from quorate.http.protocol import HttpLimits
+from quorate.http.limits import HttpLimits
 from quorate.http.server import ACCEPTED_MAX, HANDSHAKES_MAX
 from tests.router.loops import run
 from tests.router.talk import Talk, tell

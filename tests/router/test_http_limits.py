@@ -12,7 +12,7 @@ import tracemalloc
 
 import pytest
 
-from quorate.http.protocol import HttpLimits
+from quorate.http.limits import HttpLimits
 from tests.router.talk import SMALL, Talk, read_answer, status_of, tell
 from tests.router.world import World
 from tests.router.world import tell as tell_of_router
@@ -60,7 +60,7 @@ def test_row_18_chunked_body_is_counted_while_it_is_read() -> None:
                 await writer.drain()
         assert status_of(await reader.read()) == 413
 
-        assert talk.server._body_bytes == 0, "nothing of it is held"
+        assert talk.server.books.body_bytes == 0, "nothing of it is held"
         assert not talk.seen
 
     tell(story, DEFAULT)
@@ -88,7 +88,7 @@ def test_row_18_announced_bodies_take_no_memory_before_they_come() -> None:
         for _ in range(100):
             _, writer = await talk.connect()
             writer.write(HEAD + b"Content-Length: %d\r\n\r\na" % (16 << 20))
-        while talk.server._body_bytes < 100:
+        while sum(connection.is_busy for connection in talk.server.books) < 100:
             await asyncio.sleep(0.001)
         held = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
@@ -302,7 +302,7 @@ def test_row_27_silent_clients_do_not_disturb_others() -> None:
 
 
 def test_row_27_one_address_does_not_get_all_connections() -> None:
-    limits = HttpLimits(connections_max=10, connections_per_address_max=4)
+    limits = HttpLimits(connections_max=10, connections_per_network_max=4)
 
     async def story(talk: Talk) -> None:
         for _ in range(4):
@@ -320,6 +320,30 @@ def test_row_27_one_address_does_not_get_all_connections() -> None:
         await settled(talk, 3)
         await talk.connect()
         await settled(talk, 4)
+
+    tell(story, limits)
+
+
+@pytest.mark.parametrize(
+    "limits", [HttpLimits(connections_per_network_max=4), HttpLimits(connections_max=4)]
+)
+def test_row_27_whoever_asks_nothing_makes_room(limits: HttpLimits) -> None:
+    """The one that has waited longest; not one whose call is answered."""
+
+    async def story(talk: Talk) -> None:
+        talk.hold = True
+        readers = [(await talk.connect())[0] for _ in range(4)]
+        talk.writers[0].write(HEAD + b"Content-Length: 0\r\n\r\n")
+        while not talk.seen:
+            await asyncio.sleep(0.001)
+        assert status_of(await talk.send(b"")) == 503, "all have only just come"
+
+        talk.later(1.0)
+        talk.hold = False
+        assert status_of(await talk.send(b"GET / HTTP/1.0\r\n\r\n")) == 200
+        assert await readers[1].read() == b"", "the one that has waited longest"
+        talk.seen[0].reply(200, b"", b"")
+        assert (await read_answer(readers[0]))[0] == 200
 
     tell(story, limits)
 

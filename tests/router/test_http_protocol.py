@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from quorate.http import server
-from quorate.http.protocol import Exchange
-from tests.router.talk import Talk, read_answer, status_of, tell
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
+from tests.router.talk import SMALL, Talk, read_answer, status_of, tell
 
 
 def test_requests_on_one_connection_are_answered_in_turn() -> None:
@@ -209,17 +211,44 @@ def test_connections_beyond_the_limit_are_turned_away() -> None:
     tell(story)
 
 
-def test_bodies_of_all_clients_together_are_bounded() -> None:
+def body_limits(**limits: int) -> HttpLimits:
+    return replace(SMALL, connections_max=10, body_bytes_small=10, **limits)
+
+
+BODY = b"POST / HTTP/1.1\r\nContent-Length: 4096\r\n\r\n"
+
+
+def test_bodies_of_one_network_have_its_share() -> None:
     async def story(talk: Talk) -> None:
-        request = b"POST / HTTP/1.1\r\nContent-Length: 4096\r\n\r\n"
         _, first = await talk.connect()
-        first.write(request + b"a" * 4095)
-        await asyncio.sleep(0.02)
+        first.write(BODY + b"a" * 4095)
+        while talk.server.books.body_bytes < 4095:
+            await asyncio.sleep(0.001)
 
-        answer = await talk.send(request + b"b" * 4095)
-        assert status_of(answer) == 503
+        assert status_of(await talk.send(BODY + b"b" * 4095)) == 503
+        small = await talk.send(b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nsmall")
+        assert small.endswith(b"small")
+        first.write(b"a")
+        while not talk.seen[1:]:
+            await asyncio.sleep(0.001)
 
-    tell(story)
+    tell(story, body_limits(body_bytes_per_network_max=6000))
+
+
+def test_largest_body_that_has_not_come_makes_room_for_others() -> None:
+    async def story(talk: Talk) -> None:
+        slow, first = await talk.connect()
+        first.write(BODY + b"a" * 4095)
+        while talk.server.books.body_bytes < 4095:
+            await asyncio.sleep(0.001)
+
+        reader, writer = await talk.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 3000\r\n\r\n" + b"b" * 3000)
+        assert (await read_answer(reader))[0] == 200
+        assert (await read_answer(slow))[0] == 503
+        assert talk.server.books.body_bytes == 0
+
+    tell(story, body_limits(body_bytes_all_max=6000))
 
 
 def test_answer_to_a_client_that_left_goes_nowhere() -> None:

@@ -1,6 +1,10 @@
-"""What `decode_json` takes, held against Python's own decoder, which shows every member."""
+"""What JSON is taken, held against Python's own decoder, which shows every member.
+
+Large texts have a decoder of their own: it takes the same.
+"""
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -9,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import SerializationFailed
-from router.json_text import decode_json
+from router import json_text
+from router.json_text import decode_json, decode_large_json
+
+Decode = Callable[[bytes], object]
+DECODERS = [decode_json, decode_large_json]
 
 keys = st.text(alphabet='ab:\\"u003\n', max_size=5)
 scalars = st.none() | st.booleans() | st.integers(0, 9) | st.floats(0, 1e30) | keys
@@ -57,20 +65,29 @@ def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-@given(documents, styles)
+@pytest.fixture(autouse=True, scope="module")
+def _all_texts_are_large() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "AT_ONCE_BYTES_MAX", 0)
+        yield
+
+
+@pytest.mark.parametrize("decode", DECODERS)
+@given(document=documents, style=styles)
 def test_a_duplicate_member_is_refused_however_the_text_is_written(
-    document: object, style: dict[str, bool]
+    decode: Decode, document: object, style: dict[str, bool]
 ) -> None:
     text = write(document, **style)
     try:
         expected = json.loads(text, object_pairs_hook=unique)
     except ValueError:
         with pytest.raises(SerializationFailed):
-            decode_json(text.encode())
+            decode(text.encode())
     else:
-        assert decode_json(text.encode()) == expected
+        assert decode(text.encode()) == expected
 
 
+@pytest.mark.parametrize("decode", DECODERS)
 @pytest.mark.parametrize(
     "raw",
     [
@@ -81,24 +98,54 @@ def test_a_duplicate_member_is_refused_however_the_text_is_written(
         b'{"a":NaN}',
         b'{"a":Infinity}',
         b'{"a":"\\ud800"}',
+        b'{"a":["\\uD83D\\u0041"]}',
+        b'{"\\udc00":1}',
+        b'{"a":1e400}',
+        b'{"a":01}',
+        b'{"a":1,}',
+        b'{"a":"\t"}',
+        b"\xef\xbb\xbf{}",
+        b"\xa0{}",
+        b'{"a":-' + b"9" * 5000 + b"}",
         b'{"a":"\xff"}',
         b'{"a":"\x00"}',
         b'{"":' * 200_000,
-        b"[" * 300 + b"]" * 300,
+        b"[" * 3000 + b"]" * 3000,
         b'{"a":1,"\\u0061":1}',
     ],
 )
-def test_what_is_no_json_is_refused(raw: bytes) -> None:
+def test_what_is_no_json_is_refused(decode: Decode, raw: bytes) -> None:
     with pytest.raises(SerializationFailed):
-        decode_json(raw)
+        decode(raw)
 
 
-def test_an_escaped_nul_survives() -> None:
-    assert decode_json(b'{"a":"\\u0000"}') == {"a": "\0"}
+@pytest.mark.parametrize("decode", DECODERS)
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"a":"\\u0000"}', {"a": "\0"}),
+        (b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b"[18446744073709551615,-9223372036854775808]", [(1 << 64) - 1, -(1 << 63)]),
+        (b"[18446744073709551616,-9223372036854775809]", [2.0**64, -(2.0**63)]),
+        (b" [1.5,1e3,-0] ", [1.5, 1000.0, 0]),
+    ],
+)
+def test_values_are_what_they_were(decode: Decode, raw: bytes, value: object) -> None:
+    decoded = decode(raw)
+
+    assert decoded == value
+    if isinstance(decoded, list) and isinstance(value, list):
+        assert [type(each) for each in decoded] == [type(each) for each in value]
 
 
-def test_every_prefix_of_a_request_is_refused() -> None:
+def test_nesting_of_more_levels_than_any_request_has_is_refused() -> None:
+    with pytest.raises(SerializationFailed):
+        decode_json(b"[" * 300 + b"]" * 300)
+
+
+@pytest.mark.parametrize("decode", DECODERS)
+def test_every_prefix_of_a_request_is_refused(decode: Decode) -> None:
     raw = orjson.dumps({"TableName": "orders", "Item": {"id": {"S": "a:b"}}})
     for end in range(len(raw)):
         with pytest.raises(SerializationFailed):
-            decode_json(raw[:end])
+            decode(raw[:end])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quorate.http.protocol import Exchange
+from quorate.http.exchange import Exchange
 from router.run_queue import AVERAGED, DELAY_SECONDS_MAX, SLICE_SECONDS, RunQueue
 
 

@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from quorate.http.protocol import HttpLimits
+from quorate.http.limits import HttpLimits
 from quorate.security.cluster_roles import Caller, Role
 from quorate.security.development_ca import (
     DevelopmentFiles,
@@ -300,7 +300,7 @@ def test_handshakes_of_one_address_have_its_limit(files: DevelopmentFiles) -> No
             await asyncio.sleep(0.001)
         assert await all_that_comes(talk.server.port, b"") == b""
 
-    tell_of_server(story, HttpLimits(connections_per_address_max=1), tls=context_of(files))
+    tell_of_server(story, HttpLimits(connections_per_network_max=1), tls=context_of(files))
 
 
 async def connect(

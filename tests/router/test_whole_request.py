@@ -6,7 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quorate.http.protocol import Exchange, HttpConnection, HttpLimits
+from quorate.http.exchange import Exchange
+from quorate.http.limits import HttpLimits
+from quorate.http.protocol import HttpConnection
 from quorate.http.server import HttpServer
 from quorate.http.whole_request import is_whole_request
 from tests.fuzz.targets import Transport
@@ -50,6 +52,9 @@ class ClosedDoor:
     def refusal(self) -> tuple[int, bytes, bytes]:
         self.refused += 1
         return 400, b"X-Door: closed\r\n", b"later"
+
+    def body_bytes_max(self, exchange: Exchange) -> int:
+        raise AssertionError("these have no bodies that are not small")
 
 
 def test_whole_request_is_told_from_all_others() -> None:

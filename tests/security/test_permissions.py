@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from model.requests.table_names import NAMING_NONE
 from quorate.cluster.catalog import Grant
 from quorate.security.permissions import (
+    ABOUT_NO_TABLE,
     GRANTS_LENGTH_MAX,
     GROUPS,
     NO_TABLE,
@@ -51,6 +53,10 @@ def test_star_stands_for_any_run_of_characters(pattern: str, name: str) -> None:
     dumb = re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
 
     assert matches(pattern, name) == dumb
+
+
+def test_what_is_about_no_table_is_what_the_model_says() -> None:
+    assert ABOUT_NO_TABLE == NAMING_NONE
 
 
 @given(patterns)

@@ -83,7 +83,7 @@ class CatalogClient:
             if result.refusal not in ("", catalog_changes.BEING_REPLACED, catalog_changes.MISSING):
                 raise Violation(f"replacing node {old.id} was refused: {result.refusal}")
 
-        self.submit(ReplaceNode(self.new_request_id(), old.id, name), answered)
+        self.submit(ReplaceNode(self.new_request_id(), old.id, name, allow_unknown=True), answered)
 
     def add_node(self, new: SimulatedNode) -> None:
         """Ask for a place for a node, as `node.join` does; it takes part once it has one."""

@@ -1,0 +1,1 @@
+"""What a bug report gets, and what it must not get."""
