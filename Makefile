@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 VENV := .venv
 AWSCLI_VENV := .venv-awscli
+PROMETHEUS := .prometheus
 PYTHON_RUN := $(VENV)/bin/python
 SETUP_INPUTS := pyproject.toml packaging/hatch_build.py packaging/protos.py packaging/setup.sh \
 	deploy/requirements.txt $(wildcard proto/quorate/v1/*.proto)
@@ -46,7 +47,7 @@ bench: $(VENV)/.stamp-dev ## measure writes per second and the write gap of a ki
 rolling: $(VENV)/.stamp-dev ## restart every process in turn under load; fails on a failed request or a gap over 150 ms
 	@$(PYTHON_RUN) -m bench.rolling $(ARGS)
 
-test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp ## everything `check` does, then the tests with real processes
+test: $(VENV)/.stamp-dev $(AWSCLI_VENV)/.stamp $(PROMETHEUS)/.stamp ## everything `check` does, then the tests with real processes
 	@$(MAKE) --no-print-directory check
 	$(PYTHON_RUN) -m pytest $(PROCESSES) $(ARGS)
 
@@ -64,7 +65,7 @@ core: $(VENV)/.stamp-dev ## the scenarios of raft/, which must reach every branc
 	$(PYTHON_RUN) -m pytest -q -n auto $(RAFT_SCENARIOS) \
 		--cov=raft --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
-unit: $(VENV)/.stamp-dev ## unit tests, but for `core`
+unit: $(VENV)/.stamp-dev $(PROMETHEUS)/.stamp ## unit tests, but for `core`
 	$(PYTHON_RUN) -m pytest -q -n auto $(UNIT) $(RAFT_SCENARIOS:%=--ignore=%) $(ARGS)
 
 pythons: ## unit tests under the other Pythons that are supported (PYTHONS='3.12 3.13'; uv brings those that are missing)
@@ -112,7 +113,7 @@ clean: ## remove caches and build products (not data, not the virtual environmen
 	rm -f quorate/v1/*_pb2*.py quorate/v1/*_pb2.pyi $(VENV)/.stamp-*
 
 distclean: clean ## clean, and remove the virtual environments
-	rm -rf $(VENV) $(AWSCLI_VENV) .clients $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) $(AWSCLI_VENV) $(PROMETHEUS) .clients $(PYTHONS:%=.venv-%)
 
 $(VENV)/.stamp-run: $(SETUP_INPUTS)
 	@packaging/setup.sh $(VENV) -e '.[server-dependencies]'
@@ -126,3 +127,8 @@ $(VENV)/.stamp-dev: $(SETUP_INPUTS)
 $(AWSCLI_VENV)/.stamp: packaging/setup.sh
 	@packaging/setup.sh $(AWSCLI_VENV) 'awscli>=1.40,<2'
 	@touch $@
+
+# The tests of the alert rules need promtool and prometheus. No stamp is left if there were none to
+# be had: the tests that miss them say so, and the next `make` tries again.
+$(PROMETHEUS)/.stamp: packaging/prometheus.sh
+	@packaging/prometheus.sh $(PROMETHEUS)

@@ -38,7 +38,9 @@ SETTLE_SECONDS_MAX = 120.0
 LATE_SECONDS_MAX = 0.5
 """Half an election timeout."""
 
-DELAY_BUCKET = re.compile(r'^quorate_node_loop_delay_seconds_bucket{le="([^"]+)"} (\S+)$', re.M)
+DELAY_BUCKET = re.compile(
+    r'^quorate_node_loop_delay_seconds_bucket{.*\ble="([^"]+)".*} (\S+)$', re.MULTILINE
+)
 
 
 def terms(cluster: BackgroundCluster) -> dict[int, int]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from node.metrics.page import MetricsPage
 from node.shell import ProcessShell
 from quorate.http.addresses import split_address
-from quorate.http.admin import ADMIN_LIMITS, METRICS, AdminFace, Page
+from quorate.http.admin import ADMIN_LIMITS, AdminFace
 from quorate.http.server import HttpServer
 
 
@@ -32,7 +32,7 @@ async def serve_admin(
 
     async with asyncio.TaskGroup() as tasks:
         face = AdminFace(
-            {b"/metrics": Page(METRICS, lambda: metrics.scrape(shell()))},
+            {b"/metrics": lambda headers: metrics.scrape(shell(), headers)},
             unready_reason=unready_reason,
             tasks=tasks,
         )

@@ -216,9 +216,9 @@ def check_answer(identity: Identity, address: str, answer: node_pb2.IdentifyResp
         )
 
 
-async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.IdentifyResponse | None:
-    """Ask a node who it is and whom it takes this one for; None if it does not answer."""
-    request = node_pb2.IdentifyRequest(
+def identify_request(identity: Identity) -> node_pb2.IdentifyRequest:
+    """Return the question to a node who it is and whom it takes this one for."""
+    return node_pb2.IdentifyRequest(
         cluster_id=identity.cluster_id,
         node_id=identity.node_id,
         incarnation=identity.incarnation,
@@ -226,6 +226,11 @@ async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.Iden
         start_token=identity.start.token,
         version=__version__,
     )
+
+
+async def ask(identity: Identity, address: str, dialer: Dialer) -> node_pb2.IdentifyResponse | None:
+    """Ask a node who it is and whom it takes this one for; None if it does not answer."""
+    request = identify_request(identity)
     # Any node: another one may have the address by now, and then knows of this one.
     async with dialer.open(address) as channel:
         stub = node_pb2_grpc.NodeServiceStub(channel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,6 +14,7 @@ import grpc.aio
 from node.acquaintances import Introduction
 from node.codec import encode_raft_batch
 from node.errands import End, Errands
+from node.join import identify_request
 from node.logs import log
 from node.peer_batch import PeerBatch
 from node.storage.identity import Identity, Start
@@ -25,6 +27,9 @@ RECONNECT_SECONDS: Final = 0.1
 
 CONNECT_SECONDS: Final = 2.0
 """Longest wait for a connection before it is tried anew. Ours."""
+
+MEASURE_SECONDS: Final = 5.0
+"""Between two measurements of the way to a peer and back. Ours: some for each scrape."""
 
 OUTBOX_MAX: Final = 8_192
 """Most messages that wait for a slow peer; further ones are dropped, as Raft allows. Ours."""
@@ -83,7 +88,11 @@ class PeerEvents(Protocol):
 
 
 class PeerLink:
-    """The stream to one peer."""
+    """The stream to one peer.
+
+    `round_trip_seconds` is how long the newest small call took, on the same connection: the network
+    there and back, and what it waits for at both loops. None: the peer has not answered it.
+    """
 
     def __init__(
         self,
@@ -104,6 +113,7 @@ class PeerLink:
         self._outbox = self._empty_outbox()
         self._wake = asyncio.Event()
         self._open = False
+        self.round_trip_seconds: float | None = None
         self._refused = Troubles("refused_by_peer")
 
     @property
@@ -147,14 +157,35 @@ class PeerLink:
             log("peer_stream_open", peer=self.node_id, address=self.address)
             self._events.peer_connected(self.node_id)
             call.add_done_callback(lambda _: self._wake.set())
-            while not call.done():
-                await self._wake.wait()
-                self._wake.clear()
-                if self._outbox and not call.done():
-                    outbox, self._outbox = self._outbox, self._empty_outbox()
-                    await call.write(encode_raft_batch(outbox))
+            measuring = asyncio.get_running_loop().create_task(self._measure(stub))
+            try:
+                while not call.done():
+                    await self._wake.wait()
+                    self._wake.clear()
+                    if self._outbox and not call.done():
+                        outbox, self._outbox = self._outbox, self._empty_outbox()
+                        await call.write(encode_raft_batch(outbox))
+            finally:
+                measuring.cancel()
+                await asyncio.wait([measuring])
         finally:
             call.cancel()
+
+    async def _measure(self, stub: node_pb2_grpc.NodeServiceStub) -> None:
+        """Measure the way to the peer and back now and then, until cancelled."""
+        request = identify_request(self._identity)
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    await stub.Identify(request, timeout=CONNECT_SECONDS)
+                except grpc.aio.AioRpcError:
+                    self.round_trip_seconds = None
+                else:
+                    self.round_trip_seconds = time.monotonic() - began
+                await asyncio.sleep(MEASURE_SECONDS)
+        finally:
+            self.round_trip_seconds = None
 
     def _note_failure(self, error: Exception) -> None:
         if (
@@ -206,6 +237,9 @@ class PeerLinks:
         if running is not None:
             running.link.send(outbox)
 
-    def open_streams(self) -> dict[int, bool]:
-        """Return whether the stream to each other node is open."""
-        return {node_id: running.link.is_open for node_id, running in self._running.items()}
+    def streams(self) -> dict[int, tuple[bool, float | None]]:
+        """Return of each other node whether its stream is open, and the newest round trip."""
+        return {
+            node_id: (running.link.is_open, running.link.round_trip_seconds)
+            for node_id, running in self._running.items()
+        }

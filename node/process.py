@@ -65,6 +65,7 @@ from quorate.cluster.channels import (
     Dialer,
     server_credentials,
 )
+from quorate.exposition import identity_labels
 from quorate.grpc_connections import GrpcConnections
 from quorate.http.addresses import is_loopback, split_address
 from quorate.security.certificate_pair import CertificateRefused
@@ -161,10 +162,7 @@ async def _serve(
         return _refuse(f"cannot listen on {options.listen}: the address is in use or not ours")
     await server.start()
     dialer = Dialer(files)
-    refreshing = loop.create_task(_refresh_for_ever(files))
-    connections = GrpcConnections(CONNECTIONS_PER_NETWORK_MAX)
-    _, port = split_address(options.listen)
-    sweeping = loop.create_task(connections.sweep_forever(port))
+    housekeeping = loop.create_task(_keep_house(files, options.listen))
 
     seeds = _seeds(options)
     observed = _observed(options)
@@ -204,8 +202,7 @@ async def _serve(
         if isinstance(refusal, NodeRemoved):
             identity.removed = True
             _remember(options.data_dir, identity)
-    refreshing.cancel()
-    sweeping.cancel()
+    housekeeping.cancel()
     observed.close()
     log_store.close()
     items.close()
@@ -214,6 +211,13 @@ async def _serve(
         return _refuse(str(refusal), IDENTITY_EXIT)
     log("stopped")
     return 0
+
+
+async def _keep_house(files: ClusterFiles | None, listen: str) -> None:
+    """Take new certificates, and close what is more than a network's share of connections."""
+    _, port = split_address(listen)
+    connections = GrpcConnections(CONNECTIONS_PER_NETWORK_MAX)
+    await asyncio.gather(_refresh_for_ever(files), connections.sweep_forever(port))
 
 
 def _observed(options: NodeOptions) -> Observed:
@@ -229,8 +233,7 @@ def _metrics_page(
 ) -> MetricsPage:
     return MetricsPage(
         observed,
-        name=options.name,
-        az=options.az,
+        labels=identity_labels(cluster=options.cluster_id, az=options.az, name=options.name),
         data_dir=options.data_dir,
         certificate=None if files is None else lambda: files.current,
     )

@@ -236,9 +236,9 @@ class ProcessShell:
 
     # What metrics and probes ask for
 
-    def open_streams(self) -> dict[int, bool]:
-        """Return whether the stream to each other node is open."""
-        return self._links.open_streams()
+    def peer_streams(self) -> dict[int, tuple[bool, float | None]]:
+        """Return of each other node whether its stream is open, and the newest round trip."""
+        return self._links.streams()
 
     @property
     def router_count(self) -> int:

@@ -63,9 +63,9 @@ def error(event: str, **facts: object) -> None:
     _emit(logging.ERROR, event, facts)
 
 
-def bug(event: str, **facts: object) -> None:
-    """Log the exception that is being handled: one that should not be, and the process goes on."""
-    _logger.error(Event(event, facts), exc_info=True)  # noqa: LOG014 - the caller handles it
+def bug(event: str, error: Exception | None = None, **facts: object) -> None:
+    """Log an exception that should not be, by default the one handled; the process goes on."""
+    _logger.error(Event(event, facts), exc_info=error or True)
 
 
 def fatal(event: str, *, traceback: bool, facts: dict[str, object]) -> None:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 class CallObserver(Protocol):
     """Who counts and times calls."""
 
-    def call_ended(self, call: Call, code: str) -> None:
-        """Take a call that was answered, with "OK" or the error's code."""
+    def call_ended(self, call: Call, error: ModelError | None) -> None:
+        """Take a call that was answered, with an error or without one."""
+
+    def answered(self, error: type[ModelError]) -> None:
+        """Take an answer for which no call was made."""
 
 
 class Call(ABC):
@@ -83,18 +86,18 @@ class Call(ABC):
     def succeed(self, body: bytes) -> None:
         """Answer with the operation's response in DynamoDB's JSON."""
         if not self.ended:
-            self._end("OK")
+            self._end(None)
             self.send_answer(body)
 
     def fail(self, error: ModelError) -> None:
         """Answer with an error."""
         if not self.ended:
-            self._end(error.code)
+            self._end(error)
             self.send_error(error)
 
-    def _end(self, code: str) -> None:
+    def _end(self, error: ModelError | None) -> None:
         self.ended = True
-        self.observer.call_ended(self, code)
+        self.observer.call_ended(self, error)
         self.routed = None  # its owner knows this call: a cycle, that only the collector would free
 
     @abstractmethod

@@ -27,6 +27,11 @@ class CallTrace:
         self._span = span
         self._dispatches: list[OpenSpan] = []
 
+    @property
+    def id(self) -> str:
+        """The trace's id, as collectors show it."""
+        return f"{self._span.context.trace_id:032x}"
+
     def dispatched(self, routed: Routed, at: float) -> bytes:
         """Begin a span for a part that goes to nodes; return its context for the leader."""
         if len(self._dispatches) >= DISPATCHES_MAX:

@@ -62,5 +62,5 @@ class GrpcCall(Call):
         if len(body) > self.room_bytes:
             self.fail(answer_too_large(len(body), self.room_bytes))
         elif not self.ended:
-            self._end("OK")
+            self._end(None)
             self.send_answer(body)

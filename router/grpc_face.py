@@ -14,7 +14,7 @@ import orjson
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from model.errors import ModelError
+from model.errors import ModelError, ServiceUnavailable
 from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
@@ -240,6 +240,7 @@ class GrpcFace:
 
         async def serve(messages: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
             if self._dropped:
+                self._observer.answered(ServiceUnavailable)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, DROPPED)
             call = self._call(context)
             if self._service.door_is_closed:

@@ -13,13 +13,13 @@ from binascii import crc32
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from model.errors import MissingAuthenticationToken, ModelError, Throttled
+from model.errors import MissingAuthenticationToken, ModelError, UnknownOperation
 from quorate.http.exchange import Exchange, Refused
 from router.authentication import Authentication
 from router.call import Call, CallObserver
 from router.content_coding import DECODED, BodyTooLarge, UnknownCoding
 from router.operations.not_served import STREAM_OPERATIONS
-from router.refusals import router_full
+from router.refusals import Overloaded, router_full
 from router.request_id import new_request_id, request_id_of
 from router.run_queue import RunQueue
 
@@ -255,14 +255,16 @@ class HttpFace:
     def _refusal(self, answer_headers: bytes) -> tuple[int, bytes, bytes]:
         """Return the answer at the door. It must cost next to nothing: no call is made."""
         self._service.count_refusal()
+        self._observer.answered(Overloaded)
         request_id = new_request_id().hex().upper().encode()
         headers = answer_headers % (request_id, REFUSED_CHECKSUM, b"", b"")
-        return Throttled.http_status, headers, REFUSED_BODY
+        return Overloaded.http_status, headers, REFUSED_BODY
 
     def _serve(self, exchange: Exchange, started: float) -> None:
         headers = exchange.headers
         answer_headers = _answer_headers(headers)
         if answer_headers is None:
+            self._observer.answered(UnknownOperation)
             exchange.reply(404, b"Content-Type: text/plain\r\n", UNKNOWN_OPERATION_PAGE)
             return
         call = HttpCall(

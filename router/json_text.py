@@ -26,7 +26,6 @@ INTEGER_MAX: Final = (1 << 64) - 1
 INTEGER_DIGITS_MAX: Final = 20
 """What orjson takes for an integer. Source: it, as seen."""
 
-_HALF_A_PAIR: Final = re.compile(rb"\\u[dD]")
 _ESCAPE: Final = re.compile(rb"\\(u003[aA]|.)", re.DOTALL)
 _ESCAPED_COLON_LENGTH: Final = 5
 
@@ -57,7 +56,8 @@ def decode_large_json(raw: bytes | bytearray) -> object:
         return decode_json(raw)
     try:
         text = raw.decode()
-        hook = _unicode_object if _HALF_A_PAIR.search(raw) else _object
+        has_halves = b"\\ud" in raw or b"\\uD" in raw
+        hook = _unicode_object if has_halves else _object
         return json.loads(
             text,
             object_pairs_hook=hook,

@@ -6,11 +6,15 @@ One at a time, and the networks that they come from in turn.
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
+
+from model.errors import ModelError
 
 WAITING_BYTES_MAX: Final = 64 << 20
 """Most bytes of requests that wait. Ours: what is made of JSON takes several times its memory."""
@@ -25,8 +29,44 @@ SWITCH_SECONDS: Final = 0.001
 """How long the thread keeps the interpreter when the loop wants it. Ours: by default it is 5 ms,
 and a write takes several turns of the loop."""
 
-Outcome = Callable[[], Any]
-"""Returns what the work has returned, or raises what it has raised."""
+REST_SECONDS_MIN: Final = 0.005
+"""After work that took longer the thread rests for as long. Ours: as long as it works the loop has
+no more than its turns, and a stranger can send one large request after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the work has returned, or the error that it has raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+def take_apart(value: object) -> None:
+    """Empty a JSON value, which nobody has any more, from within.
+
+    To free half a million values at once keeps the interpreter for long.
+    """
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting.extend(inner for inner in each.values() if isinstance(inner, dict | list))
+            each.clear()
+        elif isinstance(each, list):
+            waiting.extend(inner for inner in each if isinstance(inner, dict | list))
+            each.clear()
+
+
+def _outcome_of(work: Callable[[], Any]) -> Outcome:
+    """Do the work; return its outcome, which holds nothing of what the work had besides."""
+    try:
+        return Outcome(work())
+    except Exception as error:  # noqa: BLE001 - it is for whoever waits for the outcome
+        if not isinstance(error, ModelError):
+            return Outcome(error=error)
+        error.__context__ = None
+        return Outcome(error=error.with_traceback(None))
 
 
 @dataclass(slots=True)
@@ -86,17 +126,29 @@ class LargeRequests:
         self._is_running = True
         loop = asyncio.get_running_loop()
 
-        def ended(future: Future[Any]) -> None:
-            loop.call_soon_threadsafe(self._ended, waiting, future)
+        work, done = waiting.work, waiting.done
 
-        self._thread.submit(waiting.work).add_done_callback(ended)
+        def run() -> None:
+            began_at = time.monotonic()
+            outcome = _outcome_of(work)
+            seconds = time.monotonic() - began_at
+            loop.call_soon_threadsafe(self._ended, done, outcome, seconds)
 
-    def _ended(self, waiting: _Waiting, future: Future[Any]) -> None:
+        # A collection would walk all that a large text becomes, and keep everybody waiting.
+        gc.disable()
+        self._thread.submit(run)
+
+    def _ended(self, done: Callable[[Outcome], None], outcome: Outcome, seconds: float) -> None:
+        gc.enable()
+        if seconds > REST_SECONDS_MIN:
+            asyncio.get_running_loop().call_later(seconds, self._rested)
+        else:
+            self._rested()
+        done(outcome)
+
+    def _rested(self) -> None:
         self._is_running = False
-        try:
-            waiting.done(future.result)
-        finally:
-            self._run_next()
+        self._run_next()
 
     def close(self) -> None:
         """Let the thread end."""

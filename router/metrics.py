@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -13,17 +16,42 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
+from model.errors import InternalServerError, ModelError, ServiceUnavailable, ThrottledError
 from quorate.buckets import DELAY_SECONDS, STAGE_SECONDS, Buckets
 from quorate.security.watched_files import Expiring
 from router.call import Call
 from router.call_log import FAILURES, CallLog
+from router.refusals import Overloaded
 
 DURATION_BUCKETS_SECONDS: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.035, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
+"""Closest together where a quorum's fsync and two ways between AZs are. Ours."""
+
+UNKNOWN_OPERATION: Final = ""
+"""What calls are counted under whose operation nobody has read, or that there is not."""
+
+OURS: Final = (InternalServerError, ServiceUnavailable, Overloaded)
+"""Errors that are shown before there are any: a series that begins with its first count has, to
+Prometheus, not grown by it."""
 
 Reading = Callable[[], float]
+
+
+def outcome_of(error: type[ModelError]) -> str:
+    """Return whose fault an error is: what an availability objective goes by.
+
+    A code does not tell: DynamoDB has one for a table's limit and for a server that is overloaded.
+    """
+    if issubclass(error, Overloaded):
+        return "refused"
+    if issubclass(error, ThrottledError):
+        return "throttled"
+    is_ours = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return "failed" if is_ours else "client_error"
 
 
 class _Readings(Collector):
@@ -42,12 +70,15 @@ class _Readings(Collector):
 
 
 class _Operation:
-    """One operation's calls: by code, and how long they took, whole and by stage."""
+    """One operation's errors, and how long served calls took, whole and by stage.
 
-    __slots__ = ("admission", "codes", "decode", "dispatch", "duration")
+    How many were served is not counted twice: `duration` has it.
+    """
+
+    __slots__ = ("admission", "decode", "dispatch", "duration", "errors")
 
     def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
+        self.errors: defaultdict[type[ModelError], int] = defaultdict(int, dict.fromkeys(OURS, 0))
         self.duration = Buckets(DURATION_BUCKETS_SECONDS)
         self.decode = Buckets(STAGE_SECONDS)
         self.admission = Buckets(STAGE_SECONDS)
@@ -58,34 +89,42 @@ class _Calls(Collector):
     """All operations that were called. Their names are known ones, or ""."""
 
     def __init__(self) -> None:
-        self.by_operation: dict[str, _Operation] = {}
+        self.unknown = _Operation()
+        self.by_operation = {UNKNOWN_OPERATION: self.unknown}
+        self.unread: Mapping[int, int] = {}  # answers to what no call could be made of, by status
 
     def collect(self) -> Iterator[Metric]:
         """Read all counts now."""
         requests = CounterMetricFamily(
             "quorate_router_requests",
-            "Calls answered, by operation and error code.",
-            labels=("operation", "code"),
+            "All answers, by operation, code, and whose fault they are.",
+            labels=("operation", "code", "outcome"),
         )
         durations = HistogramMetricFamily(
             "quorate_router_request_duration_seconds",
-            "Time from the whole request to its answer.",
+            "Time from the whole request to its answer, of calls that were served.",
             labels=("operation",),
         )
         stages = HistogramMetricFamily(
             "quorate_router_request_stage_duration_seconds",
-            "What calls that reached nodes spent where: decode, admission, dispatch.",
+            "What calls that nodes have served spent where: decode, admission, dispatch.",
             labels=("operation", "stage"),
         )
         for name, operation in list(self.by_operation.items()):
             label = name or "unknown"
-            for code, count in list(operation.codes.items()):
-                requests.add_metric((label, code), count)
-            operation.duration.add_to(durations, (label,))
+            for error, count in list(operation.errors.items()):
+                requests.add_metric((label, error.code, outcome_of(error)), count)
+            if served := operation.duration.count:
+                requests.add_metric((label, "OK", "ok"), served)
+                operation.duration.add_to(durations, (label,))
             if operation.decode.count:
                 for stage in ("decode", "admission", "dispatch"):
                     buckets: Buckets = getattr(operation, stage)
                     buckets.add_to(stages, (label, stage))
+        for status, count in list(self.unread.items()):
+            refused = status == HTTPStatus.SERVICE_UNAVAILABLE
+            outcome = "refused" if refused else "client_error"
+            requests.add_metric(("unknown", str(status), outcome), count)
         yield from (requests, durations, stages)
 
 
@@ -132,8 +171,6 @@ class RouterMetrics:
         clock: Callable[[], float],
         *,
         version: str,
-        name: str,
-        az: str,
         call_log: CallLog | None = None,
     ) -> None:
         """Take the clock that calls were started on; `call_log` is told of slow and failed ones."""
@@ -147,10 +184,8 @@ class RouterMetrics:
         self.registry.register(_LoopDelay(self._loop_delay))
         self._readings = _Readings()
         self.registry.register(self._readings)
-        build = GaugeMetricFamily(
-            "quorate_router_build_info", "Always 1.", labels=("version", "name", "az")
-        )
-        build.add_metric((version, name, az), 1)
+        build = GaugeMetricFamily("quorate_router_build_info", "Always 1.", labels=("version",))
+        build.add_metric((version,), 1)
         self.registry.register(_Constant(build))
         ProcessCollector(registry=self.registry)
 
@@ -162,21 +197,36 @@ class RouterMetrics:
         """Show a count that is kept elsewhere; `name` is without `_total`."""
         self._readings.counters.append((name, text, read))
 
-    def call_ended(self, call: Call, code: str) -> None:
-        """Count and time one call."""
+    def count_unread(self, by_status: Mapping[int, int]) -> None:
+        """Count, too, the answers that HTTP itself has given: this mapping is read when asked."""
+        self._calls.unread = by_status
+
+    def answered(self, error: type[ModelError]) -> None:
+        """Count an answer for which no call was made. It costs a tenth of a microsecond."""
+        self._calls.unknown.errors[error] += 1
+
+    def call_ended(self, call: Call, error: ModelError | None) -> None:
+        """Count one call, and time it if it was served."""
         operation = self._calls.by_operation.get(call.operation)
         if operation is None:
             operation = self._calls.by_operation[call.operation] = _Operation()
-        operation.codes[code] = operation.codes.get(code, 0) + 1
-        now, admitted_at = self._clock(), call.admitted_at
+        now = self._clock()
+        duration = now - call.started
+        if error is None:
+            code = "OK"
+            operation.duration.observe(duration)
+            if admitted_at := call.admitted_at:
+                operation.decode.observe(call.decoded_at - call.started)
+                operation.admission.observe(admitted_at - call.decoded_at)
+                operation.dispatch.observe(now - admitted_at)
+        else:
+            code = error.code
+            operation.errors[type(error)] += 1
         if call.trace is not None:
             call.trace.end(call, code, now)
-        duration = now - call.started
-        operation.duration.observe(duration)
-        if admitted_at:
-            operation.decode.observe(call.decoded_at - call.started)
-            operation.admission.observe(admitted_at - call.decoded_at)
-            operation.dispatch.observe(now - admitted_at)
+            if error is None:
+                named = {"trace_id": call.trace.id}
+                operation.duration.exemplify(Exemplar(named, duration, time.time()))
         if (duration > self._slow_seconds or code in FAILURES) and self._call_log is not None:
             self._call_log.write(call, code, now)
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Final
@@ -17,14 +17,15 @@ from uuid import uuid4
 
 import orjson
 import uvloop
-from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client import disable_created_metrics
 
 from quorate import __version__
 from quorate.cluster.catalog import NodeRecord
 from quorate.cluster.channels import Dialer
+from quorate.exposition import expose, identity_labels
 from quorate.grpc_connections import SWEEP_SECONDS, GrpcConnections
 from quorate.http.addresses import BadAddress, check_free, is_loopback, split_address
-from quorate.http.admin import ADMIN_LIMITS, JSON, METRICS, AdminFace, Page
+from quorate.http.admin import ADMIN_LIMITS, JSON, AdminFace
 from quorate.http.limits import HttpLimits
 from quorate.http.server import HttpServer
 from quorate.logs import configure, log, warn
@@ -50,14 +51,13 @@ from router.control import NodeControl
 from router.dispatch import TICK_SECONDS, Dispatch
 from router.grpc_face import CONNECTIONS_PER_NETWORK_MAX, GrpcFace
 from router.http_face import HttpFace
-from router.large_requests import SWITCH_SECONDS
+from router.large_requests import SWITCH_SECONDS, LargeRequests
 from router.metrics import CertificateCollector, RouterMetrics
 from router.operations import OPERATIONS
 from router.options import RouterOptions
 from router.public_faces import PublicFaces
 from router.service import Service
 from router.streams import Streams
-from router.table_sizes import TableSizes
 from router.upstream import Upstream
 from router.user_service import UserService
 from router.wakefulness import Wakefulness
@@ -94,6 +94,7 @@ def serve(options: RouterOptions) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if any((options.key_file, options.tls_key, options.cluster_paths)):
         hide_memory()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
 
@@ -138,6 +139,7 @@ class RouterProcess:
             options.nodes, lambda: self.view.catalog, self.clock, self.dialer
         )
         self.watch = CatalogWatch(self.view, self.control)
+        self.large_requests = LargeRequests()
         self.admission = TableAdmission(self.clock)
         self.leasing = Leasing(
             self.admission,
@@ -162,8 +164,6 @@ class RouterProcess:
         self.metrics = RouterMetrics(
             self.clock,
             version=__version__,
-            name=options.name,
-            az=options.az,
             call_log=CallLog(time.time, slow_seconds=options.slow_request_ms / 1000 or inf),
         )
 
@@ -173,31 +173,14 @@ class RouterProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
         async with self.control, asyncio.TaskGroup() as tasks:
-            service = Service(
-                AuthorizedOperations(OPERATIONS, self.authentication),
-                view=self.view,
-                watch=self.watch,
-                control=self.control,
-                dispatch=self.dispatch,
-                admission=self.admission,
-                sizes=TableSizes(self.control, self.clock),
-                tasks=tasks,
-            )
-            service.tracer = self.tracer
-            sys.setswitchinterval(SWITCH_SECONDS)
+            service = self._make_service(tasks)
             streams = Streams(self.dispatch, tasks, self._make_upstream)
             self.view.on_change(streams.catalog_changed)
             self.view.on_change(self.authentication.catalog_changed)
             self.view.on_change(self.admission.catalog_changed)
-            admin_face = AdminFace(
-                {b"/metrics": Page(METRICS, self._scrape), b"/status": Page(JSON, self._status)},
-                unready_reason=self._unready_reason,
-                tasks=tasks,
-                unserving_reason=self._unserving_reason,
-            )
             http_face = self._make_http_face(service)
             http = self._make_http(http_face)
-            admin = HttpServer(admin_face.handle, ADMIN_LIMITS)
+            admin = self._make_admin(tasks)
             make_grpc = partial(self._make_grpc, service)
             faces = PublicFaces(service, http_face, http, make_grpc, self.clock)
             self._faces, self._tasks = faces, tasks
@@ -232,7 +215,6 @@ class RouterProcess:
             streams.stop()
             for task in running:
                 task.cancel()
-            service.large_requests.close()
         if self.tracer is not None:
             self.tracer.close()
 
@@ -315,6 +297,29 @@ class RouterProcess:
             await asyncio.sleep(POLL_SECONDS)
             for files in watched:
                 files.refresh()
+
+    def _make_service(self, tasks: asyncio.TaskGroup) -> Service:
+        service = Service(
+            AuthorizedOperations(OPERATIONS, self.authentication),
+            view=self.view,
+            watch=self.watch,
+            control=self.control,
+            dispatch=self.dispatch,
+            admission=self.admission,
+            large_requests=self.large_requests,
+            tasks=tasks,
+        )
+        service.tracer = self.tracer
+        return service
+
+    def _make_admin(self, tasks: asyncio.TaskGroup) -> HttpServer:
+        face = AdminFace(
+            {b"/metrics": self._scrape, b"/status": self._status},
+            unready_reason=self._unready_reason,
+            tasks=tasks,
+            unserving_reason=self._unserving_reason,
+        )
+        return HttpServer(face.handle, ADMIN_LIMITS)
 
     def _make_http_face(self, service: Service) -> HttpFace:
         return HttpFace(
@@ -489,10 +494,14 @@ class RouterProcess:
         ]
         return f"no leader known for partitions {', '.join(without)}" if without else ""
 
-    async def _scrape(self) -> bytes:
-        return generate_latest(self.metrics.registry)
+    async def _scrape(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+        options = self.options
+        labels = identity_labels(cluster=options.cluster_id, az=options.az, name=options.name)
+        # The numbers are picked up here, where they change; text is made of them elsewhere.
+        families = list(self.metrics.registry.collect())
+        return await asyncio.to_thread(expose, families, labels, headers)
 
-    async def _status(self) -> bytes:
+    async def _status(self, _: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
         statuses = await self.control.statuses(table_sizes=True)
         router: dict[str, object] = {
             "name": self.options.name,
@@ -502,7 +511,7 @@ class RouterProcess:
             "tables": describe_accounts(self.admission),
         }
         document = describe_cluster(self.view.catalog, statuses, router)
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
     async def _drain(self, faces: PublicFaces, admin: HttpServer) -> None:
         """Take no more requests and answer those in flight; bounded by their time-outs."""
@@ -510,6 +519,7 @@ class RouterProcess:
         await faces.drain(self.options.request_timeout_ms / 1000 + STOP_MARGIN_SECONDS)
         admin.stop_accepting()
         admin.abort_all()
+        self.large_requests.close()
 
     def _show_readings(self, http: HttpServer) -> None:
         show, count = self.metrics.gauge, self.metrics.counter
@@ -523,6 +533,11 @@ class RouterProcess:
         )
         show(f"{prefix}_catalog_epoch", "Epoch of the cached catalog.", lambda: self.view.epoch)
         show(f"{prefix}_http_connections", "Open connections.", lambda: http.connection_count)
+        show(
+            f"{prefix}_http_connections_max",
+            "Connections above which further ones are turned away.",
+            lambda: http.limits.connections_max,
+        )
         show(f"{prefix}_ready", "1 if every partition has a leader.", lambda: self.is_ready)
         count(f"{prefix}_retries", "Requests sent again.", lambda: counters.retries)
         count(
@@ -531,6 +546,7 @@ class RouterProcess:
             lambda: self._slept_count,
         )
         count(f"{prefix}_batches", "Messages sent to nodes.", lambda: counters.batches)
+        self.metrics.count_unread(http.refusals)
         count(f"{prefix}_refused_full", "Refused at the door.", lambda: counters.refused_full)
         count(
             f"{prefix}_unknown_outcomes",

@@ -23,6 +23,14 @@ from model.limits import TABLES_MAX
 from model.sentences import Sentence
 from quorate.cluster.outcome import Outcome
 
+
+class Overloaded(Throttled):
+    """This router, or a node, has too much to do; no limit of a table is to blame.
+
+    Clients get what DynamoDB throttles with.
+    """
+
+
 NAMING_THE_TABLE: Final = frozenset({"DeleteTable", "DescribeTable", "UpdateTable"})
 """Operations that tell which table they did not find. Source: AWS's answers."""
 
@@ -111,14 +119,14 @@ def storage_full() -> ModelError:
     )
 
 
-def router_full() -> ModelError:
+def router_full() -> Overloaded:
     """Return the answer at the door of a router that has too much to do."""
-    return Throttled("This router has too many requests in flight. Slow down and retry.")
+    return Overloaded("This router has too many requests in flight. Slow down and retry.")
 
 
-def overloaded() -> ModelError:
+def overloaded() -> Overloaded:
     """Return the answer for a node that keeps refusing work."""
-    return Throttled("The partition's leader is overloaded. Slow down and retry.")
+    return Overloaded("The partition's leader is overloaded. Slow down and retry.")
 
 
 def no_catalog() -> ModelError:

@@ -24,7 +24,7 @@ from router.content_coding import decode_body
 from router.control import NodeControl
 from router.dispatch import Dispatch
 from router.json_text import decode_json, decode_large_json
-from router.large_requests import LARGE_BYTES, LargeRequests, Outcome
+from router.large_requests import LARGE_BYTES, LargeRequests, Outcome, take_apart
 from router.operation import BATCH_BYTES_MAX
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.retries import Retries
@@ -49,18 +49,18 @@ class Service:
         control: NodeControl,
         dispatch: Dispatch,
         admission: TableAdmission,
-        sizes: TableSizes,
+        large_requests: LargeRequests,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._operations = operations
-        self.large_requests = LargeRequests()
+        self._large_requests = large_requests
         self.tracer: Tracer | None = None  # the process's, if it traces
         self.view = view
         self.watch = watch
         self.control = control
         self.dispatch = dispatch
         self.admission = admission
-        self.sizes = sizes
+        self.sizes = TableSizes(control, admission.clock)
         self._tasks = tasks
         self.retries = Retries(admission.clock)
         self._background_count = 0
@@ -80,7 +80,7 @@ class Service:
         self._life += 1
         self.admission.drop_waiting()
         self.retries.drop_all()
-        self.large_requests.drop_all()
+        self._large_requests.drop_all()
         self.dispatch.drop_all()
 
     def tick(self) -> None:
@@ -138,25 +138,31 @@ class Service:
 
         def work() -> Any:  # noqa: ANN401  (whatever the operation makes of it)
             body = decode()
-            if operation is None:
-                raise UnknownOperation
-            prepared = self._operations.prepare(operation, self.view, body, call)
-            operation.complete(prepared)
+            try:
+                if operation is None:
+                    raise UnknownOperation
+                prepared = self._operations.prepare(operation, self.view, body, call)
+                operation.complete(prepared)
+            except (ModelError, UnknownTable):
+                take_apart(body)
+                raise
             return prepared
 
         def done(outcome: Outcome) -> None:
             if life != self._life or self.admission.clock() >= call.deadline:
                 call.fail(router_full())  # nothing of it was sent
                 return
+            again = partial(self.execute_large, name, size_bytes, decode, call)
+            if outcome.error is not None:
+                self._fail(call, outcome.error, again)
+                return
+            assert operation is not None
             try:
-                prepared = outcome()
-                assert operation is not None
-                operation.serve(self, prepared, call)
+                operation.serve(self, outcome.result, call)
             except Exception as error:  # noqa: BLE001 - see `_fail`
-                again = partial(self.execute_large, name, size_bytes, decode, call)
                 self._fail(call, error, again)
 
-        if not self.large_requests.put(call.network, size_bytes, work, done):
+        if not self._large_requests.put(call.network, size_bytes, work, done):
             self.count_refusal()
             call.fail(router_full())
 
@@ -182,7 +188,7 @@ class Service:
                 self._operations.log(error, call)
             call.fail(error)
         else:
-            bug("call_failed", operation=call.operation)
+            bug("call_failed", error, operation=call.operation)
             call.fail(router_bug())
 
     def _after_refresh(self, call: Call, table_name: str, again: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ import orjson
 from model.capacity import consumed_capacities, read_units
 from model.errors import ValidationError, invalid
 from model.expressions import Projection, check_key_paths
-from model.image import image_size_bytes
+from model.image import image_json, image_size_bytes
 from model.keys import has_key, item_storage_key, storage_key
 from model.limits import (
     BATCH_GET_ITEMS_MAX,
@@ -203,6 +203,13 @@ class BatchWrite:
     given_name: str  # the table's name or ARN, as in the request
     request: dict[str, object]  # {"PutRequest": ...} or {"DeleteRequest": ...}
 
+    def pack(self) -> dict[str, object] | None:
+        """Make the image now, and keep nothing else of the item, which is returned."""
+        item = self.write.pack()
+        if item is not None:
+            self.request = {"PutRequest": {"Item": orjson.Fragment(image_json(self.write.image))}}
+        return item
+
 
 @dataclass(slots=True)
 class _Action:
@@ -234,6 +241,10 @@ class BatchWriteItem:
         writes = [_bind_action(action, tables) for action in self.actions]
         _check_distinct([bound.write.key for bound in writes])
         return writes
+
+    def pack(self) -> None:
+        """Forget what was bound."""
+        self.actions = []
 
     def response(self, writes: Sequence[BatchWrite], units: Sequence[int | None]) -> bytes:
         """Return the JSON response; `units[i]` is None where `writes[i]` was not processed.

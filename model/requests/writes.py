@@ -126,9 +126,11 @@ class Write:
             return self.made_image
         return b"" if self.item is None else encode_image(self.item, self.size_bytes)
 
-    def make_image(self) -> None:
-        """Make the image now: of a large item, where that holds nobody up."""
+    def pack(self) -> dict[str, object] | None:
+        """Make the image now, where that holds nobody up, and give up the item, if there is one."""
         self.made_image = self.image
+        item, self.item = self.item, None
+        return item
 
 
 @dataclass(slots=True)
@@ -188,6 +190,9 @@ class WriteRequest:
         """Whether the image alone says everything, unless this is an update."""
         return self.conditions is None and self.return_values in {None, "NONE"}
 
+    def pack(self) -> None:
+        """Forget what is needed no longer once this was bound."""
+
     def program(self, kind: str, key: dict[str, object] | None = None) -> bytes:
         """Return the encoded program; `key` is that of an update."""
         conditions = self.conditions or _NO_CONDITIONS
@@ -218,6 +223,10 @@ class PutItem(WriteRequest):
         self.check_keys(table.schema)
         program = b"" if self.is_plain else self.program("put")
         return Write(key, program, self.item, self.size_bytes)
+
+    def pack(self) -> None:
+        """Forget the item, which was bound."""
+        self.item = {}
 
 
 @dataclass(slots=True)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 PREFIX: Final = "quorate_node_"
 
 COMMIT_BUCKETS_SECONDS: Final = (
-    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0,
+    0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.064,
+    0.128, 0.256, 0.512, 1.0, 2.0,
 )  # fmt: skip
-"""From a write cache that does not sync to a disk that gives up. Ours; doubling as etcd's do."""
+"""From a write cache that does not sync to a disk that gives up; closest together where disks are
+that do. Ours."""
 
 ENTRY_BUCKETS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Entries in one log commit: at most one a group, or what a follower is sent. Ours."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from node.metrics.observed import PREFIX, Observed
 from node.metrics.reading import Reading, families, read
 from node.shell import ProcessShell
 from quorate import __version__
+from quorate.exposition import expose
 from quorate.security.watched_files import Expiring
 
 
@@ -25,29 +24,34 @@ class MetricsPage:
         self,
         observed: Observed,
         *,
-        name: str,
-        az: str,
+        labels: Mapping[str, str],
         data_dir: Path,
         certificate: Callable[[], Expiring] | None,
     ) -> None:
-        """`data_dir` lies on the disk that may fill up; `certificate` is what peers are shown."""
+        """All samples have `labels`.
+
+        `data_dir` lies on the disk that may fill up; `certificate` is what peers are shown.
+        """
         self._observed = observed
         self._certificate = certificate
         self._data_dir = data_dir
-        self._identity = (__version__, name, az)
+        self._labels = labels
 
-    async def scrape(self, shell: ProcessShell | None) -> bytes:
-        """Return the page; before the node takes part, `shell` is None and there is less on it."""
+    async def scrape(
+        self, shell: ProcessShell | None, headers: Mapping[bytes, bytes]
+    ) -> tuple[bytes, bytes]:
+        """Return header lines and the page, as a request's headers want it.
+
+        Before the node takes part, `shell` is None and there is less on it.
+        """
         ready = shell is not None and not shell.unready_reason()
         reading = None if shell is None else read(shell)
         metrics = self._metrics(reading, ready=ready)
-        return await asyncio.to_thread(generate_latest, _Collected(metrics))
+        return await asyncio.to_thread(expose, metrics, self._labels, headers)
 
     def _metrics(self, reading: Reading | None, *, ready: bool) -> Iterator[Metric]:
-        build = GaugeMetricFamily(
-            PREFIX + "build_info", "Always 1.", labels=("version", "name", "az")
-        )
-        build.add_metric(self._identity, 1)
+        build = GaugeMetricFamily(PREFIX + "build_info", "Always 1.", labels=("version",))
+        build.add_metric((__version__,), 1)
         yield build
         yield GaugeMetricFamily(PREFIX + "ready", "1 if /ready says so.", value=ready)
         disk = shutil.disk_usage(self._data_dir)
@@ -65,14 +69,3 @@ class MetricsPage:
         yield from self._observed.registry.collect()
         if reading is not None:
             yield from families(reading)
-
-
-class _Collected(Collector):
-    """Metrics that are there already, as prometheus_client wants them."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        """Return them."""
-        return self._metrics

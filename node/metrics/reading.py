@@ -35,9 +35,14 @@ GAUGES: Final[tuple[tuple[str, str, Read], ...]] = (
         lambda shell: shell.host.catalog.epoch,
     ),
     (
+        "members",
+        "Nodes that the cluster has, in the catalog known here.",
+        lambda shell: len(shell.host.catalog.nodes),
+    ),
+    (
         "replacements",
-        "Nodes that are being replaced, in the whole cluster.",
-        lambda shell: len(shell.host.catalog.replacements),
+        "Nodes being replaced in the whole cluster, also those whose new node has not joined.",
+        lambda shell: sum(bool(node.replacement) for node in shell.host.catalog.nodes),
     ),
     ("groups", "Replicas on this node.", lambda shell: len(shell.host.replicas)),
     (
@@ -189,7 +194,7 @@ class Reading:
     checkpoint_count: int
     checkpoint_seconds: float
     groups: tuple[GroupReading, ...]
-    streams: tuple[tuple[str, bool], ...]
+    streams: tuple[tuple[str, bool, float | None], ...]  # (peer, is open, round trip in seconds)
     sending: tuple[tuple[str, str, float], ...]  # (group, peer, ratio)
     receiving: tuple[tuple[str, float], ...]  # (group, ratio)
     stages: tuple[tuple[str, Buckets], ...]
@@ -209,8 +214,8 @@ def read(shell: ProcessShell) -> Reading:
         checkpoint_seconds=checkpointer.seconds,
         groups=tuple(_read_group(replica, names, now) for replica in shell.host.replicas.values()),
         streams=tuple(
-            (names.get(node_id, str(node_id)), is_open)
-            for node_id, is_open in shell.open_streams().items()
+            (names.get(node_id, str(node_id)), *stream)
+            for node_id, stream in shell.peer_streams().items()
         ),
         sending=tuple(
             (str(group), names.get(to, str(to)), ratio)
@@ -271,12 +276,7 @@ def families(reading: Reading) -> Iterator[Metric]:
     )
     yield from _group_families(reading.groups)
     yield from _lag_families(reading.groups)
-    streams = GaugeMetricFamily(
-        PREFIX + "peer_stream_up", "1 if the stream to a peer is open.", labels=("peer",)
-    )
-    for peer, is_open in reading.streams:
-        streams.add_metric((peer,), is_open)
-    yield streams
+    yield from _peer_families(reading)
     yield from _snapshot_families(reading)
     yield from _write_families(reading)
 
@@ -310,6 +310,22 @@ def _lag_families(groups: tuple[GroupReading, ...]) -> Iterator[Metric]:
             for lag in row.lags:
                 family.add_metric((row.group, lag[0]), float(lag[place]))
         yield family
+
+
+def _peer_families(reading: Reading) -> Iterator[Metric]:
+    streams = GaugeMetricFamily(
+        PREFIX + "peer_stream_up", "1 if the stream to a peer is open.", labels=("peer",)
+    )
+    round_trips = GaugeMetricFamily(
+        PREFIX + "peer_round_trip_seconds",
+        "Time that the newest small call to a peer took, what it waits for at both loops included.",
+        labels=("peer",),
+    )
+    for peer, is_open, round_trip in reading.streams:
+        streams.add_metric((peer,), is_open)
+        if round_trip is not None:
+            round_trips.add_metric((peer,), round_trip)
+    yield from (streams, round_trips)
 
 
 def _snapshot_families(reading: Reading) -> Iterator[Metric]:

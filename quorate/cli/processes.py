@@ -179,14 +179,6 @@ TlsKeyOption = Annotated[
 RequestTimeoutOption = Annotated[
     int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
 ]
-GrpcReflectionOption = Annotated[
-    bool,
-    typer.Option(
-        "--grpc-reflection",
-        envvar="QUORATE_GRPC_REFLECTION",
-        help="Tell gRPC clients such as grpcurl which services there are.",
-    ),
-]
 ConnectionsPerAddressOption = Annotated[
     int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
 ]
@@ -215,6 +207,15 @@ ProbeStatusOption = Annotated[
         envvar="QUORATE_PROBE_STATUS",
         help="Status that GET / answers: 200, or DynamoDB Local's 400, which some tools wait for.",
         callback=_check_probe_status,
+    ),
+]
+
+GrpcReflectionOption = Annotated[
+    bool,
+    typer.Option(
+        "--grpc-reflection",
+        envvar="QUORATE_GRPC_REFLECTION",
+        help="Tell gRPC clients such as grpcurl which services there are.",
     ),
 ]
 

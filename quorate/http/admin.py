@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
-
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from quorate.http.exchange import Exchange
 from quorate.http.limits import HttpLimits
@@ -15,7 +12,6 @@ from quorate.logs import bug
 
 JSON: Final = b"Content-Type: application/json\r\n"
 PLAIN: Final = b"Content-Type: text/plain; charset=utf-8\r\n"
-METRICS: Final = b"Content-Type: %b\r\n" % CONTENT_TYPE_PLAIN_0_0_4.encode()
 
 PAGES_MAX: Final = 16
 """Most pages made at a time: some ask every node. Ours."""
@@ -29,12 +25,8 @@ ADMIN_LIMITS: Final = HttpLimits(
 """What may be taken of an admin face. Ours: whoever fills it must not keep probes out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page under a path of its own; `headers` are complete lines."""
-
-    headers: bytes
-    make: Callable[[], Awaitable[bytes]]
+Page = Callable[[Mapping[bytes, bytes]], Awaitable[tuple[bytes, bytes]]]
+"""Makes a page: takes the request's headers, returns complete header lines and the body."""
 
 
 class AdminFace:
@@ -93,7 +85,7 @@ class AdminFace:
 
     async def _answer(self, exchange: Exchange, page: Page) -> None:
         try:
-            exchange.reply(200, page.headers, await page.make())
+            exchange.reply(200, *await page(exchange.headers))
         except Exception:  # noqa: BLE001 - this task belongs to one exchange
             bug("page_failed", path=exchange.path)
             exchange.reply(500, PLAIN, b"see the log of this process\n")

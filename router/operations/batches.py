@@ -25,6 +25,7 @@ from model.requests.batches import (
 from router.admission.tables import TableAdmission
 from router.call import Call
 from router.dispatch import is_unknown
+from router.large_requests import take_apart
 from router.operation import Tables
 from router.operations.metered import GetOwner, WriteOwner
 from router.refusals import outcome_unknown
@@ -218,9 +219,11 @@ def prepare_batch_write(
 
 
 def complete_batch_write(prepared: tuple[BatchWriteItem, Sequence[BatchWrite]]) -> None:
-    """Make the images."""
-    for bound in prepared[1]:
-        bound.write.make_image()
+    """Make the images, and let the items go in pieces."""
+    request, writes = prepared
+    request.pack()
+    for bound in writes:
+        take_apart(bound.pack())
 
 
 def serve_batch_write(

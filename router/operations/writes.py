@@ -18,6 +18,7 @@ from model.requests.writes import (
 from model.tables import Table
 from router.admission.tables import TableAdmission
 from router.call import Call
+from router.large_requests import take_apart
 from router.operation import Tables
 from router.operations.metered import WriteOwner
 from router.routed import Routed
@@ -85,8 +86,9 @@ def _prepared(tables: Tables, request: PutItem | DeleteItem | UpdateItem) -> Pre
 
 
 def complete_write(prepared: Prepared) -> None:
-    """Make the image."""
-    prepared.write.make_image()
+    """Make the image, and let the item go in pieces."""
+    prepared.request.pack()
+    take_apart(prepared.write.pack())
 
 
 def serve_write(service: Service, prepared: Prepared, call: Call) -> None:

@@ -16,7 +16,7 @@ from node.acquaintances import Acquaintances, Introduction, Verdict
 from node.errands import Errands
 from node.guard import Guard
 from node.peer_batch import PeerBatch
-from node.peers import PeerLinks
+from node.peers import CONNECT_SECONDS, PeerLinks
 from node.server import NodeServicer
 from node.storage.identity import Identity, Start
 from quorate.cluster.catalog import Catalog, NodeRecord
@@ -40,6 +40,7 @@ class Receiver:
     received: list[tuple[int, int]] = field(default_factory=list)  # (sender, term)
     broken: list[int] = field(default_factory=list)
     connected: list[int] = field(default_factory=list)
+    catalog: Catalog = field(default_factory=Catalog)
 
     @property
     def host(self) -> Receiver:
@@ -153,6 +154,22 @@ def test_known_node_is_let_in_and_its_messages_are_stepped(tmp_path: Path) -> No
         assert receiver.connected == [1]
         links.follow({})
         await until(lambda: receiver.broken == [1])
+
+    run_story(tmp_path, story)
+
+
+def test_the_way_to_a_peer_is_measured_while_its_stream_is_open(tmp_path: Path) -> None:
+    async def story(
+        links: PeerLinks, events: Events, _: Acquaintances, address: str, receiver: Receiver
+    ) -> None:
+        links.follow({2: address})
+        assert links.streams() == {2: (False, None)}
+        await until(lambda: links.streams()[2][1] is not None)
+        is_open, seconds = links.streams()[2]
+
+        assert is_open
+        assert seconds is not None
+        assert 0 < seconds < CONNECT_SECONDS
 
     run_story(tmp_path, story)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 from node.memberships import LAG_ENTRIES_MAX
+from node.metrics.reading import GAUGES
 from quorate.cluster.catalog import CATALOG_GROUP
 from quorate.cluster.commands import AddNode, CancelReplacement, RemoveNode, ReplaceNode
 from quorate.cluster.outcome import Outcome
@@ -50,6 +53,17 @@ def expect_moved(cluster: Cluster, kept: tuple[int, int]) -> None:
     assert expected
     for node_id in (kept[1], NEW):
         assert cluster.items_at(node_id) == expected
+
+
+def test_a_replacement_counts_before_its_new_node_has_joined(cluster: Cluster) -> None:
+    """Reason: a name that nobody has waits for ever, and the alert must know."""
+    (read,) = (read for name, _, read in GAUGES if name == "replacements")
+    shell = cast("Any", SimpleNamespace(host=cluster.leader(CATALOG_GROUP).host))
+    assert read(shell) == 0
+
+    cluster.change(ReplaceNode(new_id(), 2, "nosuch"))
+
+    assert read(shell) == 1
 
 
 def test_lost_node_is_replaced_while_writes_go_on(cluster: Cluster, directory: Path) -> None:

@@ -19,10 +19,16 @@ def page(cluster: BackgroundCluster, name: str, path: str) -> tuple[int, str]:
 
 
 def scrape(cluster: BackgroundCluster, name: str) -> dict[str, Metric]:
-    """Return what a process shows, by family."""
+    """Return what a process shows, by family, without the labels that all its samples have."""
     status, text = page(cluster, name, "/metrics")
     assert status == 200
-    return {family.name: family for family in text_string_to_metric_families(text)}
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    for family in families.values():
+        for sample in family.samples:
+            assert sample.labels.pop("name") == name
+            assert sample.labels.pop("cluster")
+            assert sample.labels.pop("az")
+    return families
 
 
 def value(cluster: BackgroundCluster, name: str, metric: str, **labels: str) -> float:

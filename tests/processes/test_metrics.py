@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
-import pytest
 from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics
 
 from node.exits import REFUSED_EXIT
 from quorate.local import admin_http
@@ -17,6 +18,7 @@ from quorate.local.processes import plan_node
 from quorate.local.topology import HOST, new_topology
 from tests.deploy.metric_names import in_dashboard, in_document, in_rules
 from tests.processes.metrics_page import page, scrape, value, write
+from tests.prometheus_programs import program, run
 
 SUFFIXES = {
     "counter": ("_total",),
@@ -67,15 +69,23 @@ def test_rules_and_dashboard_use_metrics_that_are_there_and_the_document_names_a
 
 
 def test_metrics_keep_to_the_conventions(cluster: BackgroundCluster) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool here (Debian package prometheus)")
     for name in ("a1", "r1"):
         _, text = page(cluster, name, "/metrics")
-        checked = subprocess.run(
-            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        run(program("promtool"), "check", "metrics", text=text)
+
+
+def test_openmetrics_is_what_it_says_it_is(cluster: BackgroundCluster) -> None:
+    write(cluster, 3)
+    for name in ("a1", "r1"):
+        port = cluster.processes()[name].ports["admin"]
+        asked = urllib.request.Request(
+            f"http://{HOST}:{port}/metrics",
+            headers={"Accept": "application/openmetrics-text; version=1.0.0"},
         )
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            text = answer.read().decode()
+        found = list(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+        assert {family.name for family in found} == scrape(cluster, name).keys()
 
 
 def test_a_write_shows_in_the_metrics_of_its_nodes(cluster: BackgroundCluster) -> None:
@@ -98,6 +108,19 @@ def test_a_write_shows_in_the_metrics_of_its_nodes(cluster: BackgroundCluster) -
         assert value(cluster, name, "quorate_node_ready") == 1
         assert value(cluster, name, "quorate_node_log_size_bytes") > 0
     assert value(cluster, "r1", "quorate_router_ready") == 1
+
+
+def test_a_node_tells_how_far_its_peers_are(cluster: BackgroundCluster) -> None:
+    wait_until_nodes_are_ready(cluster)
+
+    found = {
+        sample.labels["peer"]: sample.value
+        for sample in scrape(cluster, "a1")["quorate_node_peer_round_trip_seconds"].samples
+    }
+
+    assert found.keys() == {"b1", "c1"}
+    assert all(0 < seconds < 2 for seconds in found.values())
+    assert value(cluster, "a1", "quorate_node_members") == 3
 
 
 def test_each_group_has_one_leader_which_sees_all_voters(cluster: BackgroundCluster) -> None:
@@ -209,7 +232,8 @@ def test_node_that_waits_for_the_others_is_alive_and_not_ready(tmp_path: Path) -
             assert ask("/ready") == (503, b"it does not take part yet\n")
             status, text = ask("/metrics")
             assert status == 200
-            assert b"quorate_node_ready 0.0" in text
+            (ready,) = re.findall(rb"^quorate_node_ready\{.*\} (.*)$", text, re.MULTILINE)
+            assert ready == b"0.0"
             assert b"quorate_node_build_info" in text
             assert b"quorate_node_group" not in text
         finally:

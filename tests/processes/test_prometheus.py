@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -16,12 +15,16 @@ import yaml
 
 from quorate.local.background import BackgroundCluster, free_ports, wait_until
 from quorate.local.topology import HOST
-from tests.deploy.metric_names import RULES, alerts, expressions
+from tests.deploy.metric_names import RULES, alerts, expressions, marks, recorded
 from tests.processes.metrics_page import write
+from tests.prometheus_programs import program
 
 SCRAPE = "500ms"
-RATE_INTERVAL = "3s"
-"""What Grafana would put for $__rate_interval: some scrapes."""
+VARIABLES = {"$__rate_interval": "3s", "$az": ".*", "$node": ".*", "$table": ".*"}
+"""What Grafana would put in their place: some scrapes, and all."""
+
+OUTAGE = "cluster:quorate_outage:known"
+"""What is recorded while there is one."""
 
 EMPTY_WHEN_ALL_IS_WELL = {"Errors", "Throttled", "Snapshot progress"}
 
@@ -45,8 +48,9 @@ def configuration(cluster: BackgroundCluster) -> dict[str, Any]:
 class Prometheus:
     """One that runs; asked over its API."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, cluster: str) -> None:
         self._url = f"http://{HOST}:{port}"
+        self._variables = {**VARIABLES, "$cluster": cluster}
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of an answer."""
@@ -56,13 +60,18 @@ class Prometheus:
 
     def ask(self, expression: str) -> list[Any]:
         """Return the samples that an expression has now."""
-        expression = expression.replace("$__rate_interval", RATE_INTERVAL)
+        for variable, value in self._variables.items():
+            expression = expression.replace(variable, value)
         found: list[Any] = self.get("/api/v1/query", query=expression)["result"]
         return found
 
-    def raised(self) -> set[str]:
+    def raised(self, severity: str = "") -> set[str]:
         """Return the names of the alerts that fire, or will if it goes on."""
-        return {alert["labels"]["alertname"] for alert in self.get("/api/v1/alerts")["alerts"]}
+        return {
+            alert["labels"]["alertname"]
+            for alert in self.get("/api/v1/alerts")["alerts"]
+            if severity in ("", alert["labels"]["severity"])
+        }
 
     def is_up(self, count: int) -> bool:
         """Whether it answers and has scraped so many processes."""
@@ -75,14 +84,11 @@ class Prometheus:
 @pytest.fixture
 def prometheus(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that has seen all processes of the cluster."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no prometheus here (Debian package prometheus)")
     written = tmp_path / "prometheus.yaml"
     written.write_text(yaml.safe_dump(configuration(cluster)))
     (port,) = free_ports(1)
     command = (
-        program,
+        program("prometheus"),
         f"--config.file={written}",
         f"--storage.tsdb.path={tmp_path / 'tsdb'}",
         f"--web.listen-address={HOST}:{port}",
@@ -90,7 +96,7 @@ def prometheus(cluster: BackgroundCluster, tmp_path: Path) -> Iterator[Prometheu
     )
     process = subprocess.Popen(command)
     try:
-        running = Prometheus(port)
+        running = Prometheus(port, str(cluster.status()["cluster_id"]))
         processes = len(cluster.processes())
         wait_until(
             lambda: running.is_up(processes),
@@ -116,11 +122,27 @@ def test_every_panel_shows_something_and_no_alert_is_raised(
     wait_until(
         lambda: not without_data(), what="every panel has something to show", timeout_seconds=30
     )
+    assert prometheus.ask(dict(marks())["Restarts"])
+    assert [name for name in recorded() if not prometheus.ask(name)] == [OUTAGE]
     for title, asks in expressions():
         if title in EMPTY_WHEN_ALL_IS_WELL:
             prometheus.ask(asks)  # is understood
     # Two nodes are not scraped at one moment: a leadership on its way may be seen at neither.
     wait_until(lambda: not prometheus.raised(), what="no alert is raised", timeout_seconds=30)
+
+
+def test_the_cluster_that_is_gone_raises_one_critical_alert(
+    cluster: BackgroundCluster, prometheus: Prometheus
+) -> None:
+    """An outage pages, and once: of what follows from it nothing is critical."""
+    for name in ("a1", "b1", "c1", "r1"):
+        cluster.kill(name)
+
+    wait_until(
+        lambda: prometheus.raised("critical") == {"QuorateMajorityDown"},
+        what="one alert is raised",
+        timeout_seconds=30,
+    )
 
 
 def test_a_dead_node_raises_alerts_and_its_return_ends_them(
@@ -133,6 +155,7 @@ def test_a_dead_node_raises_alerts_and_its_return_ends_them(
     wait_until(
         lambda: expected <= prometheus.raised(), what="alerts are raised", timeout_seconds=30
     )
+    assert prometheus.ask(dict(marks())["Elections"]), "of the groups that it has led"
 
     cluster.restart("b1")
     wait_until(

@@ -40,6 +40,7 @@ class Calls:
         self.taken: list[tuple[str, bytes, Call]] = []
         self.codings: list[bytes] = []
         self.ended: list[str] = []
+        self.uncalled: list[str] = []  # answers without a call
         self.door_is_closed = False
         self.refused = 0
 
@@ -59,8 +60,11 @@ class Calls:
         else:
             call.succeed(self.answer)
 
-    def call_ended(self, call: Call, code: str) -> None:
-        self.ended.append(code)
+    def call_ended(self, call: Call, error: ModelError | None) -> None:
+        self.ended.append("OK" if error is None else error.code)
+
+    def answered(self, error: type[ModelError]) -> None:
+        self.uncalled.append(error.code)
 
 
 TARGET = b"DynamoDB_20120810.PutItem"
@@ -342,6 +346,7 @@ def test_full_router_refuses_at_the_door_and_does_nothing_else() -> None:
     assert b"x-amz-crc32: %d\r\n" % crc32(body) in headers
     assert calls.taken == []
     assert calls.ended == []
+    assert calls.uncalled == ["ThrottlingException"], "and it is counted all the same"
 
 
 def test_full_router_still_answers_health_checks() -> None:

@@ -439,8 +439,8 @@ def test_admin_face_shows_metrics_readiness_and_status() -> None:
         assert await read_page(world, b"/health") == (200, b"ok\n")
         assert await read_page(world, b"/ready") == (200, b"ready\n")
         _, metrics = await read_page(world, b"/metrics")
-        assert b'quorate_router_requests_total{code="OK",operation="PutItem"} 1.0' in metrics
-        assert b"quorate_router_catalog_epoch 1.0" in metrics
+        assert b'code="OK",name="r1",operation="PutItem",outcome="ok"} 1.0' in metrics
+        assert b'quorate_router_catalog_epoch{az="az-a",cluster="' in metrics
         _, status = await read_page(world, b"/status")
         document = orjson.loads(status)
         assert document["partitions"][0]["leader"] == "a1"
