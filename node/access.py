@@ -37,6 +37,7 @@ MAY_CHANGE: Final[Mapping[str, frozenset[Role]]] = {
     "create_access_key": frozenset({ROUTER}),
     "delete_access_key": frozenset({ROUTER}),
     "replace_grants": frozenset({ROUTER}),
+    "open_cluster": frozenset({ROUTER}),
     "add_node": frozenset({NODE}),  # itself, by the name in its certificate
     "move_replica": frozenset({NODE}),  # the leader of a group tells what it has done
     "replace_node": frozenset({ADMIN}),

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from node.access import may_call, may_change
 from node.logs import warn
 from quorate.logs import LineLimit
+from quorate.security.cluster_certificate import dns_names_of_pem
 from quorate.security.cluster_roles import Caller, NoRole, Role, caller_of
 from quorate.v1 import catalog_pb2, node_pb2
 
@@ -37,8 +38,9 @@ LINES_PER_SECOND_MAX: Final = 10
 """Most refusals of one method that are logged in a second; a line later tells how many were not.
 Ours. Of each method, so that no flood of one hides another."""
 
-SUBJECT_NAMES: Final = "x509_subject_alternative_name"
-"""Key of gRPC's auth context."""
+CERTIFICATE: Final = "x509_pem_cert"
+"""Key of gRPC's auth context: what the caller has shown. gRPC's own list of its names has those of
+all types, and an authority that may give no DNS names may give others."""
 
 
 class BadCaller(Exception):
@@ -90,9 +92,9 @@ class Guard:
         """
         if not self._cluster_id:
             return None
-        names = context.auth_context().get(SUBJECT_NAMES, ())
+        shown = context.auth_context().get(CERTIFICATE, ())
         try:
-            caller = caller_of(name.decode("ascii", "replace") for name in names)
+            caller = caller_of(name for pem in shown for name in dns_names_of_pem(pem))
         except NoRole as refusal:
             raise BadCaller(str(refusal)) from None
         if caller.cluster_id != self._cluster_id:

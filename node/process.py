@@ -112,6 +112,8 @@ def run_process(options: NodeOptions) -> int:
         return _refuse(str(refusal))
     try:
         lock = DirectoryLock.acquire(options.data_dir)
+        if too_wide := lock.tighten():
+            warn("directory_closed_to_others", directory=options.data_dir, modes_changed=too_wide)
     except DirectoryInUse as error:
         return _refuse(str(error), IN_USE_EXIT)
     except DirectoryUnusable as error:

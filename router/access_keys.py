@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from quorate.cluster.catalog import AccessKeyRecord, Catalog, UserRecord
 from quorate.logs import error
-from quorate.security.sealing import OPERATOR_ID, KeyFile, SealBroken
+from quorate.security.sealing import OPERATOR_ID, KeyFile, Place, SealBroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class AccessKey:
     """A key, its user and its secret, which shows nowhere."""
 
     record: AccessKeyRecord
+    place: Place  # where it was when it was opened
     user: UserRecord
     secret: str = field(repr=False)
 
@@ -49,18 +50,20 @@ class AccessKeys:
             return
         for user in catalog.users:
             for record in user.access_keys:
+                place = Place(
+                    cluster_id=catalog.cluster_id,
+                    user_name=user.name,
+                    grants=user.grants,
+                    access_key_id=record.id,
+                )
                 old = known.get(record.id)
-                if old is not None and old.record == record:
-                    self._by_id[record.id] = AccessKey(record, user, old.secret)
+                if old is not None and (old.record, old.place) == (record, place):
+                    self._by_id[record.id] = AccessKey(record, place, user, old.secret)
                     continue
                 try:
-                    secret = self._key_file.unseal(
-                        record.sealed_secret,
-                        cluster_id=catalog.cluster_id,
-                        access_key_id=record.id,
-                    )
+                    secret = self._key_file.unseal(record.sealed_secret, place)
                 except SealBroken:
-                    reason = "it was not sealed with this router's key file"
+                    reason = "this router's key file has not sealed it for this user and its grants"
                     error("access_key_unusable", key=record.id, user=user.name, reason=reason)
                     continue
-                self._by_id[record.id] = AccessKey(record, user, secret)
+                self._by_id[record.id] = AccessKey(record, place, user, secret)

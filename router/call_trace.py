@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from quorate.tracing.context import TraceContext
+from quorate.cluster.token_bucket import TokenBucket
+from quorate.tracing.context import SAMPLED, TraceContext
 from router.call_log import FAILURES
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 DISPATCHES_MAX: Final = 100
 """Most dispatch spans of a call; its further parts have none. A batch has at most as many. Ours."""
+
+CLIENTS_PER_SECOND_MAX: Final = 100
+"""Most calls a second that are traced because their clients say so. Ours: a hundredth of what a
+router serves, so that no client fills the collector, or everybody's queue to it."""
 
 
 class CallTrace:
@@ -64,17 +69,41 @@ class CallTrace:
         self._span.end(at, **{"quorate.code": code})
 
 
-def begin(tracer: Tracer, call: Call) -> CallTrace | None:
-    """Return a call's trace, None if it is not sampled; its client's decision counts."""
-    span = tracer.open(
-        call.operation,
-        call.started,
-        parent=TraceContext.parse(call.traceparent),
-        kind="SERVER",
-        attributes={
-            "rpc.system": "quorate",
-            "rpc.method": call.operation,
-            "quorate.request_id": call.request_id.hex(),
-        },
-    )
-    return None if span is None else CallTrace(tracer, span)
+class CallTracing:
+    """Begins the traces of calls.
+
+    Whether a call is traced is its client's decision, as W3C has it, but for a share of them only:
+    of those that are more, the sampler decides as if their clients had said nothing.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        """Take the process's."""
+        self._tracer = tracer
+        self._share = TokenBucket(
+            CLIENTS_PER_SECOND_MAX, CLIENTS_PER_SECOND_MAX, CLIENTS_PER_SECOND_MAX, now=0.0
+        )
+
+    def begin(self, call: Call) -> CallTrace | None:
+        """Return a call's trace, None if it is not sampled."""
+        parent = TraceContext.parse(call.traceparent)
+        if parent is not None and parent.flags & SAMPLED and not self._takes_one(call.started):
+            parent = None
+        span = self._tracer.open(
+            call.operation,
+            call.started,
+            parent=parent,
+            kind="SERVER",
+            attributes={
+                "rpc.system": "quorate",
+                "rpc.method": call.operation,
+                "quorate.request_id": call.request_id.hex(),
+            },
+        )
+        return None if span is None else CallTrace(self._tracer, span)
+
+    def _takes_one(self, now: float) -> bool:
+        self._share.refill(now)
+        if self._share.level < 1:
+            return False
+        self._share.settle(1)
+        return True

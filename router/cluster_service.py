@@ -19,7 +19,7 @@ from quorate.cluster.commands import (
     why_nodes_stay,
 )
 from quorate.v1 import cluster_pb2
-from router.operator_service import OperatorService
+from router.operator_service import OperatorCall, OperatorService
 
 SERVICE: Final = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
 
@@ -30,22 +30,22 @@ class ClusterService(OperatorService):
     service: ClassVar = SERVICE
     messages: ClassVar = cluster_pb2
 
-    async def serve(self, operation: str, request: Any, request_id: bytes) -> Any:  # noqa: ANN401
+    async def serve(self, operation: str, request: Any, call: OperatorCall) -> Any:  # noqa: ANN401
         """Change which nodes there are, or are to be."""
         newest = await self.control.newest_catalog()  # a node may have joined just now
         if newest is not None:
             self.view.adopt(newest)
         match operation:
             case "ReplaceNode":
-                return await self._replace(request, request_id)
+                return await self._replace(request, call)
             case "CancelReplacement":
-                return await self._cancel(request, request_id)
+                return await self._cancel(request, call)
             case _:
                 assert operation == "RemoveNode"
-                return await self._remove(request, request_id)
+                return await self._remove(request, call)
 
     async def _replace(
-        self, request: cluster_pb2.ReplaceNodeRequest, request_id: bytes
+        self, request: cluster_pb2.ReplaceNodeRequest, call: OperatorCall
     ) -> cluster_pb2.ReplaceNodeResponse:
         old = _existing(self.view.catalog, request.old)
         if not request.new:
@@ -54,26 +54,27 @@ class ClusterService(OperatorService):
             raise ValidationError(
                 f"Node {old.name} answers: stop it before a node of the same name takes its place."
             )
-        await self.change(ReplaceNode(request_id, old.id, request.new, request.allow_unknown))
+        command = ReplaceNode(call.request_id, old.id, request.new, request.allow_unknown)
+        await self.change(command, call)
         new = find_replacement(self.view.catalog.nodes, self.view.catalog.node_by_id[old.id])
         return cluster_pb2.ReplaceNodeResponse(
             old_id=old.id, new_id=new.id if new is not None else 0, az=old.az
         )
 
     async def _cancel(
-        self, request: cluster_pb2.CancelReplacementRequest, request_id: bytes
+        self, request: cluster_pb2.CancelReplacementRequest, call: OperatorCall
     ) -> cluster_pb2.CancelReplacementResponse:
         old = _existing(self.view.catalog, request.old)
         if not old.replacement:
             raise ValidationError(f"Node {old.name} is not being replaced.")
-        await self.change(CancelReplacement(request_id, old.id, old.replacement))
+        await self.change(CancelReplacement(call.request_id, old.id, old.replacement), call)
         return cluster_pb2.CancelReplacementResponse(old_id=old.id, replacement=old.replacement)
 
     async def _remove(
-        self, request: cluster_pb2.RemoveNodeRequest, request_id: bytes
+        self, request: cluster_pb2.RemoveNodeRequest, call: OperatorCall
     ) -> cluster_pb2.RemoveNodeResponse:
         node = _existing(self.view.catalog, request.name)
-        await self.change(RemoveNode(request_id, node.id))
+        await self.change(RemoveNode(call.request_id, node.id), call)
         return cluster_pb2.RemoveNodeResponse(id=node.id)
 
     def refusal(self, reason: str) -> ModelError:

@@ -14,14 +14,15 @@ import orjson
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from model.errors import ModelError, ServiceUnavailable
+from model.errors import InvalidSignature, ModelError, ServiceUnavailable
 from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
+from quorate.security.signing import REQUEST_ID_KEY
 from quorate.shares import network_of_peer
 from quorate.v1 import api_pb2
 from router.arrivals import REQUEST_BYTES_MAX
-from router.authentication import Authentication, StreamPass
+from router.authentication import Authentication, SignedCall, StreamPass
 from router.call import CallObserver
 from router.grpc_call import MESSAGE_BYTES_MAX, GrpcCall, message_bytes_max, room_of
 from router.grpc_errors import abort
@@ -39,7 +40,6 @@ from router.service import Service
 log = logging.getLogger(__name__)
 
 SERVICE: Final = api_pb2.DESCRIPTOR.services_by_name["QuorateService"]
-REQUEST_ID_KEY: Final = "x-quorate-request-id"
 
 REQUEST_SECONDS_MAX: Final = 30.0
 """Longest deadline a client can have. Ours."""
@@ -86,7 +86,7 @@ Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
 class UnaryCall(GrpcCall):
     """A call that came as a unary RPC."""
 
-    __slots__ = ("_network", "answer", "metadata")
+    __slots__ = ("_network", "answer", "metadata", "signed")
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class UnaryCall(GrpcCall):
         self.answer = answer
         self.metadata = metadata
         self._network = network
+        self.signed: SignedCall | None = None  # None: nobody had to
 
     @property
     def network(self) -> str:
@@ -266,27 +267,35 @@ class GrpcFace:
         """Read the message of a call that was admitted, and run it."""
         try:
             raw = await self._gate.message(messages, context)
+            if call.signed is not None:
+                call.signed.check_message(raw)
             if len(raw) > LARGE_BYTES:
                 decode = partial(_document, request_type, raw)
                 self._service.execute_large(operation, len(raw), decode, call)
                 return
             body = _document(request_type, raw)
         except ModelError as error:
+            if isinstance(error, InvalidSignature):
+                self._log_refusal(operation, context, call, error)
             call.operation = operation
             call.fail(error)
             return
         self._service.execute(operation, body, call)
 
     def _admit(self, method: str, context: Context, call: UnaryCall) -> bool:
-        """Return whether the call may be served; if not, it is answered."""
+        """Return whether the call's message is wanted; if not, the call is answered."""
         try:
-            key_id = self._authentication.check_grpc(method, context.invocation_metadata() or ())
-            call.user = self._authentication.user_of(key_id)
+            metadata = context.invocation_metadata() or ()
+            call.signed = self._authentication.check_grpc(method, metadata)
+            call.user = self._authentication.user_of(call.signed.key_id)
         except ModelError as error:
-            self._authentication.refusal_log.write(method, context.peer(), call.request_id, error)
+            self._log_refusal(method, context, call, error)
             call.fail(error)
             return False
         return True
+
+    def _log_refusal(self, what: str, context: Context, call: UnaryCall, error: ModelError) -> None:
+        self._authentication.refusal_log.write(what, context.peer(), call.request_id, error)
 
     def _call(self, context: Context) -> UnaryCall:
         given = ""

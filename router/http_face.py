@@ -277,7 +277,7 @@ class HttpFace:
             self._cors_headers(headers) if self._cors_origins else b"",
         )
         operation = _operation_of(headers.get(b"x-amz-target", b""))
-        if operation and self._authentication.is_required and not self._admit(exchange, call):
+        if operation and not self._admit(exchange, call):
             return
         coding = headers.get(b"content-encoding", b"")
         self._service.execute_json(operation, exchange.body, call, coding)
@@ -285,7 +285,7 @@ class HttpFace:
     def _admit(self, exchange: Exchange, call: HttpCall) -> bool:
         """Return whether the request may be served; if not, it is answered."""
         try:
-            call.user = self._authentication.user_of(self._authentication.check_http(exchange))
+            call.user = self._authentication.admit_http(exchange)
         except ModelError as error:
             target = exchange.headers[b"x-amz-target"].decode("latin-1")
             self._authentication.refusal_log.write(target, exchange.peer, call.request_id, error)

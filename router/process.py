@@ -43,6 +43,7 @@ from router.admission.tables import TableAdmission
 from router.authentication import Authentication
 from router.authorization import AuthorizedOperations
 from router.call_log import CallLog
+from router.call_trace import CallTracing
 from router.catalog_view import CatalogView
 from router.catalog_watch import CatalogWatch
 from router.cluster_service import ClusterService
@@ -252,6 +253,9 @@ class RouterProcess:
             always_required=self.options.require_auth,
             region=self.options.region,
             wall_clock=time.time,
+            # With TLS a page of another name is shown no certificate that its browser takes.
+            is_for_this_machine=is_loopback(self._addresses["HTTP"][0])
+            and self.options.tls_cert is None,
         )
 
     def _certificates(self) -> CertificateFiles | None:
@@ -309,7 +313,7 @@ class RouterProcess:
             large_requests=self.large_requests,
             tasks=tasks,
         )
-        service.tracer = self.tracer
+        service.tracing = None if self.tracer is None else CallTracing(self.tracer)
         return service
 
     def _make_admin(self, tasks: asyncio.TaskGroup) -> HttpServer:
@@ -508,6 +512,7 @@ class RouterProcess:
             "pid": os.getpid(),
             "uptime_seconds": round(self.clock() - self.started, 3),
             "version": __version__,
+            "signatures": "required" if self.authentication.is_required else "not required",
             "tables": describe_accounts(self.admission),
         }
         document = describe_cluster(self.view.catalog, statuses, router)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from model.errors import AccessDenied, LimitExceeded, ModelError, UnknownOperation
 from quorate.logs import bug
 from router.admission.tables import TableAdmission
 from router.authorization import AuthorizedOperations
 from router.call import Call
-from router.call_trace import begin
+from router.call_trace import CallTracing
 from router.catalog_view import CatalogView, UnknownTable
 from router.catalog_watch import CatalogWatch
 from router.content_coding import decode_body
@@ -29,9 +29,6 @@ from router.operation import BATCH_BYTES_MAX
 from router.refusals import no_catalog, router_bug, router_full, table_not_found
 from router.retries import Retries
 from router.table_sizes import TableSizes
-
-if TYPE_CHECKING:
-    from quorate.tracing.tracer import Tracer
 
 BACKGROUND_MAX: Final = 500
 """Most calls that run as tasks. Source: DynamoDB's bound on concurrent control-plane calls."""
@@ -54,7 +51,7 @@ class Service:
     ) -> None:
         self._operations = operations
         self._large_requests = large_requests
-        self.tracer: Tracer | None = None  # the process's, if it traces
+        self.tracing: CallTracing | None = None  # if the process traces
         self.view = view
         self.watch = watch
         self.control = control
@@ -169,8 +166,8 @@ class Service:
     def _begin(self, name: str, call: Call) -> bool:
         """Return whether a call of a known operation can go on; if not, it is answered."""
         call.operation = name
-        if self.tracer is not None and call.trace is None:
-            call.trace = begin(self.tracer, call)
+        if self.tracing is not None and call.trace is None:
+            call.trace = self.tracing.begin(call)
         if not self.view.epoch:
             call.fail(no_catalog())
             return False

@@ -29,14 +29,15 @@ from model.errors import (
 from quorate.security.signing import ALGORITHM, TERMINATOR, Scope, canonical_request, sign
 
 SKEW_SECONDS_MAX: Final = 15 * 60
-"""How far a request's date may be from this clock, either way. Source: DynamoDB's own refusals,
-`Signature expired: ... (... - 15 min.)`."""
+"""How far a request's date may be from this clock, either way, unless told otherwise. Source:
+DynamoDB's own refusals, `Signature expired: ... (... - 15 min.)`."""
 
 TIMESTAMP_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 TIMESTAMP: Final = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 
 HEADER_NAMES: Final = {
     b"host": "Host",
+    b"x-amz-content-sha256": "X-Amz-Content-Sha256",
     b"x-amz-date": "X-Amz-Date",
     b"x-amz-target": "X-Amz-Target",
 }
@@ -64,13 +65,20 @@ class SignatureCheck:
         service: str,
         region: str | None,
         must_sign: Sequence[bytes],
+        must_sign_if_there: Sequence[bytes] = (),
+        skew_seconds_max: int = SKEW_SECONDS_MAX,
         find_secret: Callable[[str], str | None],
         wall_clock: Callable[[], float],
     ) -> None:
-        """`region` None takes any. `must_sign` are the headers that the signature must cover."""
+        """`region` None takes any. `must_sign` are the headers that the signature must cover.
+
+        A date may be off by `skew_seconds_max`, whole minutes.
+        """
         self._service = service
         self._region = region
         self._must_sign = tuple(must_sign)
+        self._must_sign_if_there = tuple(must_sign_if_there)
+        self._skew_seconds_max = skew_seconds_max
         self._find_secret = find_secret
         self._wall_clock = wall_clock
 
@@ -79,16 +87,16 @@ class SignatureCheck:
         method: bytes,
         target: bytes,
         headers: Mapping[bytes, bytes],
-        body: bytes | bytearray,
+        digest: bytes,
     ) -> str:
-        """Return the access key id that a request was signed with.
+        """Return the access key id that a request was signed with; `digest` is of its body.
 
         Raises MissingAuthenticationToken, IncompleteSignature, InvalidSignature or
         UnrecognizedClient.
         """
         claim, timestamp, key_id, scope = self._claim(target, headers)
         secret = self._find_secret(key_id)
-        canonical = canonical_request(method, target, headers, claim.signed_headers, body)
+        canonical = canonical_request(method, target, headers, claim.signed_headers, digest)
         expected = sign(_NOBODY if secret is None else secret, scope, timestamp, canonical)
         is_right = hmac.compare_digest(expected.encode(), claim.signature.encode())
         if secret is None or (is_right and b"x-amz-security-token" in headers):
@@ -119,21 +127,23 @@ class SignatureCheck:
     def _check_age(self, timestamp: str) -> None:
         now = self._wall_clock()
         seconds = _seconds(timestamp)
-        if seconds < int(now) - SKEW_SECONDS_MAX:
+        skew = self._skew_seconds_max
+        if seconds < int(now) - skew:
             raise InvalidSignature(
                 f"Signature expired: {timestamp} is now earlier than "
-                f"{_text(now - SKEW_SECONDS_MAX)} ({_text(now)} - 15 min.)"
+                f"{_text(now - skew)} ({_text(now)} - {skew // 60} min.)"
             )
-        if seconds > now + SKEW_SECONDS_MAX:
+        if seconds > now + skew:
             raise InvalidSignature(
                 f"Signature not yet current: {timestamp} is still later than "
-                f"{_text(now + SKEW_SECONDS_MAX)} ({_text(now)} + 15 min.)"
+                f"{_text(now + skew)} ({_text(now)} + {skew // 60} min.)"
             )
 
     def _check_signed(
         self, claim: _Claim, headers: Mapping[bytes, bytes], date_header: bytes
     ) -> None:
-        for name in (*self._must_sign, date_header):
+        there = [name for name in self._must_sign_if_there if name in headers]
+        for name in (*self._must_sign, date_header, *there):
             if name not in claim.signed_headers:
                 shown = HEADER_NAMES.get(name, name.decode())
                 raise InvalidSignature(

@@ -18,19 +18,25 @@ from model.errors import (
     ValidationError,
 )
 from quorate.cluster.catalog import AccessKeyRecord, Grant
-from quorate.cluster.codec import decode_access_key, decode_grants, encode_grants
+from quorate.cluster.codec import (
+    decode_access_key,
+    decode_grants,
+    encode_access_keys,
+    encode_grants,
+)
 from quorate.cluster.commands import (
     CreateAccessKey,
     CreateUser,
     DeleteAccessKey,
     DeleteUser,
+    OpenCluster,
     ReplaceGrants,
     UserCommand,
 )
 from quorate.security.permissions import BadGrant, check_grants
 from quorate.security.sealing import KEY_ID_PREFIX
 from quorate.v1 import catalog_pb2, users_pb2
-from router.operator_service import OperatorService
+from router.operator_service import OperatorCall, OperatorService
 
 SERVICE: Final = users_pb2.DESCRIPTOR.services_by_name["UserService"]
 
@@ -55,7 +61,8 @@ def _delete_user(request: users_pb2.DeleteUserRequest, request_id: bytes) -> Use
 
 
 def _create_access_key(request: users_pb2.CreateAccessKeyRequest, request_id: bytes) -> UserCommand:
-    return CreateAccessKey(request_id, request.user_name, _access_key(request.access_key))
+    access_key = _access_key(request.access_key)
+    return CreateAccessKey(request_id, request.user_name, access_key, _grants(request.grants))
 
 
 def _delete_access_key(request: users_pb2.DeleteAccessKeyRequest, request_id: bytes) -> UserCommand:
@@ -66,7 +73,13 @@ def _replace_grants(request: users_pb2.ReplaceGrantsRequest, request_id: bytes) 
     grants = _grants(request.grants)
     if not grants:
         raise ValidationError("A user without grants may do everything; to mean it, grant *:*")
-    return ReplaceGrants(request_id, request.user_name, grants)
+    keys = tuple(_access_key(each) for each in request.access_keys)
+    return ReplaceGrants(request_id, request.user_name, grants, keys)
+
+
+def _open_cluster(request: users_pb2.OpenClusterRequest, request_id: bytes) -> UserCommand:
+    del request
+    return OpenCluster(request_id)
 
 
 def _grants(messages: Iterable[catalog_pb2.Grant]) -> tuple[Grant, ...]:
@@ -92,6 +105,7 @@ COMMANDS: Final[Mapping[str, Callable[[Any, bytes], UserCommand]]] = {
     "CreateAccessKey": _create_access_key,
     "DeleteAccessKey": _delete_access_key,
     "ReplaceGrants": _replace_grants,
+    "OpenCluster": _open_cluster,
 }
 
 
@@ -101,11 +115,11 @@ class UserService(OperatorService):
     service: ClassVar = SERVICE
     messages: ClassVar = users_pb2
 
-    async def serve(self, operation: str, request: Any, request_id: bytes) -> Any:  # noqa: ANN401
+    async def serve(self, operation: str, request: Any, call: OperatorCall) -> Any:  # noqa: ANN401
         """Change the users, or list them."""
         if operation not in COMMANDS:
             return self._list()
-        await self.change(COMMANDS[operation](request, request_id))
+        await self.change(COMMANDS[operation](request, call.request_id), call)
         response_type = getattr(users_pb2, f"{operation}Response")
         return response_type()
 
@@ -118,6 +132,10 @@ class UserService(OperatorService):
                 return ResourceNotFound("There is no such user or access key.")
             case "limit":
                 return LimitExceeded("A user has two access keys at most, a cluster 5,000 users.")
+            case "changed":
+                return ResourceInUse("The user's keys or grants were changed meanwhile: try again.")
+            case "has users":
+                return ResourceInUse("There are users: delete them before you open the cluster.")
             case _:
                 return InternalServerError(f"The catalog refused the change: {reason}")
 
@@ -125,16 +143,19 @@ class UserService(OperatorService):
         """Return the user's name; a list changes nothing."""
         if operation not in COMMANDS:
             return ""
+        if operation == "OpenCluster":
+            return "everybody may do everything, without a signature"
         return str(getattr(request, "name", "") or getattr(request, "user_name", ""))
 
     def _list(self) -> users_pb2.ListUsersResponse:
         catalog = self.view.catalog
         return users_pb2.ListUsersResponse(
             cluster_id=catalog.cluster_id,
+            closed=catalog.must_sign,
             users=[
                 catalog_pb2.User(
                     name=user.name,
-                    access_keys=[catalog_pb2.AccessKey(id=key.id) for key in user.access_keys],
+                    access_keys=encode_access_keys(user.access_keys),
                     grants=encode_grants(user.grants),
                 )
                 for user in catalog.users

@@ -16,6 +16,15 @@ RESULTS_MAX: Final = 1_000
 """Most recent commands whose results are remembered for retries. Ours."""
 
 
+OPERATOR_CALLS_MAX: Final = 10_000
+"""Most recent calls of operators that are remembered, so that none is made twice. Ours: routers
+take a call for two minutes, and so many changes are not made in that time. Users' own commands
+forget none of them."""
+
+REPEATED: Final = "repeated"
+"""The reason to refuse a second command for one call of an operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class CatalogResult:
     """What a command did: the epoch of the catalog that has it, or why it was refused."""
@@ -27,17 +36,19 @@ class CatalogResult:
 class CatalogMachine:
     """Applies committed commands; `catalog` is the newest one."""
 
-    __slots__ = ("_results", "catalog")
+    __slots__ = ("_operator_calls", "_results", "catalog")
 
     def __init__(self, state: bytes = b"") -> None:
         """Start empty, or from what `encode` returned."""
         self.catalog = Catalog()
         self._results: OrderedDict[bytes, CatalogResult] = OrderedDict()
+        self._operator_calls: dict[bytes, None] = {}  # oldest first
         if state:
             wire = log_pb2.CatalogState.FromString(state)
             self.catalog = decode_catalog(wire.catalog)
             for result in wire.results:
                 self._remember(result.request_id, CatalogResult(result.epoch, result.refusal))
+            self._operator_calls = dict.fromkeys(wire.operator_calls)
 
     def encode(self) -> bytes:
         """Return the whole state as bytes, for checkpoints and snapshots."""
@@ -49,6 +60,7 @@ class CatalogMachine:
                 )
                 for request_id, result in self._results.items()
             ],
+            operator_calls=self._operator_calls,
         ).SerializeToString()
 
     def find(self, request_id: bytes) -> CatalogResult | None:
@@ -56,7 +68,10 @@ class CatalogMachine:
         return self._results.get(request_id)
 
     def apply(self, payload: bytes) -> CatalogResult:
-        """Apply one committed command; a repeated request id changes nothing."""
+        """Apply one committed command; a repeated request id changes nothing.
+
+        Nor does another command for the same call of an operator, which is refused.
+        """
         wire = catalog_pb2.CatalogCommand.FromString(payload)
         known = self._results.get(wire.request_id)
         if known is not None:
@@ -67,12 +82,23 @@ class CatalogMachine:
             raise UnknownCommand("the log holds a catalog command of a newer version")
         refusal = ""
         try:
+            self._take_call(wire.operator_call)
             self.catalog = change(self.catalog, command)
         except Refused as refused:
             refusal = refused.reason
         result = CatalogResult(self.catalog.epoch, refusal)
         self._remember(wire.request_id, result)
         return result
+
+    def _take_call(self, call: bytes) -> None:
+        """Note the operator's call that a command is for. Raises Refused if it had one before."""
+        if not call:
+            return
+        if call in self._operator_calls:
+            raise Refused(REPEATED)
+        self._operator_calls[call] = None
+        while len(self._operator_calls) > OPERATOR_CALLS_MAX:
+            del self._operator_calls[next(iter(self._operator_calls))]
 
     def _remember(self, request_id: bytes, result: CatalogResult) -> None:
         self._results[request_id] = result

@@ -30,6 +30,7 @@ from quorate.cluster.commands import (
     DeleteUser,
     MoveReplica,
     NodeCommand,
+    OpenCluster,
     RemoveNode,
     ReplaceGrants,
     ReplaceNode,
@@ -60,6 +61,7 @@ ADDRESS_IN_USE: Final = "address in use"
 OTHER_AZ: Final = "another AZ"
 BEING_REPLACED: Final = "being replaced"
 HOLDS_REPLICAS: Final = "holds replicas"
+HAS_USERS: Final = "has users"
 TAKES_PLACE: Final = "takes a place"
 UNKNOWN: Final = "unknown"
 JOINED: Final = "joined"
@@ -87,10 +89,8 @@ def _change(catalog: Catalog, command: CatalogCommand) -> Catalog:
             return _change_tables(catalog, command)
         case AddNode() | ReplaceNode() | CancelReplacement() | MoveReplica() | RemoveNode():
             return _change_nodes(catalog, command)
-        case CreateUser() | DeleteUser() | CreateAccessKey() | DeleteAccessKey() | ReplaceGrants():
-            return _change_users(catalog, command)
         case _:
-            assert_never(command)
+            return _change_users(catalog, command)
 
 
 def _bootstrap(catalog: Catalog, command: Bootstrap) -> Catalog:
@@ -277,8 +277,13 @@ def _change_users(catalog: Catalog, command: UserCommand) -> Catalog:
         case DeleteAccessKey():
             return _delete_access_key(catalog, command)
         case ReplaceGrants():
-            user = _user(catalog, command.user_name)
-            return _with_user(catalog, user, replace(user, grants=command.grants))
+            return _replace_grants(catalog, command)
+        case OpenCluster():
+            if catalog.users:
+                raise Refused(HAS_USERS)
+            return replace(catalog, closed=False) if catalog.closed else catalog
+        case _:
+            assert_never(command)
 
 
 def _create_user(catalog: Catalog, command: CreateUser) -> Catalog:
@@ -287,7 +292,7 @@ def _create_user(catalog: Catalog, command: CreateUser) -> Catalog:
     if len(catalog.users) >= USERS_MAX:
         raise Refused(LIMIT)
     user = UserRecord(name=command.name, access_keys=(command.access_key,), grants=command.grants)
-    return replace(catalog, users=(*catalog.users, user))
+    return replace(catalog, users=(*catalog.users, user), closed=True)
 
 
 def _delete_user(catalog: Catalog, command: DeleteUser) -> Catalog:
@@ -299,6 +304,8 @@ def _create_access_key(catalog: Catalog, command: CreateAccessKey) -> Catalog:
     user = _user(catalog, command.user_name)
     if len(user.access_keys) >= ACCESS_KEYS_MAX:
         raise Refused(LIMIT)
+    if user.grants != command.grants:
+        raise Refused(CHANGED)
     changed = replace(user, access_keys=(*user.access_keys, command.access_key))
     return _with_user(catalog, user, changed)
 
@@ -309,6 +316,14 @@ def _delete_access_key(catalog: Catalog, command: DeleteAccessKey) -> Catalog:
     if len(kept) == len(user.access_keys):
         raise Refused(MISSING)
     return _with_user(catalog, user, replace(user, access_keys=kept))
+
+
+def _replace_grants(catalog: Catalog, command: ReplaceGrants) -> Catalog:
+    user = _user(catalog, command.user_name)
+    if [key.id for key in user.access_keys] != [key.id for key in command.access_keys]:
+        raise Refused(CHANGED)
+    changed = replace(user, grants=command.grants, access_keys=command.access_keys)
+    return _with_user(catalog, user, changed)
 
 
 def _user(catalog: Catalog, name: str) -> UserRecord:

@@ -21,6 +21,7 @@ from node.storage.items import InstallRecord, ItemStore
 from node.storage.items_install import SnapshotInstall
 from node.storage.snapshot_file import SUFFIX, SnapshotFile, path_of, paths_of_group, room_bytes
 from node.storage.snapshot_frames import VIEW_BYTES, BrokenSnapshot, Position
+from quorate.security.private_directory import DIRECTORY_MODE
 from quorate.v1 import node_pb2
 from raft.types import BadConfiguration, Configuration, Message, MessageType, SnapshotMeta
 
@@ -204,7 +205,7 @@ class SnapshotReceiver:
 
         It must hold the file and, for as long, the same items in the tree. Raises StorageFull.
         """
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir(DIRECTORY_MODE, exist_ok=True)
         own = path_of(self._directory, offer.group, offer.view)
         for path in paths_of_group(self._directory, offer.group):
             if path != own:

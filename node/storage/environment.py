@@ -21,6 +21,7 @@ import lmdb
 from lmdb.verify import VerifyError, verify
 
 from node.storage.errors import Corrupt, StorageFailed, StorageFull
+from quorate.security.private_directory import DIRECTORY_MODE, FILE_MODE
 
 LMDB_MAJOR: Final = 0
 """LMDB 0.9: its file format, and not that of 1.0, which neither reads of the other's."""
@@ -113,7 +114,7 @@ def _create(
     aside = path.with_name(path.name + ".new")
     if aside.exists():  # a start that was killed half-way; nobody has used it
         shutil.rmtree(aside)
-    aside.mkdir(parents=True)
+    aside.mkdir(DIRECTORY_MODE, parents=True)
     environment = _map(aside, options)
     try:
         fill(environment)
@@ -136,6 +137,7 @@ def _map(path: Path, options: EnvironmentOptions) -> lmdb.Environment:
         max_readers=options.readers_max,
         max_dbs=options.databases_max,
         max_spare_txns=4,
+        mode=FILE_MODE,
         lib_version=LMDB_MAJOR,
     )
 

@@ -27,6 +27,13 @@ from node.storage.errors import (
     IdentityLost,
 )
 from node.storage.layout import other_version
+from node.storage.snapshot_file import SNAPSHOTS_DIRECTORY
+from quorate.security.private_directory import (
+    DIRECTORY_MODE,
+    NotPrivate,
+    private_opener,
+    tighten,
+)
 
 IDENTITY_VERSION: Final = 2
 """Version of identity.json. A reader refuses what it does not know; version 1 has no starts, and
@@ -36,6 +43,15 @@ LOCK_FILE: Final = "lock"
 IDENTITY_FILE: Final = "identity.json"
 LOG_DIRECTORY: Final = "log"
 ITEMS_DIRECTORY: Final = "items"
+
+_ENTRIES: Final = (
+    LOCK_FILE,
+    *(IDENTITY_FILE, f"{IDENTITY_FILE}.new"),
+    *(LOG_DIRECTORY, f"{LOG_DIRECTORY}.new"),
+    *(ITEMS_DIRECTORY, f"{ITEMS_DIRECTORY}.new"),
+    SNAPSHOTS_DIRECTORY,
+)
+"""Everything that a node puts into its directory."""
 
 _BY_NODE_ID: Final = ("peers", "addresses", "names", "starts_seen")
 """The members of identity.json whose keys are node ids."""
@@ -95,10 +111,11 @@ _MEMBERS: Final = frozenset(Identity.__annotations__)
 class DirectoryLock:
     """Exclusive use of a data directory until `release` or the end of the process."""
 
-    __slots__ = ("_descriptor", "_watch")
+    __slots__ = ("_descriptor", "_directory", "_watch")
 
     def __init__(self, descriptor: int, path: Path) -> None:
         """Use `acquire`."""
+        self._directory = path.parent
         self._descriptor = descriptor
         self._watch = FileWatch(path)
 
@@ -110,8 +127,8 @@ class DirectoryLock:
         """
         path = directory / LOCK_FILE
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            descriptor = private_opener(str(path), os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise DirectoryUnusable(directory, error.strerror or str(error)) from error
         try:
@@ -126,6 +143,16 @@ class DirectoryLock:
             os.close(descriptor)
             raise DirectoryUnusable(directory, error.strerror or str(error)) from error
         return cls(descriptor, path)
+
+    def tighten(self) -> int:
+        """Close what is in the directory to other users; return how many modes were too wide.
+
+        Raises DirectoryUnusable.
+        """
+        try:
+            return tighten(self._directory, _ENTRIES)
+        except NotPrivate as error:
+            raise DirectoryUnusable(self._directory, str(error)) from None
 
     def check_in_place(self) -> None:
         """Raise StorageFailed if the directory was deleted or replaced under us."""
@@ -171,7 +198,7 @@ def save_identity(directory: Path, identity: Identity) -> None:
     path = directory / IDENTITY_FILE
     aside = path.with_suffix(".json.new")
     try:
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=private_opener) as file:
             file.write(_encode(identity))
             file.flush()
             os.fsync(file.fileno())

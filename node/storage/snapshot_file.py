@@ -27,6 +27,7 @@ from node.storage.snapshot_frames import (
     check_pairs,
     decode_pairs,
 )
+from quorate.security.private_directory import DIRECTORY_MODE, private_opener
 
 SNAPSHOTS_DIRECTORY: Final = "snapshots"
 """Where they lie in a data directory. Ours."""
@@ -72,8 +73,9 @@ class SnapshotFile:
         self._reader = FrameReader()
         self._unsynced_bytes = 0
         try:
-            path.parent.mkdir(exist_ok=True)
-            self._file = path.open("r+b" if path.exists() else "x+b", buffering=0)
+            path.parent.mkdir(DIRECTORY_MODE, exist_ok=True)
+            descriptor = private_opener(str(path), os.O_RDWR | os.O_CREAT)
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)
             self._take_up()
         except OSError as error:
             raise storage_error(error, f"opening {path}") from error

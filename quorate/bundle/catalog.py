@@ -37,6 +37,7 @@ def describe_catalog(catalog: Catalog) -> dict[str, object]:
         ],
         "tables": [_describe_table(table) for table in catalog.tables],
         "users": [_describe_user(user) for user in catalog.users],
+        "closed": catalog.closed,
     }
 
 

@@ -153,6 +153,8 @@ def _view(document: dict[str, Any], rows_max: int) -> RenderableType:
         f"cluster {document['cluster_id']}  epoch {document['epoch']}  (router {router['name']},"
         f" pid {router['pid']}, version {router['version']})"
     )
+    if router["signatures"] != "required":
+        lines.append("open to everybody: no call needs a signature (quorate user create closes it)")
     partitions, tables = document["partitions"], document["tables"]
     # Those in trouble first, and the largest.
     worst = sorted(partitions, key=lambda part: (part["leader"] is not None, -_lag(part)))

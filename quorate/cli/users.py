@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quorate.cluster.catalog import Grant
 
 app = typer.Typer(
-    help="Create, list and delete users. Once there is one, every request must be signed.",
+    help="Create, list and delete users. Once there was one, every request must be signed.",
     epilog=EPILOG,
     no_args_is_help=True,
 )
@@ -188,9 +188,34 @@ def delete(
 ) -> None:
     """Delete a user with all access keys, after asking.
 
-    Without any user, routers serve everybody again, unless they run with --require-auth.
+    When the last is gone, nobody may call: the cluster stays closed.
     """
-    if not yes and not typer.confirm(f"Delete user {name}?", err=True):
+    users = run_as_operator(endpoint, key_file, lambda operator: operator.users())
+    is_last = users.keys() == {name}
+    warning = " It is the last: then nobody may call any more." if is_last else ""
+    if not yes and not typer.confirm(f"Delete user {name}?{warning}", err=True):
         fail("nothing was deleted", Exit.REFUSED)
     run_as_operator(endpoint, key_file, lambda operator: operator.delete_user(name))
     print(f"user {name} is deleted")
+    if is_last:
+        print(
+            "there are no users, and the cluster stays closed: `quorate user create` lets somebody"
+            " in, `quorate user open-cluster` everybody"
+        )
+
+
+@app.command("open-cluster", epilog=EPILOG)
+def open_cluster(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    endpoint: EndpointOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Let everybody in without a signature, after the last user was deleted; asks first.
+
+    Routers that run with --require-auth let nobody in all the same.
+    """
+    question = "May everybody who reaches a router read and change everything, without a key?"
+    if not yes and not typer.confirm(question, err=True):
+        fail("the cluster stays as it is", Exit.REFUSED)
+    run_as_operator(endpoint, key_file, lambda operator: operator.open_cluster())
+    print("the cluster is open: calls need no signature, until there is a user again")

@@ -9,11 +9,14 @@ from time import gmtime, strftime
 from typing import Final
 
 from quorate.security.signing import (
+    DIGEST_KEY,
     GRPC_HOST,
     GRPC_SERVICE,
+    REQUEST_ID_KEY,
     Scope,
     authorization,
     canonical_request,
+    digest_of,
     sign,
 )
 from quorate.values import ValueRefused
@@ -40,20 +43,26 @@ class Credentials:
                 raise ValueRefused("an access key is a str of printable ASCII", name)
 
     def metadata(
-        self, method: str, seconds: float, body: bytes = b""
+        self, method: str, seconds: float, message: bytes, request_id: bytes = b""
     ) -> tuple[tuple[str, str], ...]:
         """Return what goes with a call of /package.Service/Method, signed `seconds` after 1970.
 
-        `body` is the message, where that is covered too: in the services for operators.
+        `message` is what will be sent, byte by byte; of a Pipeline, nothing. The request id, 16
+        bytes, is left out if it is empty.
         """
         timestamp = strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
-        headers = {b"host": GRPC_HOST, b"x-amz-date": timestamp.encode()}
-        names = tuple(headers)
+        digest = digest_of(message)
+        signed = {DIGEST_KEY: digest.decode(), "x-amz-date": timestamp}
+        if request_id:
+            signed[REQUEST_ID_KEY] = request_id.hex()
+        headers = {name.encode(): value.encode() for name, value in signed.items()}
+        headers[b"host"] = GRPC_HOST
+        names = sorted(headers)
         scope = Scope(timestamp[:8], REGION, GRPC_SERVICE)
-        canonical = canonical_request(b"POST", method.encode(), headers, names, body)
+        canonical = canonical_request(b"POST", method.encode(), headers, names, digest)
         signature = sign(self.secret_access_key, scope, timestamp, canonical)
         return (
-            ("x-amz-date", timestamp),
+            *signed.items(),
             ("authorization", authorization(self.access_key_id, scope, names, signature)),
         )
 

@@ -223,7 +223,7 @@ class Pipeline:
 
     async def _converse(self, channel: grpc.aio.Channel) -> bool:
         """Run one stream until it ends or breaks; return whether it brought any answer."""
-        signed = self._credentials.metadata(METHOD, time.time()) if self._credentials else ()
+        signed = self._credentials.metadata(METHOD, time.time(), b"") if self._credentials else ()
         open_stream: Any = channel.stream_stream(
             METHOD, request_serializer=api_pb2.PipelineRequest.SerializeToString
         )

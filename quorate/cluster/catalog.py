@@ -91,8 +91,9 @@ class UserRecord:
 class Catalog:
     """Everything the cluster agrees on about itself.
 
-    Invariants: partitions are sorted by `low_token`, start at 0 and so cover the ring. No two
-    nodes have the same name or address, but for a node and its replacement.
+    `closed`: it had a user, and nobody has opened it since. Invariants: partitions are sorted by
+    `low_token`, start at 0 and so cover the ring. No two nodes have the same name or address, but
+    for a node and its replacement.
     """
 
     epoch: int = 0
@@ -104,6 +105,7 @@ class Catalog:
     next_node_id: int = 1
     catalog_replicas: tuple[int, ...] = ()
     users: tuple[UserRecord, ...] = ()
+    closed: bool = False
 
     @cached_property
     def table_by_name(self) -> dict[str, TableRecord]:
@@ -137,6 +139,11 @@ class Catalog:
     def user_by_name(self) -> dict[str, UserRecord]:
         """Users by name."""
         return {user.name: user for user in self.users}
+
+    @property
+    def must_sign(self) -> bool:
+        """Whether requests must be signed: what was closed stays so when the last user goes."""
+        return self.closed or bool(self.users)
 
     @cached_property
     def replicas_of(self) -> dict[int, tuple[int, ...]]:

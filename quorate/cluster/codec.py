@@ -53,11 +53,12 @@ def encode_catalog(catalog: Catalog) -> catalog_pb2.Catalog:
         users=[
             catalog_pb2.User(
                 name=user.name,
-                access_keys=[encode_access_key(key) for key in user.access_keys],
+                access_keys=encode_access_keys(user.access_keys),
                 grants=encode_grants(user.grants),
             )
             for user in catalog.users
         ],
+        closed=catalog.closed,
     )
 
 
@@ -98,11 +99,12 @@ def decode_catalog(message: catalog_pb2.Catalog) -> Catalog:
         users=tuple(
             UserRecord(
                 name=user.name,
-                access_keys=tuple(decode_access_key(key) for key in user.access_keys),
+                access_keys=decode_access_keys(user.access_keys),
                 grants=decode_grants(user.grants),
             )
             for user in message.users
         ),
+        closed=message.closed,
     )
 
 
@@ -114,6 +116,16 @@ def encode_access_key(key: AccessKeyRecord) -> catalog_pb2.AccessKey:
 def decode_access_key(message: catalog_pb2.AccessKey) -> AccessKeyRecord:
     """Return the plain form of an access key; the pair of `encode_access_key`."""
     return AccessKeyRecord(id=message.id, sealed_secret=message.sealed_secret)
+
+
+def encode_access_keys(keys: Iterable[AccessKeyRecord]) -> list[catalog_pb2.AccessKey]:
+    """Return the wire form of access keys."""
+    return [encode_access_key(key) for key in keys]
+
+
+def decode_access_keys(messages: Iterable[catalog_pb2.AccessKey]) -> tuple[AccessKeyRecord, ...]:
+    """Return the plain form of access keys; the pair of `encode_access_keys`."""
+    return tuple(decode_access_key(message) for message in messages)
 
 
 def encode_grants(grants: Iterable[Grant]) -> list[catalog_pb2.Grant]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from quorate.cluster.catalog import AccessKeyRecord, Catalog, Grant
 from quorate.cluster.codec import (
     decode_access_key,
+    decode_access_keys,
     decode_catalog,
     decode_grants,
     encode_access_key,
+    encode_access_keys,
     encode_catalog,
     encode_grants,
 )
@@ -158,11 +160,12 @@ class DeleteUser:
 
 @dataclass(frozen=True, slots=True)
 class CreateAccessKey:
-    """Give a user a second key."""
+    """Give a user a second key, sealed for these grants; refused if it has others by now."""
 
     request_id: bytes
     user_name: str
     access_key: AccessKeyRecord
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +179,29 @@ class DeleteAccessKey:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceGrants:
-    """Give a user other grants, in place of all that it had."""
+    """Give a user other grants, in place of all that it had, and its keys sealed for them.
+
+    Refused if it has other keys by now.
+    """
 
     request_id: bytes
     user_name: str
     grants: tuple[Grant, ...]
+    access_keys: tuple[AccessKeyRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCluster:
+    """Let requests be unsigned again; refused while there are users."""
+
+    request_id: bytes
 
 
 TableCommand = CreateTable | DeleteTable | UpdateTable
 NodeCommand = AddNode | ReplaceNode | CancelReplacement | MoveReplica | RemoveNode
-UserCommand = CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey | ReplaceGrants
+UserCommand = (
+    CreateUser | DeleteUser | CreateAccessKey | DeleteAccessKey | ReplaceGrants | OpenCluster
+)
 CatalogCommand = Bootstrap | TableCommand | NodeCommand | UserCommand
 
 
@@ -259,12 +275,16 @@ def _write_user_command(command: UserCommand, wire: catalog_pb2.CatalogCommand) 
         case CreateAccessKey():
             wire.create_access_key.user_name = command.user_name
             wire.create_access_key.access_key.CopyFrom(encode_access_key(command.access_key))
+            wire.create_access_key.grants.extend(encode_grants(command.grants))
         case DeleteAccessKey():
             wire.delete_access_key.user_name = command.user_name
             wire.delete_access_key.id = command.id
         case ReplaceGrants():
             wire.replace_grants.user_name = command.user_name
             wire.replace_grants.grants.extend(encode_grants(command.grants))
+            wire.replace_grants.access_keys.extend(encode_access_keys(command.access_keys))
+        case OpenCluster():
+            wire.open_cluster.SetInParent()
 
 
 def decode_catalog_command(wire: catalog_pb2.CatalogCommand) -> CatalogCommand | None:
@@ -324,13 +344,23 @@ def _decode_user_command(wire: catalog_pb2.CatalogCommand) -> UserCommand | None
         case "create_access_key":
             key = wire.create_access_key
             return CreateAccessKey(
-                wire.request_id, key.user_name, decode_access_key(key.access_key)
+                wire.request_id,
+                key.user_name,
+                decode_access_key(key.access_key),
+                decode_grants(key.grants),
             )
         case "delete_access_key":
             gone = wire.delete_access_key
             return DeleteAccessKey(wire.request_id, gone.user_name, gone.id)
         case "replace_grants":
             new = wire.replace_grants
-            return ReplaceGrants(wire.request_id, new.user_name, decode_grants(new.grants))
+            return ReplaceGrants(
+                wire.request_id,
+                new.user_name,
+                decode_grants(new.grants),
+                decode_access_keys(new.access_keys),
+            )
+        case "open_cluster":
+            return OpenCluster(wire.request_id)
         case _:
             return None

@@ -26,6 +26,7 @@ from quorate.cluster.ring import Ring
 from quorate.local import admin_http, control, ports
 from quorate.local.processes import RouterPorts
 from quorate.local.topology import HOST
+from quorate.security.private_directory import private_opener
 
 READY_TIMEOUT_SECONDS_DEFAULT: Final = 60.0
 """Longest wait for the cluster to serve. Ours: as the supervisor's own."""
@@ -158,7 +159,7 @@ class BackgroundCluster:
         """Start and return at once."""
         assert self.process is None
         self.output_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.output_path.open("wb") as output:
+        with open(self.output_path, "wb", opener=private_opener) as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command(),
                 stdin=subprocess.DEVNULL,

@@ -22,6 +22,7 @@ from quorate.local import admin_http
 from quorate.local.background import ClusterFailed, free_ports, is_healthy
 from quorate.local.processes import ProcessPlan, RouterPorts, plan_node, plan_router
 from quorate.local.topology import AZ_NAMES, HOST, new_topology
+from quorate.security.private_directory import DIRECTORY_MODE, private_opener
 from quorate.security.sealing import create_key_file
 
 SPREAD_SECONDS: Final = (0.0, 0.5, 2.0)
@@ -55,7 +56,7 @@ class ColdStart:
         """Plan a cluster whose data and logs go into `folder`, which is made."""
         self._folder = folder
         self._seed = seed
-        folder.mkdir(parents=True)
+        folder.mkdir(DIRECTORY_MODE, parents=True)
         key_file = folder / "key"
         create_key_file(key_file)
         count = nodes_per_az * len(AZ_NAMES)
@@ -131,7 +132,7 @@ class ColdStart:
             process.wait()
 
     def _start(self, plan: ProcessPlan) -> None:
-        with (self._folder / f"{plan.name}.log").open("wb") as log:
+        with open(self._folder / f"{plan.name}.log", "wb", opener=private_opener) as log:
             self._processes[plan.name] = subprocess.Popen(  # noqa: S603 - our own command
                 plan.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )

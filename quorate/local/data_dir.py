@@ -6,6 +6,16 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO, Final
+
+from quorate.security.private_directory import (
+    DIRECTORY_MODE,
+    NotPrivate,
+    private_opener,
+    tighten,
+)
+
+_ENTRIES: Final = ("cluster.json", "users.key", "run", "nodes")
 
 
 def key_path(path: Path) -> Path:
@@ -27,14 +37,17 @@ class DataDir:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the directory if needed and lock it; raises DataDirRefused and changes nothing."""
+        """Make the directory if needed, lock it, and close it to other users.
+
+        `modes_changed` is how many of its modes were too wide. A node's own directory is closed by
+        the node. Raises DataDirRefused.
+        """
         self.path = path
         self.run_path = path / "run"
         try:
-            self.run_path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(
-                self.run_path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            self.run_path.mkdir(DIRECTORY_MODE, exist_ok=True)
+            self._lock = private_opener(str(self.run_path / "lock"), os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise DataDirRefused(
                 f"the data directory {path} cannot be written ({error.strerror}):"
@@ -51,6 +64,11 @@ class DataDir:
             ) from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            self.modes_changed = tighten(path, _ENTRIES)
+        except NotPrivate as error:
+            self.close()
+            raise DataDirRefused(str(error)) from None
 
     def log_path(self, name: str) -> Path:
         """Return where the log of a process lies."""
@@ -59,6 +77,15 @@ class DataDir:
     def pid_path(self, name: str) -> Path:
         """Return where the pid of a running process lies."""
         return self.run_path / f"{name}.pid"
+
+    def open_log(self, name: str) -> BinaryIO:
+        """Open the log of a process, to add to it."""
+        return open(self.log_path(name), "ab", opener=private_opener)
+
+    def write_pid(self, name: str, pid: int) -> None:
+        """Write down the pid of a running process."""
+        with open(self.pid_path(name), "w", opener=private_opener) as file:
+            file.write(f"{pid}\n")
 
     @property
     def socket_path(self) -> Path:

@@ -28,6 +28,7 @@ from quorate.local.topology import HOST, LocalNode, Topology
 from quorate.security.cluster_certificate import ClusterPaths
 from quorate.security.cluster_roles import Role
 from quorate.security.development_ca import AuthorityRefused
+from quorate.security.private_directory import DIRECTORY_MODE
 from quorate.security.sealing import create_key_file
 
 
@@ -54,9 +55,12 @@ def launch(options: LaunchOptions) -> bool:
     started.
     """
     data_dir = DataDir(options.data_dir.absolute())
+    if data_dir.modes_changed:
+        print_line(f"{data_dir.path} was open to other users: it no longer is")
     try:
         _check_public_ports(options.public)
         settled = _settle_topology(data_dir.path, options)
+        (data_dir.path / "nodes").mkdir(DIRECTORY_MODE, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             create_key_file(key_path(data_dir.path))
         if options.secure or has_certificates(data_dir.path):

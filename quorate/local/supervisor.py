@@ -241,7 +241,7 @@ class Supervisor:
 
     async def _spawn(self, child: Child) -> None:
         assert child.process is None
-        with self._data_dir.log_path(child.plan.name).open("ab") as log:
+        with self._data_dir.open_log(child.plan.name) as log:
             # Its own session: Ctrl-C on the terminal reaches the supervisor only, which then
             # stops everything in order.
             child.process = await create_subprocess_exec(
@@ -252,7 +252,7 @@ class Supervisor:
                 start_new_session=True,
             )
         child.state = State.RUNNING
-        self._data_dir.pid_path(child.plan.name).write_text(f"{child.process.pid}\n")
+        self._data_dir.write_pid(child.plan.name, child.process.pid)
         loop = asyncio.get_running_loop()
         child.watcher = loop.create_task(self._watch(child, child.process))
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from quorate.security.private_directory import private_opener
+
 AZ_NAMES: Final = ("az-a", "az-b", "az-c")
 """Three availability zones: the quorum is two of them. Ours."""
 
@@ -134,7 +136,7 @@ def write_stamp(data_dir: Path, topology: Topology) -> None:
     text = json.dumps({"format": STAMP_FORMAT, **asdict(topology)}, indent=2) + "\n"
     path = stamp_path(data_dir)
     partial = path.with_suffix(".json.new")
-    with partial.open("w") as file:
+    with open(partial, "w", opener=private_opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +18,9 @@ from quorate.security.certificate_pair import (
 )
 from quorate.security.cluster_roles import Caller, NoRole, Role, caller_of
 from quorate.security.watched_files import WatchedFiles
+
+CALLERS_MAX: Final = 1_024
+"""Most certificates of callers whose names are remembered. Ours: more than a cluster has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,16 @@ def _dns_names(certificate: x509.Certificate) -> list[str]:
     except (x509.ExtensionNotFound, ValueError):
         return []
     return names.value.get_values_for_type(x509.DNSName)
+
+
+@lru_cache(maxsize=CALLERS_MAX)
+def dns_names_of_pem(pem: bytes) -> tuple[str, ...]:
+    """Return the DNS names in a certificate, and no names of another type; none if it has none."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        return ()
+    return tuple(_dns_names(certificate))
 
 
 class ClusterFiles(WatchedFiles[ClusterCertificate]):

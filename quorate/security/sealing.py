@@ -7,15 +7,18 @@ with it; nodes never see it. Whoever reads it owns the cluster, so it must be it
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import secrets
 from binascii import unhexlify
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from quorate.cluster.catalog import Grant
 from quorate.security.private_file import (
     PrivateFileRefused,
     create_private_file,
@@ -43,7 +46,27 @@ class KeyFileRefused(Exception):
 
 
 class SealBroken(Exception):
-    """A secret was sealed with another key, for another cluster or access key, or is damaged."""
+    """A secret was sealed with another key, for another place (see Place), or is damaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a catalog a secret lies; it is sealed for this place and opens in no other.
+
+    So who can only write catalogs can give a key to no other user, and no user other grants, but
+    for those that the user once had together with the same sealed secret.
+    """
+
+    cluster_id: str
+    user_name: str
+    grants: tuple[Grant, ...]
+    access_key_id: str
+
+    def encode(self) -> bytes:
+        """Return the place as bytes, no two alike."""
+        grants = [[each.actions, each.tables] for each in self.grants]
+        place = [self.cluster_id, self.user_name, grants, self.access_key_id]
+        return json.dumps(place, separators=(",", ":")).encode()
 
 
 class KeyFile:
@@ -57,19 +80,18 @@ class KeyFile:
         self._cipher = AESGCM(_derived(key, b"quorate: seal access keys"))
         self.operator_secret = _derived(key, b"quorate: operator").hex()
 
-    def seal(self, secret: str, *, cluster_id: str, access_key_id: str) -> bytes:
-        """Return a secret as it may lie in the catalog, of this cluster and under this id only."""
+    def seal(self, secret: str, place: Place) -> bytes:
+        """Return a secret as it may lie in the catalog, in this place only."""
         nonce = os.urandom(NONCE_BYTES)
-        context = _context(cluster_id, access_key_id)
-        return VERSION + nonce + self._cipher.encrypt(nonce, secret.encode(), context)
+        return VERSION + nonce + self._cipher.encrypt(nonce, secret.encode(), place.encode())
 
-    def unseal(self, sealed: bytes, *, cluster_id: str, access_key_id: str) -> str:
+    def unseal(self, sealed: bytes, place: Place) -> str:
         """Return the secret again. Raises SealBroken."""
         if not sealed.startswith(VERSION):
             raise SealBroken
         nonce, text = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
-            plain = self._cipher.decrypt(nonce, text, _context(cluster_id, access_key_id))
+            plain = self._cipher.decrypt(nonce, text, place.encode())
         except (InvalidTag, ValueError):
             raise SealBroken from None
         return plain.decode()
@@ -105,7 +127,3 @@ def create_key_file(path: Path) -> None:
 
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, purpose, "sha256")
-
-
-def _context(cluster_id: str, access_key_id: str) -> bytes:
-    return f"{cluster_id}\n{access_key_id}".encode()

@@ -22,6 +22,12 @@ GRPC_SERVICE: Final = "quorate"
 GRPC_HOST: Final = b"quorate"
 """The host that gRPC calls are signed for, whatever address they go to; see api.proto."""
 
+DIGEST_KEY: Final = "x-amz-content-sha256"
+"""Metadata of a gRPC call: the SHA-256 of its message, in hex. Source: S3's header."""
+
+REQUEST_ID_KEY: Final = "x-quorate-request-id"
+"""Metadata of a gRPC call: the same for every attempt of one; signed if it is there."""
+
 SIGNING_KEYS_MAX: Final = 4_096
 """Most derived keys that are remembered; each is good for a day. Ours."""
 
@@ -44,9 +50,9 @@ def canonical_request(
     target: bytes,
     headers: Mapping[bytes, bytes],
     signed_headers: Sequence[bytes],
-    body: bytes | bytearray,
+    digest: bytes,
 ) -> bytes:
-    """Return the text that stands for a request.
+    """Return the text that stands for a request. `digest` is its body's, see `digest_of`.
 
     `target` is path and query as sent. `headers` have lower-case names, and several values of one
     name joined by commas; each of `signed_headers` must be among them.
@@ -58,8 +64,13 @@ def canonical_request(
         _canonical_query(query) if query else b"",
         b"".join([b"%b:%b\n" % (name, _trimmed(headers[name])) for name in signed_headers]),
         b";".join(signed_headers),
-        sha256(body).hexdigest().encode(),
+        digest,
     )
+
+
+def digest_of(body: bytes | bytearray) -> bytes:
+    """Return the SHA-256 of a body, or message, in hex."""
+    return sha256(body).hexdigest().encode()
 
 
 def sign(secret: str, scope: Scope, timestamp: str, canonical: bytes) -> str:

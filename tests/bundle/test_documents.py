@@ -45,6 +45,7 @@ CATALOG = Catalog(
 def test_users_are_told_without_their_keys() -> None:
     text = json.dumps(describe_catalog(CATALOG))
 
+    assert describe_catalog(CATALOG)["closed"] is False
     assert describe_catalog(CATALOG)["users"] == [
         {
             "name": "bob",

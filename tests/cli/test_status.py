@@ -26,7 +26,13 @@ def status_document() -> dict[str, Any]:
     return {
         "cluster_id": "c0ffee",
         "epoch": 3,
-        "router": {"name": "r1", "pid": 10, "uptime_seconds": 5.0, "version": "0.1.0"},
+        "router": {
+            "name": "r1",
+            "pid": 10,
+            "uptime_seconds": 5.0,
+            "version": "0.1.0",
+            "signatures": "not required",
+        },
         "nodes": [
             {
                 "id": number,
@@ -339,3 +345,11 @@ def test_releases_are_told_only_while_they_differ() -> None:
     document["nodes"][2]["version"] = "0.2.0"
 
     assert versions_text(document) == "an upgrade is under way: 0.1.0 (a1, r1); 0.2.0 (c1)"
+
+
+@pytest.mark.parametrize("signatures", ["required", "not required"])
+def test_it_is_said_if_everybody_may_call(quorate: Command, admin: Any, signatures: str) -> None:
+    admin.document["router"]["signatures"] = signatures
+    said = quorate("status", "--admin-port", str(admin.server_port)).out
+
+    assert ("open to everybody: no call needs a signature" in said) == (signatures != "required")

@@ -156,7 +156,7 @@ def stream(files: FileDescriptorSet) -> None:
         (move, "RaftMessage.term has moved from 3 to 99"),
         (drop, "RaftMessage.group = 1 is gone, and its number is not reserved"),
         (take_reserved, "WriteEntry.new = 7 takes a number that is reserved"),
-        (drop_message, "CreateUserRequest is gone"),
+        (drop_message, "ChangeId is gone"),
         (renumber_outcome, "Outcome: 3 no longer means OUTCOME_INVALID"),
         (stream, "CreateUser is gone, or takes, returns or streams something else"),
     ],

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from node.machine import catalog, catalog_changes
 from node.machine.catalog import CatalogMachine, CatalogResult, UnknownCommand
+from quorate.cluster.catalog import AccessKeyRecord
 from quorate.cluster.commands import (
     Bootstrap,
     CatalogCommand,
     CreateTable,
+    CreateUser,
     DeleteTable,
+    DeleteUser,
     encode_catalog_command,
+    wire_catalog_command,
 )
 from quorate.v1 import catalog_pb2
 from tests.node.builders import new_id
@@ -96,3 +102,53 @@ def test_command_of_a_newer_version_stops_the_node(machine: CatalogMachine) -> N
     """To skip it would make replicas differ."""
     with pytest.raises(UnknownCommand):
         machine.apply(catalog_pb2.CatalogCommand(request_id=new_id()).SerializeToString())
+
+
+def for_call(command: CatalogCommand, call: bytes) -> bytes:
+    """Return a log entry's payload of a command that an operator's call has asked for."""
+    wire = wire_catalog_command(command)
+    wire.operator_call = call
+    return wire.SerializeToString()
+
+
+def test_operators_call_is_made_once_whichever_router_it_comes_from(
+    machine: CatalogMachine,
+) -> None:
+    """Each router asks under a request id of its own; what was captured has the same call's id."""
+    call, again = new_id(), new_id()
+    create = CreateUser(new_id(), "ada", AccessKeyRecord(id="K", sealed_secret=b"sealed"))
+    first = for_call(create, call)
+    assert machine.apply(first) == CatalogResult(3)
+    assert machine.apply(first) == CatalogResult(3), "a router asks as often as it has to"
+    assert machine.apply(for_call(DeleteUser(new_id(), "ada"), again)) == CatalogResult(4)
+
+    for repeated in (machine, CatalogMachine(machine.encode())):
+        replayed = repeated.apply(for_call(replace(create, request_id=new_id()), call))
+        assert replayed == CatalogResult(4, "repeated")
+        assert repeated.catalog.users == ()
+
+
+def test_refused_call_of_an_operator_is_not_made_later(machine: CatalogMachine) -> None:
+    call = new_id()
+    assert machine.apply(for_call(DeleteUser(new_id(), "ada"), call)).refusal == "missing"
+    create = CreateUser(new_id(), "ada", AccessKeyRecord(id="K", sealed_secret=b"sealed"))
+    apply(machine, create)
+
+    assert machine.apply(for_call(DeleteUser(new_id(), "ada"), call)).refusal == "repeated"
+    assert machine.catalog.users
+
+
+def test_users_own_commands_forget_no_call_of_an_operator(
+    machine: CatalogMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "RESULTS_MAX", 3)
+    monkeypatch.setattr(catalog, "OPERATOR_CALLS_MAX", 2)
+    calls = [new_id() for _ in range(3)]
+    machine.apply(for_call(DeleteTable(new_id(), "b", 1), calls[0]))
+    for number in range(9):
+        apply(machine, CreateTable(new_id(), f"t{number}", b"{}"))
+    assert machine.apply(for_call(DeleteTable(new_id(), "b", 1), calls[0])).refusal == "repeated"
+
+    for call in calls[1:]:
+        machine.apply(for_call(DeleteTable(new_id(), "b", 1), call))
+    assert machine.apply(for_call(DeleteTable(new_id(), "b", 1), calls[0])).refusal == "missing"

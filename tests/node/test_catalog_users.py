@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from node.machine.catalog_changes import EXISTS, LIMIT, MISSING, Refused, change
+from node.machine.catalog_changes import (
+    CHANGED,
+    EXISTS,
+    HAS_USERS,
+    LIMIT,
+    MISSING,
+    Refused,
+    change,
+)
 from quorate.cluster.catalog import AccessKeyRecord, Catalog, Grant, UserRecord
 from quorate.cluster.codec import decode_catalog, encode_catalog
 from quorate.cluster.commands import (
@@ -13,6 +21,7 @@ from quorate.cluster.commands import (
     CreateUser,
     DeleteAccessKey,
     DeleteUser,
+    OpenCluster,
     ReplaceGrants,
     decode_catalog_command,
     wire_catalog_command,
@@ -21,6 +30,7 @@ from tests.node.builders import new_id
 
 FIRST = AccessKeyRecord(id="FIRST", sealed_secret=b"sealed 1")
 SECOND = AccessKeyRecord(id="SECOND", sealed_secret=b"sealed 2")
+RESEALED = AccessKeyRecord(id="FIRST", sealed_secret=b"sealed 1, for other grants")
 READS = Grant(actions=("read",), tables=("orders", "log-*"))
 WRITES = Grant(actions=("PutItem", "DeleteItem"), tables=("log-*",))
 ADA = UserRecord(name="ada", access_keys=(FIRST,))
@@ -72,11 +82,33 @@ def test_deleted_user_leaves_with_all_keys(catalog: Catalog) -> None:
 
 def test_new_grants_take_the_place_of_the_old(catalog: Catalog) -> None:
     for grants in ((READS, WRITES), (WRITES,)):
-        catalog = change(catalog, ReplaceGrants(new_id(), "ada", grants))
+        catalog = change(catalog, ReplaceGrants(new_id(), "ada", grants, (RESEALED,)))
         assert catalog.user_by_name["ada"].grants == grants
+        assert catalog.user_by_name["ada"].access_keys == (RESEALED,)
 
-    catalog = change(catalog, CreateAccessKey(new_id(), "ada", SECOND))
+    catalog = change(catalog, CreateAccessKey(new_id(), "ada", SECOND, (WRITES,)))
     assert catalog.user_by_name["ada"].grants == (WRITES,), "keys come and go, grants stay"
+
+
+def test_grants_and_keys_that_do_not_belong_together_are_refused(catalog: Catalog) -> None:
+    """A key opens only with the grants that it was sealed for: one of the two has changed since."""
+    for keys in ((), (SECOND,), (RESEALED, SECOND)):
+        assert refusal(catalog, ReplaceGrants(new_id(), "ada", (READS,), keys)) == CHANGED
+    assert refusal(catalog, CreateAccessKey(new_id(), "ada", SECOND, (READS,))) == CHANGED
+
+
+def test_what_was_closed_stays_closed_until_it_is_opened(catalog: Catalog) -> None:
+    assert not Catalog().must_sign
+    assert catalog.must_sign
+    assert refusal(catalog, OpenCluster(new_id())) == HAS_USERS
+
+    catalog = change(catalog, DeleteUser(new_id(), "ada"))
+    assert catalog.must_sign
+    assert decode_catalog(encode_catalog(catalog)) == catalog
+
+    opened = change(catalog, OpenCluster(new_id()))
+    assert not opened.must_sign
+    assert change(opened, OpenCluster(new_id())) is opened
 
 
 @pytest.mark.parametrize(
@@ -85,7 +117,7 @@ def test_new_grants_take_the_place_of_the_old(catalog: Catalog) -> None:
         DeleteUser(b"", "bob"),
         CreateAccessKey(b"", "bob", SECOND),
         DeleteAccessKey(b"", "bob", "FIRST"),
-        ReplaceGrants(b"", "bob", (READS,)),
+        ReplaceGrants(b"", "bob", (READS,), ()),
         DeleteAccessKey(b"", "ada", "SECOND"),
     ],
 )
@@ -98,7 +130,9 @@ def test_what_is_not_there_is_not_changed(catalog: Catalog, command: CatalogComm
     [
         CreateUser(b"id", "ada", FIRST),
         CreateUser(b"id", "ada", FIRST, (READS, WRITES)),
-        ReplaceGrants(b"id", "ada", (WRITES, READS)),
+        ReplaceGrants(b"id", "ada", (WRITES, READS), (FIRST, SECOND)),
+        CreateAccessKey(b"id", "ada", SECOND, (READS,)),
+        OpenCluster(b"id"),
         DeleteUser(b"id", "ada"),
         CreateAccessKey(b"id", "ada", SECOND),
         DeleteAccessKey(b"id", "ada", "FIRST"),

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ import grpc
 import grpc.aio
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from node.access import MAY_CALL, MAY_CHANGE, may_call, may_change
 from node.peers import introduce
@@ -283,6 +293,59 @@ def test_row_3_only_routers_open_routes(port: NodePort, role: Role) -> None:
 
     code = asyncio.run(story())
     assert code is (None if role is Role.ROUTER else grpc.StatusCode.PERMISSION_DENIED)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        x509.UniformResourceIdentifier("admin.port.quorate"),
+        x509.UniformResourceIdentifier("spiffe://admin.port.quorate"),
+        x509.RFC822Name("admin.port.quorate"),
+        x509.RFC822Name("x@admin.port.quorate"),
+        x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+    ],
+    ids=lambda name: f"{type(name).__name__} {name.value}",
+)
+def test_row_3_no_name_but_a_dns_name_is_a_role(port: NodePort, name: x509.GeneralName) -> None:
+    """An outside authority that may not give the names of roles may give others."""
+    assert code_for_names(port, [name]) is grpc.StatusCode.PERMISSION_DENIED
+    assert code_for_names(port, []) is grpc.StatusCode.PERMISSION_DENIED
+    # The counterpart: beside the right one they do not matter.
+    assert code_for_names(port, [name, x509.DNSName("router.port.quorate")]) is grpc.StatusCode.OK
+
+
+def code_for_names(port: NodePort, names: list[x509.GeneralName]) -> grpc.StatusCode:
+    """Return how a call ends with a certificate of the cluster's authority for these names."""
+    issuer = x509.load_pem_x509_certificate((port.certs / "ca.crt").read_bytes())
+    issuer_key = load_pem_private_key((port.certs / "ca.key").read_bytes(), password=None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.fromtimestamp(time.time(), UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+    certificate = builder.sign(issuer_key, hashes.SHA256())
+    credentials = grpc.ssl_channel_credentials(
+        issuer.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        certificate.public_bytes(Encoding.PEM),
+    )
+    options = (("grpc.ssl_target_name_override", f"node.{CLUSTER}.quorate"),)
+    with grpc.secure_channel(port.address, credentials, options) as channel:
+        try:
+            NodeServiceStub(channel).GetStatus(node_pb2.GetStatusRequest(), timeout=5)
+        except grpc.RpcError as error:
+            return error.code()  # type: ignore[no-any-return]
+    return grpc.StatusCode.OK
 
 
 # Row 4: who was a member. Those that were removed: tests/processes/test_certificates.py.

@@ -66,6 +66,22 @@ def test_wiped_node_is_refused_and_the_others_go_on(cluster: BackgroundCluster) 
     assert "Traceback" not in log
 
 
+def test_a_data_directory_is_its_owners_alone(cluster: BackgroundCluster) -> None:
+    """Items, keys in logs, the start's token: no other user of the machine may read them."""
+    directory = cluster.data_dir / "nodes" / "b1"
+    cluster.kill("b1")
+    directory.chmod(0o755)
+    (directory / "items" / "data.mdb").chmod(0o644)
+
+    cluster.restart("b1")
+    cluster.wait_healthy()
+
+    log = (cluster.data_dir / "run" / "b1.log").read_text()
+    assert "directory_closed_to_others" in log
+    everything = [cluster.data_dir, *cluster.data_dir.rglob("*")]
+    assert [path for path in everything if path.stat().st_mode & 0o077] == []
+
+
 def test_second_process_on_a_nodes_directory_ends_and_the_first_is_unharmed(
     cluster: BackgroundCluster,
 ) -> None:

@@ -28,7 +28,7 @@ GROUP = {"S": "ghosts"}
 def put_over_http(name: str) -> bytes:
     body = json.dumps({"TableName": TABLE, "Item": {"group": GROUP, "id": {"S": name}}}).encode()
     return (
-        b"POST / HTTP/1.1\r\nHost: quorate\r\nContent-Type: application/x-amz-json-1.0\r\n"
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.0\r\n"
         b"X-Amz-Target: DynamoDB_20120810.PutItem\r\namz-sdk-invocation-id: %b\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (str(uuid4()).encode(), len(body), body)
     )

@@ -6,20 +6,28 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
+import grpc
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from quorate.client import Credentials
 from quorate.local.background import BackgroundCluster, wait_until
+from quorate.security.sealing import OPERATOR_ID, Place, load_key_file, new_access_key
+from quorate.v1 import catalog_pb2, users_pb2
 from tests.processes.conftest import make_table
 
 OTHER_ROUTER_SECONDS = 5.0
 START_SECONDS = 30.0
 NOT_UP = "not up"
+CREATE_USER = "/quorate.v1.UserService/CreateUser"
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,6 +54,7 @@ def quorate(closed: BackgroundCluster) -> Run:
                 "QUORATE_DATA_DIR": str(closed.data_dir),
                 **environment,
             },
+            input="n\n",  # to whatever it asks
             capture_output=True,
             text=True,
             timeout=60,
@@ -129,13 +138,64 @@ def test_user_is_made_used_rotated_and_deleted(closed: BackgroundCluster, quorat
     wait_for(closed, first, "UnrecognizedClientException")
     wait_for(closed, second, "")
 
-    assert quorate("user", "delete", "-y", "ada").returncode == 0
+    unsure = quorate("user", "delete", "ada")
+    assert (unsure.returncode, unsure.stdout.strip()) == (2, "")
+    assert "Delete user ada? It is the last: then nobody may call any more." in unsure.stderr
+    assert quorate("user", "open-cluster", "-y").returncode == 1, "there is a user"
+    deleted = quorate("user", "delete", "-y", "ada")
+    assert deleted.returncode == 0
+    assert "the cluster stays closed" in deleted.stdout
+    wait_for(closed, second, "UnrecognizedClientException")
+    wait_for(closed, stranger, "UnrecognizedClientException")
+    unsure = quorate("user", "open-cluster")
+    assert (unsure.returncode, unsure.stdout.strip()) == (2, "")
+    assert "May everybody who reaches a router read and change everything" in unsure.stderr
+    assert quorate("user", "open-cluster", "-y").returncode == 0
     wait_for(closed, stranger, "")
 
     said = everything_said(closed)
     assert first[0].encode() in said, "ids are no secrets"
     for _, secret in (first, second):
         assert secret.encode() not in said
+
+
+def test_row_38_captured_call_of_an_operator_has_no_effect_again_on_any_router(
+    closed: BackgroundCluster, quorate: Run
+) -> None:
+    """It would bring a deleted user back, with its old key, which somebody may have leaked."""
+    keys = load_key_file(closed.data_dir / "users.key")
+    cluster_id = closed.status()["cluster_id"]
+    key = new_access_key()
+    place = Place(cluster_id=cluster_id, user_name="ada", grants=(), access_key_id=key[0])
+    message = users_pb2.CreateUserRequest(
+        name="ada",
+        access_key=catalog_pb2.AccessKey(id=key[0], sealed_secret=keys.seal(key[1], place)),
+        change=users_pb2.ChangeId(cluster_id=cluster_id, id=os.urandom(16)),
+    ).SerializeToString()
+    operator = Credentials(OPERATOR_ID, keys.operator_secret)
+    metadata = operator.metadata(CREATE_USER, time.time(), message)
+
+    def send(router: str) -> str:
+        """Send the very same call; return how it ends."""
+        with grpc.insecure_channel(router) as channel:
+            call: Any = channel.unary_unary(CREATE_USER)
+            try:
+                call(message, metadata=metadata, timeout=10)
+            except grpc.RpcError as error:
+                return str(error.details())
+        return "done"
+
+    assert send(closed.grpc_address) == "done"
+    wait_for(closed, key, "")
+    assert quorate("user", "delete", "-y", "ada").returncode == 0
+    wait_for(closed, key, "UnrecognizedClientException")
+
+    routers = [view for view in closed.processes().values() if view.kind == "router"]
+    for view in routers:
+        assert send(f"127.0.0.1:{view.ports['grpc']}").startswith("This call was sent before")
+    assert len(routers) == 2
+    assert quorate("user", "list", "--json").stdout.strip() == "{}"
+    wait_for(closed, key, "UnrecognizedClientException")
 
 
 def test_the_command_signs_with_the_key_of_the_environment(

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from quorate.cluster.catalog import AccessKeyRecord, Grant, UserRecord
-from quorate.security.sealing import KEY_BYTES, KeyFile
+from quorate.security.sealing import KEY_BYTES, KeyFile, Place
 
 KEY_ID = "QRTEAAAAAAAAAAAAAAAA"
 SECRET = "a secret of forty characters, and no less"
@@ -21,7 +21,8 @@ KEY_FILE_TEXT = bytes(KEY_BYTES).hex()
 
 def ada(cluster_id: str, *grants: Grant) -> UserRecord:
     """Return a user whose only key is KEY_ID with SECRET."""
-    sealed = KEY_FILE.seal(SECRET, cluster_id=cluster_id, access_key_id=KEY_ID)
+    place = Place(cluster_id=cluster_id, user_name="ada", grants=grants, access_key_id=KEY_ID)
+    sealed = KEY_FILE.seal(SECRET, place)
     key = AccessKeyRecord(id=KEY_ID, sealed_secret=sealed)
     return UserRecord(name="ada", access_keys=(key,), grants=grants)
 

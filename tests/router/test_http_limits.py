@@ -18,7 +18,7 @@ from tests.router.world import World
 from tests.router.world import tell as tell_of_router
 
 DEFAULT = HttpLimits()
-HEAD = b"POST / HTTP/1.1\r\nHost: h\r\n"
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 CALL = HEAD + (
     b"X-Amz-Target: DynamoDB_20120810.ListTables\r\nContent-Type: application/x-amz-json-1.0\r\n"
 )

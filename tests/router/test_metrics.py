@@ -27,7 +27,7 @@ from router.admission import tables
 from router.admission.report import CapacityCollector
 from router.admission.tables import OTHER_TABLES, TableAdmission
 from router.call import Call
-from router.call_trace import begin
+from router.call_trace import CallTracing
 from router.metrics import RouterMetrics, outcome_of
 from router.refusals import no_answer_in_time, outcome_unknown, overloaded, router_full
 from tests.admission.test_tables import definition
@@ -217,7 +217,7 @@ def test_a_sampled_call_s_trace_is_the_exemplar_of_its_bucket() -> None:
     for seconds in (0.0025, 0.0028, 0.2):
         call = Untold(metrics, bytes(16), now - seconds, now + 1.0)
         call.operation = "PutItem"
-        call.trace = newest = begin(Tracer(provider), call)
+        call.trace = newest = CallTracing(Tracer(provider)).begin(call)
         call.succeed(b"{}")
     provider.shutdown()
 

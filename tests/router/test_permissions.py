@@ -187,12 +187,10 @@ def test_unary_grpc_call_is_refused_with_permission_denied(key_file: Path) -> No
         async with grpc.aio.insecure_channel(f"127.0.0.1:{world.router.grpc_port}") as channel:
             describe = QuorateServiceStub(channel).DescribeTable
             for table in ("Secrets", "Music"):
+                request = api_pb2.DescribeTableRequest(table_name=table)
+                signed = ADA.metadata(method, time.time(), request.SerializeToString())
                 with pytest.raises(grpc.aio.AioRpcError) as refusal:
-                    await describe(
-                        api_pb2.DescribeTableRequest(table_name=table),
-                        metadata=ADA.metadata(method, time.time()),
-                        timeout=3,
-                    )
+                    await describe(request, metadata=signed, timeout=3)
                 assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
                 assert refusal.value.details() == sentence("DescribeTable", table)
 

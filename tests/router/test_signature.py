@@ -26,13 +26,14 @@ NOW = 1_795_449_600.0  # 2026-11-23T16:00:00Z
 
 
 def check(request: Signed, *, region: str | None = None, now: float = NOW) -> str:
+    digest = signing.digest_of(request.body)
     return SignatureCheck(
         service="dynamodb",
         region=region,
         must_sign=(b"host", b"x-amz-target"),
         find_secret={KEY_ID: SECRET}.get,
         wall_clock=lambda: now,
-    ).check(request.method.encode(), request.target.encode(), request.fields, request.body)
+    ).check(request.method.encode(), request.target.encode(), request.fields, digest)
 
 
 def refused(request: Signed, *, region: str | None = None) -> ModelError:
@@ -90,7 +91,8 @@ def test_date_may_come_in_the_date_header(date: str) -> None:
     headers = {"Host": "h", "Date": date, "X-Amz-Target": "t"}
     fields = {name.lower().encode(): value.encode() for name, value in headers.items()}
     scope = signing.Scope("20261123", "r", "dynamodb")
-    canonical = signing.canonical_request(b"POST", b"/", fields, sorted(fields), b"{}")
+    digest = signing.digest_of(b"{}")
+    canonical = signing.canonical_request(b"POST", b"/", fields, sorted(fields), digest)
     signature = signing.sign(SECRET, scope, "20261123T160000Z", canonical)
     headers["Authorization"] = signing.authorization(KEY_ID, scope, sorted(fields), signature)
 

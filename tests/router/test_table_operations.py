@@ -209,11 +209,11 @@ def test_what_is_wrong_by_itself_comes_before_the_table(
 def test_server_tells_its_limits_and_its_address() -> None:
     async def story(world: World) -> None:
         _, _, limits = await world.http("DescribeLimits", {})
-        _, _, endpoints = await world.http("DescribeEndpoints", {}, b"Host: db.example:8000\r\n")
+        _, _, endpoints = await world.http("DescribeEndpoints", {}, b"Host: db.localhost:8000\r\n")
 
         assert set(limits.values()) == {1_000_000_000_000}
         assert endpoints == {
-            "Endpoints": [{"Address": "db.example:8000", "CachePeriodInMinutes": 1440}]
+            "Endpoints": [{"Address": "db.localhost:8000", "CachePeriodInMinutes": 1440}]
         }
 
     tell(story)

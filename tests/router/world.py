@@ -57,11 +57,11 @@ class World:
         )
         return status, answer
 
-    async def publish_users(self, *users: UserRecord) -> None:
+    async def publish_users(self, *users: UserRecord, closed: bool = False) -> None:
         """Let all nodes have a catalog with these users, and no others; the router has seen it."""
         catalog = self.nodes[0].catalog
         for node in self.nodes:
-            node.publish(replace(catalog, epoch=catalog.epoch + 1, users=users))
+            node.publish(replace(catalog, epoch=catalog.epoch + 1, users=users, closed=closed))
         assert await self.router.view.wait_for(catalog.epoch + 1, self.router.clock() + 3.0)
 
     def lead(self, node_id: int, *, term: int, partition: int = 1) -> None:

@@ -35,7 +35,7 @@ def client_of(endpoint: str, **config: Any) -> Any:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["http://quorate.example:8000", "http://quorate.example", "http://Quorate.example/"],
+    ["http://localhost:8000", "http://localhost", "http://LocalHost/"],
 )
 def test_boto3_may_take_the_router_for_its_proxy(
     cluster: BackgroundCluster, table: str, endpoint: str
@@ -112,7 +112,7 @@ CURL = {
     ),
     "HTTP/1.0": ("--http1.0", "-H", "Content-Type: application/json"),
     "a whole URL": (
-        *("--request-target", "http://quorate.example:8000"),
+        *("--request-target", "http://localhost:8000"),
         *("-H", "Content-Type: application/json"),
     ),
 }

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from quorate.cluster.catalog import Grant
 from quorate.security.sealing import (
     KEY_ID_PREFIX,
     OPERATOR_ID,
     KeyFile,
     KeyFileRefused,
+    Place,
     SealBroken,
     create_key_file,
     load_key_file,
@@ -22,10 +26,13 @@ from quorate.security.sealing import (
 )
 
 SECRET = "the secret of ada"
+READS = Grant(actions=("read",), tables=("orders",))
+WRITES = Grant(actions=("write",), tables=("log-*",))
+PLACE = Place(cluster_id="c", user_name="ada", grants=(READS, WRITES), access_key_id="K")
 
 
 def seal(key: KeyFile) -> bytes:
-    return key.seal(SECRET, cluster_id="c", access_key_id="K")
+    return key.seal(SECRET, PLACE)
 
 
 def test_new_key_file_is_its_owners_alone_and_can_be_loaded(tmp_path: Path) -> None:
@@ -33,9 +40,7 @@ def test_new_key_file_is_its_owners_alone_and_can_be_loaded(tmp_path: Path) -> N
     create_key_file(path)
 
     assert path.stat().st_mode & 0o777 == 0o600
-    opened = load_key_file(path).unseal(
-        seal(load_key_file(path)), cluster_id="c", access_key_id="K"
-    )
+    opened = load_key_file(path).unseal(seal(load_key_file(path)), PLACE)
     assert opened == SECRET
 
 
@@ -120,12 +125,38 @@ def test_sealed_secret_opens_only_where_it_belongs() -> None:
     key = KeyFile(bytes(32))
     sealed = seal(key)
 
-    assert key.unseal(sealed, cluster_id="c", access_key_id="K") == SECRET
-    for cluster_id, key_id in (("d", "K"), ("c", "L")):
-        with pytest.raises(SealBroken):
-            key.unseal(sealed, cluster_id=cluster_id, access_key_id=key_id)
+    assert key.unseal(sealed, PLACE) == SECRET
     with pytest.raises(SealBroken):
-        KeyFile(b"1" * 32).unseal(sealed, cluster_id="c", access_key_id="K")
+        KeyFile(b"1" * 32).unseal(sealed, PLACE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cluster_id": "d"},
+        {"user_name": "bob"},
+        {"access_key_id": "L"},
+        {"grants": ()},
+        {"grants": (WRITES, READS)},
+        {"grants": (READS,)},
+        {"grants": (READS, Grant(actions=("write", "manage"), tables=("log-*",)))},
+        {"grants": (Grant(actions=("read",), tables=("orders", "log-*")), WRITES)},
+    ],
+)
+def test_who_writes_the_catalog_cannot_widen_what_a_user_may_do(change: dict[str, Any]) -> None:
+    """No grants are all grants, so a node that drops them would make its own user the master."""
+    key = KeyFile(bytes(32))
+
+    with pytest.raises(SealBroken):
+        key.unseal(seal(key), replace(PLACE, **change))
+
+
+def test_no_two_places_are_alike() -> None:
+    """Whatever stands in the names: what ends one and begins the next is not theirs to say."""
+    quote = Place(cluster_id='c","a', user_name="b", grants=(), access_key_id="K")
+    plain = Place(cluster_id="c", user_name='a","b', grants=(), access_key_id="K")
+
+    assert quote.encode() != plain.encode()
 
 
 def test_every_damaged_byte_of_a_sealed_secret_is_noticed() -> None:
@@ -136,7 +167,7 @@ def test_every_damaged_byte_of_a_sealed_secret_is_noticed() -> None:
     cut = [sealed[:n] for n in range(len(sealed))]
     for bad in [*damaged, *cut]:
         with pytest.raises(SealBroken):
-            key.unseal(bad, cluster_id="c", access_key_id="K")
+            key.unseal(bad, PLACE)
 
 
 def test_secrets_do_not_show() -> None:

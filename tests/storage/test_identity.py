@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -29,6 +30,10 @@ from node.storage.identity import (
     load_identity,
     save_identity,
 )
+from node.storage.items import ItemStore
+from node.storage.log import LogStore
+from node.storage.snapshot_file import SnapshotFile
+from quorate.security.private_directory import NotPrivate, tighten
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -189,6 +194,7 @@ def test_start_of_an_old_copy_is_told_from_the_next_start(start: Start, *, outda
 
 HOLD = """
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from node.storage.identity import DirectoryLock
 lock = DirectoryLock.acquire(Path(sys.argv[1]))
@@ -250,3 +256,53 @@ def test_deleted_directory_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed):
         lock.check_in_place()
     lock.release()
+
+
+def wide_modes(directory: Path) -> list[Path]:
+    """Return what in a directory, itself included, others than the owner may touch."""
+    return [path for path in (directory, *directory.rglob("*")) if path.stat().st_mode & 0o077]
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    old = os.umask(0)
+    yield
+    os.umask(old)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_nothing_is_open_to_others_whatever_the_umask(tmp_path: Path) -> None:
+    directory = tmp_path / "node"
+    lock = DirectoryLock.acquire(directory)
+    save_identity(directory, identity())
+    log = LogStore.open(directory / "log", map_size_bytes=1 << 24, create=True)
+    items = ItemStore.open(directory / "items", create=True)
+    snapshot = SnapshotFile(directory / "snapshots", 1, bytes(16), (0, 1))
+    snapshot.close()
+    items.close()
+    log.close()
+
+    assert len(list(directory.rglob("*"))) >= 9
+    assert wide_modes(directory) == []
+    assert lock.tighten() == 0
+    lock.release()
+
+
+def test_what_an_earlier_umask_left_open_is_closed(tmp_path: Path) -> None:
+    lock = DirectoryLock.acquire(tmp_path)
+    save_identity(tmp_path, identity())
+    LogStore.open(tmp_path / "log", map_size_bytes=1 << 24, create=True).close()
+    wide = [tmp_path, tmp_path / "identity.json", tmp_path / "log", tmp_path / "log" / "data.mdb"]
+    for path in wide:
+        path.chmod(0o2775 if path.is_dir() else 0o664)  # as Kubernetes opens volumes to a group
+
+    assert lock.tighten() == len(wide)
+
+    assert wide_modes(tmp_path) == []
+    lock.release()
+
+
+def test_an_open_directory_that_cannot_be_closed_is_refused() -> None:
+    """As one of another user; nobody, root included, may change the modes of /proc."""
+    with pytest.raises(NotPrivate, match="/proc/self is open to other users"):
+        tighten(Path("/proc/self"), ())
