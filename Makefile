@@ -7,7 +7,7 @@ AWSCLI_VENV := .venv-awscli
 PROMETHEUS := .prometheus
 PYTHON_RUN := $(VENV)/bin/python
 SETUP_INPUTS := pyproject.toml packaging/hatch_build.py packaging/protos.py packaging/setup.sh \
-	$(wildcard proto/quorate/v1/*.proto)
+	deploy/requirements.txt $(wildcard proto/quorate/v1/*.proto)
 CODE := $(wildcard raft model node router quorate packaging bench deploy tests)
 
 # These tests start real processes; `make check` leaves them to `make test`.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exit with 0 if the container's process answers PATH (/health or /ready) with 200, else with 1.
+"""Exit with 0 if the container's process answers PATH (such as /health) with 200, else with 1.
 
 It asks the admin face that the first process was told to listen on, so that nodes and routers
 share one image and one check.
@@ -17,20 +17,25 @@ TIMEOUT_SECONDS: Final = 2.0
 """Less than the time that a container engine gives a check. Ours."""
 
 
-def admin_port(command_line: str) -> int:
-    """Return the port of `--admin HOST:PORT` or `--admin=HOST:PORT`. Raises ValueError.
+EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (not listened on)
+"""Who listens on these, of one family or both, answers on 127.0.0.1."""
+
+
+def admin_address(command_line: str) -> tuple[str, int]:
+    """Return where `--admin HOST:PORT` or `--admin=HOST:PORT` answers. Raises ValueError.
 
     The command line is as the kernel shows it, with NUL after each argument.
     """
-    found = re.search(r"\0--admin[=\0][^\0]*:(\d+)\0", command_line)
+    found = re.search(r"\0--admin[=\0]\[?([^\0]*?)\]?:(\d+)\0", command_line)
     if found is None:
         raise ValueError("the process has no --admin HOST:PORT")
-    return int(found[1])
+    host = found[1]
+    return "127.0.0.1" if host in EVERY_ADDRESS else host, int(found[2])
 
 
-def answer(port: int, path: str) -> tuple[int, str]:
-    """Return status and body of GET `path` from this host. Raises OSError, HTTPException."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+def answer(host: str, port: int, path: str) -> tuple[int, str]:
+    """Return status and body of GET `path`. Raises OSError, HTTPException."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -43,7 +48,7 @@ def main() -> int:
     """Check; print what was answered, for the engine's log of checks."""
     command_line = Path("/proc/1/cmdline").read_text(encoding="utf-8")
     try:
-        status, body = answer(admin_port(command_line), sys.argv[1])
+        status, body = answer(*admin_address(command_line), sys.argv[1])
     except (OSError, ValueError, http.client.HTTPException) as error:
         sys.stdout.write(f"{error}\n")
         return 1

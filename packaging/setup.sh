@@ -59,9 +59,17 @@ progress() {
     done
 }
 
+# For Quorate itself the releases that the image has, without their hashes: a folder has none.
+constrained=()
+if [ "$1" = -e ]; then
+    pins=$(dirname "$0")/../deploy/requirements.txt
+    sed -n 's/^\([A-Za-z0-9._-]*==[^ ]*\).*/\1/p' "$pins" >"$venv/constraints.txt"
+    constrained=(--constraint "$venv/constraints.txt")
+fi
+
 echo "installing into $venv: $* (the first time it takes a minute or two; pip's messages: $log)"
 if ! PYTHONUNBUFFERED=1 "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
-    --timeout 20 --progress-bar off "$@" 2>&1 | tee "$log" | progress
+    --timeout 20 --progress-bar off ${constrained[@]+"${constrained[@]}"} "$@" 2>&1 | tee "$log" | progress
 then
     if grep -qiE 'NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|ProxyError|Max retries|Temporary failure|Network is unreachable|Connection (refused|reset|broken)|connection (error|to .* timed out)' "$log"; then
         fail "the package index could not be reached: the first set-up needs it (all of pip's" \

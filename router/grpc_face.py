@@ -31,6 +31,7 @@ from router.grpc_requests import Registered, message_of
 from router.large_requests import LARGE_BYTES
 from router.message_json import to_document, to_message
 from router.operator_service import OperatorService
+from router.options import RouterOptions
 from router.pipeline import Pipeline
 from router.refusals import router_full
 from router.request_id import request_id_of
@@ -73,6 +74,10 @@ SERVER_OPTIONS: Final = (
 )
 
 DROPPED: Final = "This router has slept, and does nothing that was sent before it woke. Call again."
+
+STREAM_AGE: Final = 0.85
+"""Part of a connection's greatest age at which its Pipeline ends, everything answered: before gRPC
+says that the connection goes, and breaks what is still on it a little later. Ours."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
 Context = Any  # grpc.aio.ServicerContext, generic only in the type stubs
@@ -132,32 +137,33 @@ class GrpcFace:
         *,
         authentication: Authentication,
         operator_services: Sequence[OperatorService],
-        request_timeout_ms: int,
+        options: RouterOptions,
         certificates: CertificateFiles | None = None,
-        reflects: bool = False,
     ) -> None:
         """With `certificates`, nothing is spoken but TLS.
 
-        `reflects` says whether this server tells strangers what services it has.
+        Of the options those count that are about requests, connections and reflection.
         """
         self._service = service
         self._observer = observer
         self._clock = clock
         self._authentication = authentication
-        self._timeout_seconds = request_timeout_ms / 1000
+        self._timeout_seconds = options.request_timeout_ms / 1000
         self._certificates = certificates
         self.port = 0  # known when listening
         self._pipelines: set[Pipeline] = set()
         self._dropped = False
         self._health = health.aio.HealthServicer()
+        self._stream_seconds_max = options.connection_age_seconds * STREAM_AGE
         self._gate = GrpcGate()
         # The gate's bounds come first: gRPC's own refusal does not say whose share is used up.
         self._server = grpc.aio.server(
-            options=SERVER_OPTIONS, maximum_concurrent_rpcs=2 * CALLS_MAX
+            options=(*SERVER_OPTIONS, *_age_options(options.connection_age_seconds)),
+            maximum_concurrent_rpcs=2 * CALLS_MAX,
         )
         others = Registered()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
-        if reflects:
+        if options.reflection:
             names = [service.service.full_name for service in operator_services]
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.aio.ReflectionServicer(
@@ -329,9 +335,15 @@ class GrpcFace:
             network=network_of_peer(context.peer()),
         )
         self._pipelines.add(pipeline)
+        old = None
+        if self._stream_seconds_max:
+            loop = asyncio.get_running_loop()
+            old = loop.call_later(self._stream_seconds_max, pipeline.finish)
         try:
             await pipeline.run(requests, context)
         finally:
+            if old is not None:
+                old.cancel()
             self._pipelines.discard(pipeline)
 
     def sweep(self) -> None:
@@ -355,6 +367,16 @@ def _message(body: bytes, response_type: Callable[[], Any]) -> Any:  # noqa: ANN
     response = response_type()
     to_message(orjson.loads(body), response)
     return response
+
+
+def _age_options(seconds: int) -> tuple[tuple[str, int], ...]:
+    """Let a connection so old, give or take a tenth, take no more calls; 0 is never."""
+    if not seconds:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", seconds * 1_000),  # gRPC spreads it by a tenth
+        ("grpc.max_connection_age_grace_ms", int(REQUEST_SECONDS_MAX * 1_000)),
+    )
 
 
 def _credentials(certificates: CertificateFiles) -> grpc.ServerCredentials:

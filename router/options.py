@@ -41,6 +41,7 @@ class RouterOptions:
     request_timeout_ms: int = REQUEST_TIMEOUT_MS_DEFAULT
     connections_max: int = CONNECTIONS_MAX_DEFAULT
     connections_per_network_max: int = 0  # 0 is half of those in all
+    connection_age_seconds: int = 0  # 0: they may stay
     key_file: Path | None = None
     require_auth: bool = False
     region: str | None = None

@@ -321,6 +321,7 @@ class RouterProcess:
             {b"/metrics": self._scrape, b"/status": self._status},
             unready_reason=self._unready_reason,
             tasks=tasks,
+            unserving_reason=self._unserving_reason,
         )
         return HttpServer(face.handle, ADMIN_LIMITS)
 
@@ -347,10 +348,10 @@ class RouterProcess:
         )
         certificates = self.certificates
         tls = None if certificates is None else lambda: certificates.current.context
-        return HttpServer(face.handle, limits, tls=tls, door=face)
+        age_seconds_max = self.options.connection_age_seconds or inf
+        return HttpServer(face.handle, limits, tls=tls, door=face, age_seconds_max=age_seconds_max)
 
     def _make_grpc(self, service: Service) -> GrpcFace:
-        timeout_ms = self.options.request_timeout_ms
         return GrpcFace(
             service,
             self.metrics,
@@ -362,13 +363,12 @@ class RouterProcess:
                     control=self.control,
                     authentication=self.authentication,
                     clock=self.clock,
-                    timeout_seconds=timeout_ms / 1000,
+                    timeout_seconds=self.options.request_timeout_ms / 1000,
                 )
                 for served in (UserService, ClusterService)
             ],
-            request_timeout_ms=timeout_ms,
+            options=self.options,
             certificates=self.certificates,
-            reflects=self.options.reflection,
         )
 
     def _check_addresses(self) -> None:
@@ -476,11 +476,16 @@ class RouterProcess:
         await self.view.wait_for(1, float("inf"))
         await faces.grpc.set_serving(serving=True)
 
+    def _unserving_reason(self) -> str:
+        """Return why no client is let in, "" if clients are: no matter whom it can serve."""
+        if self.stop_wanted.is_set():
+            return "stopping"
+        return "" if self.listening.is_set() else "not listening yet"
+
     def _unready_reason(self) -> str:
         if self.stop_wanted.is_set():
             return "stopping"
-        reason = self._unable_reason()
-        return reason or ("" if self.listening.is_set() else "not listening yet")
+        return self._unable_reason() or self._unserving_reason()
 
     def _unable_reason(self) -> str:
         """Return why some requests would have nowhere to go, "" if all have."""

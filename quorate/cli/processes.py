@@ -176,6 +176,20 @@ TlsKeyOption = Annotated[
 ]
 
 
+RequestTimeoutOption = Annotated[
+    int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
+]
+ConnectionsPerAddressOption = Annotated[
+    int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
+]
+ConnectionAgeOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="Age at which a client's connection ends between two requests; 0 is never.",
+    ),
+]
 CorsOriginOption = Annotated[
     list[str] | None, typer.Option(help="Web origin whose pages may call this router.")
 ]
@@ -214,9 +228,7 @@ def router(
     admin: Annotated[str, typer.Option(help="host:port of metrics, health and status.")],
     cluster_id: Annotated[str, typer.Option(help="The cluster it serves.")],
     node: Annotated[list[str], typer.Option(help="host:port of a node; several are better.")],
-    request_timeout_ms: Annotated[
-        int, typer.Option(min=1, help="Time a request may take before its caller is told so.")
-    ] = 4000,
+    request_timeout_ms: RequestTimeoutOption = 4000,
     key_file: KeyFileOption = None,
     require_auth: Annotated[
         bool,
@@ -232,9 +244,8 @@ def router(
     cluster_cert: ClusterCertOption = None,
     cluster_key: ClusterKeyOption = None,
     connections_max: Annotated[int, typer.Option(min=1, help="Most open HTTP connections.")] = 8192,
-    connections_per_address: Annotated[
-        int, typer.Option(min=0, help="Most of one client address; 0 is half of them.")
-    ] = 0,
+    connections_per_address: ConnectionsPerAddressOption = 0,
+    connection_age: ConnectionAgeOption = 0,
     cors_origin: CorsOriginOption = None,
     probe_status: ProbeStatusOption = 200,
     grpc_reflection: GrpcReflectionOption = False,
@@ -261,6 +272,7 @@ def router(
                 request_timeout_ms=request_timeout_ms,
                 connections_max=connections_max,
                 connections_per_network_max=connections_per_address,
+                connection_age_seconds=connection_age,
                 key_file=key_file,
                 require_auth=require_auth,
                 region=region,

@@ -34,6 +34,9 @@ request ids."""
 PROBE_SECONDS: Final = 5
 """Between two questions whether a silent client is still there. Ours."""
 
+EVERY_ADDRESS: Final = "::"
+"""Of both families; IPv4's alone are 0.0.0.0."""
+
 RAN_OUT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -73,14 +76,22 @@ class Acceptor:
         return port
 
     async def listen(self, host: str, port: int) -> None:
-        """Listen on all addresses of a host. Raises OSError if one cannot be had."""
+        """Listen on all addresses of a host, on `::` also for IPv4, as gRPC does.
+
+        Raises OSError if one cannot be had.
+        """
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         try:
             for family, _, _, _, address in addresses:
-                listener = socket.create_server(address, family=family, backlog=BACKLOG)
+                listener = socket.create_server(
+                    address,
+                    family=family,
+                    backlog=BACKLOG,
+                    dualstack_ipv6=address[0] == EVERY_ADDRESS,
+                )
                 self._listeners.append(listener)
                 listener.settimeout(0)
         except OSError:

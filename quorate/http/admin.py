@@ -1,4 +1,4 @@
-"""The admin face: /health and /ready for probes, and pages made when asked for."""
+"""The admin face: /health, /serving and /ready for probes, and pages made when asked for."""
 
 from __future__ import annotations
 
@@ -38,13 +38,19 @@ class AdminFace:
         *,
         unready_reason: Callable[[], str],
         tasks: asyncio.TaskGroup,
+        unserving_reason: Callable[[], str] | None = None,
     ) -> None:
-        """`pages` are by path; `unready_reason` returns "" when the process is ready."""
+        """`pages` are by path; `unready_reason` returns "" when the process is ready.
+
+        With `unserving_reason` there is /serving: whether clients are let in.
+        """
         self._pages = pages
-        self._unready_reason = unready_reason
+        self._reasons = {b"/ready": (unready_reason, b"ready\n")}
+        if unserving_reason is not None:
+            self._reasons[b"/serving"] = (unserving_reason, b"serving\n")
         self._tasks = tasks
         self._making = 0  # pages
-        paths = b", ".join((b"/health", b"/ready", *pages))
+        paths = b", ".join((b"/health", *self._reasons, *pages))
         self._not_found = b"there are " + paths + b"\n"
 
     def handle(self, exchange: Exchange) -> None:
@@ -58,12 +64,13 @@ class AdminFace:
         path = exchange.path.partition(b"?")[0]
         if path == b"/health":
             exchange.reply(200, PLAIN, b"ok\n")
-        elif path == b"/ready":
-            reason = self._unready_reason()
+        elif path in self._reasons:
+            find_reason, good = self._reasons[path]
+            reason = find_reason()
             if reason:
                 exchange.reply(503, PLAIN, reason.encode() + b"\n")
             else:
-                exchange.reply(200, PLAIN, b"ready\n")
+                exchange.reply(200, PLAIN, good)
         elif path in self._pages:
             self._serve_page(exchange, self._pages[path])
         else:

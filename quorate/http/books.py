@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from quorate.http.limits import HttpLimits
 
@@ -35,6 +35,8 @@ class Held(Protocol):
         """Give up the body that has not come as a whole."""
 
 
+NEVER: Final = float("inf")
+
 AnyHeld = TypeVar("AnyHeld", bound=Held)
 
 
@@ -43,7 +45,7 @@ class Books(Generic[AnyHeld]):
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
-        self._all: dict[AnyHeld, None] = {}
+        self._all: dict[AnyHeld, float] = {}  # with when each is too old
         self._by_network: dict[str, dict[AnyHeld, None]] = {}
         self._busy_networks: set[str] = set()  # searched in vain for a connection that waits
         self.body_bytes = 0
@@ -78,10 +80,14 @@ class Books(Generic[AnyHeld]):
         self._busy_networks.add(network)
         return False
 
-    def add(self, connection: AnyHeld) -> None:
-        """Enter a connection for which there is room."""
-        self._all[connection] = None
+    def add(self, connection: AnyHeld, old_at: float = NEVER) -> None:
+        """Enter a connection for which there is room, and which is too old from a time on."""
+        self._all[connection] = old_at
         self._by_network.setdefault(connection.peer_network, {})[connection] = None
+
+    def is_old(self, connection: AnyHeld, now: float) -> bool:
+        """Return whether a connection is too old."""
+        return self._all.get(connection, NEVER) <= now
 
     def remove(self, connection: AnyHeld) -> None:
         """Strike a connection off, if it was ever on."""

@@ -400,7 +400,7 @@ class HttpConnection(asyncio.Protocol):
             return  # the client has gone
         self._current = None
         self._release_body(exchange.counted_bytes)
-        keep_alive = exchange.keep_alive and not self._server.stopping
+        keep_alive = exchange.keep_alive and not self._server.is_leaving(self)
         if not keep_alive:
             headers += b"Connection: close\r\n"
         self._write_answer(status, headers, body, headers_only=exchange.method == b"HEAD")

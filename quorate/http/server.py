@@ -19,7 +19,7 @@ from quorate.http.addresses import network_of
 from quorate.http.books import Books
 from quorate.http.exchange import Door, Exchange, Refused
 from quorate.http.limits import HttpLimits
-from quorate.http.protocol import HttpConnection
+from quorate.http.protocol import NEVER, HttpConnection
 from quorate.http.tls import TlsConnection
 
 REFUSALS_MAX: Final = 256
@@ -31,6 +31,9 @@ ACCEPTED_MAX: Final = 64
 
 HANDSHAKES_MAX: Final = 8
 """Most of them with TLS, whose handshakes take 0.4 to 0.8 ms each. Ours."""
+
+GOLDEN_RATIO: Final = 0.618034
+"""Its multiples spread evenly between two whole numbers, however many there are."""
 
 SWEEP_SECONDS: Final = 0.5
 """How coarse the time-outs of connections are. Ours."""
@@ -46,20 +49,25 @@ class HttpServer:
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
         door: Door | None = None,
+        age_seconds_max: float = NEVER,
     ) -> None:
         """With `tls`, which gives the context for a new connection, nothing is spoken but TLS.
+
+        A connection of `age_seconds_max`, give or take a tenth, ends with its next answer.
 
         `door` refuses what the handler would refuse as well, for a part of the cost.
         """
         self.handler = handler
         self.door = door
         self.limits = limits
+        self._age_seconds_max = age_seconds_max
         self.now = 0.0  # monotonic seconds, as of the last sweep
         self.date = b""  # for the Date header, as of the last sweep
         self.stopping = False
         self.refusals: dict[int, int] = {}  # answers given here, before the handler, by status
         self.handshakes_failed = 0  # refused, broken off or too slow
         self.books: Books[HttpConnection | TlsConnection] = Books(limits)
+        self._admitted_count = 0
         self._refused_count = 0  # in this pass of the loop
         self._next_pass_is_due = False
         self._resting: deque[HttpConnection] = deque()
@@ -166,8 +174,18 @@ class HttpServer:
         """Take a connection into the books if there is room; return whether there was."""
         if self.stopping or not self.books.make_room(connection.peer_network):
             return False
-        self.books.add(connection)
+        self.books.add(connection, self.now + self._age_of_next())
         return True
+
+    def _age_of_next(self) -> float:
+        """Return how old the next connection may become: those that came together go apart."""
+        self._admitted_count += 1
+        spread = self._admitted_count * GOLDEN_RATIO % 1
+        return self._age_seconds_max * (0.9 + 0.2 * spread)
+
+    def is_leaving(self, connection: HttpConnection) -> bool:
+        """Return whether a connection is to end with its next answer."""
+        return self.stopping or self.books.is_old(connection, self.now)
 
     def _farewell(self, address: str) -> bytes | None:
         """Return what a client is told for whose connection there is no room, None if there is."""

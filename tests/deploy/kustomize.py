@@ -25,6 +25,8 @@ KNOWN_FIELDS: Final = {
     "resources",
 }
 
+OF_NO_NAMESPACE: Final = {"Namespace", "PriorityClass"}
+
 
 def build(folder: Path) -> list[Document]:
     """Return the documents that the kustomization in `folder` composes."""
@@ -45,7 +47,7 @@ def _applied(folder: Path, documents: list[Document]) -> list[Document]:
         _patch(documents, patch)
     for document in documents:
         document["metadata"]["name"] += kustomization.get("nameSuffix", "")
-        if "namespace" in kustomization and document["kind"] != "Namespace":
+        if "namespace" in kustomization and document["kind"] not in OF_NO_NAMESPACE:
             document["metadata"]["namespace"] = kustomization["namespace"]
         for label in kustomization.get("labels", ()):
             assert set(label) == {"pairs"}, "kustomize's selectors reach further than it seems"
@@ -61,7 +63,7 @@ def _patch(documents: list[Document], patch: Document) -> None:
     found = [
         document
         for document in documents
-        if document["kind"] == target["kind"]
+        if target.get("kind", document["kind"]) == document["kind"]
         and target.get("name", document["metadata"]["name"]) == document["metadata"]["name"]
     ]
     assert found, f"nothing is {target}"

@@ -85,8 +85,8 @@ def test_only_what_the_wheel_is_made_of_is_sent_to_the_engine() -> None:
 
 
 def test_every_dependency_of_the_image_is_one_release_that_the_project_allows() -> None:
-    lines = (ROOT / "deploy/requirements.txt").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    text = (ROOT / "deploy/requirements.txt").read_text()
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+) ", text, re.MULTILINE))
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     project = document["project"]
@@ -96,32 +96,50 @@ def test_every_dependency_of_the_image_is_one_release_that_the_project_allows() 
         assert numbers(low) <= numbers(pinned[name]) < numbers(high), name
 
 
+def test_what_is_installed_is_what_was_hashed() -> None:
+    text = (ROOT / "deploy/requirements.txt").read_text()
+    lines = "".join(line for line in text.splitlines(keepends=True) if line[0] != "#")
+    entries = re.sub(r" *\\\n", "", lines).splitlines()
+
+    assert len(entries) > 20
+    for entry in entries:
+        assert re.fullmatch(r"[\w-]+==[\d.]+( +--hash=sha256:[0-9a-f]{64})+", entry), entry
+    (install,) = [rest for rest in values("RUN") if "deploy/requirements.txt" in rest]
+    assert "--require-hashes" in install
+
+
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
 @pytest.fixture
-def admin_port() -> Callable[[str], int]:
-    found: Callable[[str], int] = runpy.run_path(str(ROOT / "deploy/healthcheck.py"))["admin_port"]
+def admin_address() -> Callable[[str], tuple[str, int]]:
+    found: Callable[[str], tuple[str, int]] = runpy.run_path(str(ROOT / "deploy/healthcheck.py"))[
+        "admin_address"
+    ]
     return found
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "host"),
     [
-        ["quorate", "node", "--admin", "0.0.0.0:7401", "--az", "a"],
-        ["quorate", "router", "--admin=0.0.0.0:7401"],
-        ["quorate", "node", "--admin", "[::]:7401"],
+        (["quorate", "node", "--admin", "0.0.0.0:7401", "--az", "a"], "127.0.0.1"),
+        (["quorate", "router", "--admin=0.0.0.0:7401"], "127.0.0.1"),
+        (["quorate", "node", "--admin", "[::]:7401"], "127.0.0.1"),
+        (["quorate", "node", "--admin=[fd00::7]:7401"], "fd00::7"),
+        (["quorate", "node", "--admin=10.0.0.7:7401"], "10.0.0.7"),
     ],
 )
 def test_the_health_check_finds_the_admin_face(
-    admin_port: Callable[[str], int], arguments: list[str]
+    admin_address: Callable[[str], tuple[str, int]], arguments: list[str], host: str
 ) -> None:
-    assert admin_port("".join(f"{argument}\0" for argument in arguments)) == 7401
+    said = "".join(f"{argument}\0" for argument in arguments)
+
+    assert admin_address(said) == (host, 7401)
 
 
 def test_the_health_check_says_that_there_is_no_admin_face(
-    admin_port: Callable[[str], int],
+    admin_address: Callable[[str], tuple[str, int]],
 ) -> None:
     with pytest.raises(ValueError, match="no --admin"):
-        admin_port("quorate\0node\0--name=--admin\0")
+        admin_address("quorate\0node\0--name=--admin\0")

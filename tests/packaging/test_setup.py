@@ -77,3 +77,13 @@ def test_an_index_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None
     assert ended.returncode == 1
     assert ended.stderr.startswith("set-up: the package index could not be reached")
     assert "installed" not in ended.stdout.splitlines()
+
+
+def test_what_is_installed_has_the_releases_of_the_image(tmp_path: Path) -> None:
+    ended = set_up(tmp_path, f"echo \"$@\" > '{tmp_path / 'asked'}'")
+
+    asked = (tmp_path / "asked").read_text().split()
+    constraints = Path(asked[asked.index("--constraint") + 1]).read_text().splitlines()
+    image = (ROOT / "deploy" / "requirements.txt").read_text().splitlines()
+    assert ended.returncode == 0
+    assert constraints == [line.split()[0] for line in image if "==" in line]

@@ -19,6 +19,8 @@ from quorate.http.limits import HttpLimits
 from quorate.http.server import ACCEPTED_MAX, HANDSHAKES_MAX
 from tests.router.loops import run
 from tests.router.talk import Talk, tell
+from tests.router.world import World
+from tests.router.world import tell as tell_of_router
 
 ROOMY = HttpLimits()
 
@@ -89,6 +91,36 @@ def all_files() -> Iterator[int]:
     with contextlib.suppress(OSError):
         while True:
             yield os.dup(0)
+
+
+def test_every_address_is_those_of_both_families() -> None:
+    """As gRPC's listeners: else one port would take both, and the other IPv6 alone."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
+    async def story() -> None:
+        listening = Acceptor(asyncio.Protocol, lambda _: None, count_max=1)
+        await listening.listen("::", 0)
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, listening.port)
+            writer.close()
+        listening.close()
+
+    run(story())
+
+
+def test_a_router_on_every_address_takes_both_families_on_all_faces() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
+    async def story(world: World) -> None:
+        router = world.router
+        for port in (router.http_port, router.grpc_port, router.admin_port):
+            for host in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+
+    tell_of_router(story, http="[::]:0", grpc="[::]:0", admin="[::]:0", insecure=True)
 
 
 def test_all_addresses_of_a_host_are_listened_on_or_none() -> None:

@@ -452,6 +452,30 @@ def test_admin_face_shows_metrics_readiness_and_status() -> None:
         while (await read_page(world, b"/ready"))[0] == 200:
             await asyncio.sleep(0.01)
         assert await read_page(world, b"/ready") == (503, b"no leader known for partitions 1\n")
+        assert await read_page(world, b"/serving") == (200, b"serving\n")
+
+    tell(story)
+
+
+def test_router_without_leaders_lets_clients_in_after_a_while_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a start-up probe asks: all that has a leader, or needs none, is to be served."""
+    monkeypatch.setattr("router.process.START_SECONDS_MAX", 0.3)
+
+    async def story(world: World) -> None:
+        world.lead(0, term=2)
+        late = World(RouterProcess(world.router.options), world.nodes, world.items)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(late.router.run())
+            while not late.router.admin_port:
+                await asyncio.sleep(0.001)
+            before = await read_page(late, b"/serving")
+            await late.router.listening.wait()
+            assert before == (503, b"not listening yet\n")
+            assert await read_page(late, b"/serving") == (200, b"serving\n")
+            assert (await read_page(late, b"/ready"))[0] == 503
+            late.router.stop_wanted.set()
 
     tell(story)
 
