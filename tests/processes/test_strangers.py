@@ -23,10 +23,11 @@ MEMORY_MIB_MAX = 600
 PUTS_MIN = 5
 
 
+Scene = tuple[BackgroundCluster, Others]
+
+
 @pytest.fixture(scope="module")
-def attacked(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[BackgroundCluster, Others]]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     cluster = BackgroundCluster(tmp_path_factory.mktemp("strangers") / "data", partitions=3)
     with cluster:
         for table in (TABLE, ATTACKED):
