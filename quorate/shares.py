@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -15,26 +14,29 @@ class Shares:
     def __init__(self, per_network_max: int, all_max: int) -> None:
         self._per_network_max = per_network_max
         self._all_max = all_max
-        self._taken: Counter[str] = Counter()
-        self._taken_in_all = 0
+        self._taken: dict[str, int] = {}
+        self.taken_in_all = 0
 
-    def take(self, network: str) -> bool:
-        """Take one more for a network; return whether there was one left."""
-        taken = self._taken[network]
-        if taken >= self._per_network_max or self._taken_in_all >= self._all_max:
-            if not taken:
-                del self._taken[network]
+    def has_share(self, network: str, count: int = 1) -> bool:
+        """Return whether so many more are within a network's own share."""
+        return self._taken.get(network, 0) + count <= self._per_network_max
+
+    def take(self, network: str, count: int = 1) -> bool:
+        """Take so many more for a network; return whether there were as many left."""
+        if self.taken_in_all + count > self._all_max or not self.has_share(network, count):
             return False
-        self._taken[network] = taken + 1
-        self._taken_in_all += 1
+        self._taken[network] = self._taken.get(network, 0) + count
+        self.taken_in_all += count
         return True
 
-    def give_back(self, network: str) -> None:
-        """Count one less."""
-        self._taken_in_all -= 1
-        self._taken[network] -= 1
-        assert self._taken[network] >= 0
-        if not self._taken[network]:
+    def give_back(self, network: str, count: int = 1) -> None:
+        """Count so many less."""
+        left = self._taken[network] - count
+        assert left >= 0
+        self.taken_in_all -= count
+        if left:
+            self._taken[network] = left
+        else:
             del self._taken[network]
 
 

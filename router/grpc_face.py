@@ -19,7 +19,7 @@ from quorate.http.addresses import check_free
 from quorate.security.grpc_credentials import renewed_credentials
 from quorate.security.server_certificate import CertificateFiles
 from quorate.security.signing import REQUEST_ID_KEY
-from quorate.shares import network_of_peer
+from quorate.shares import Shares, network_of_peer
 from quorate.v1 import api_pb2
 from router.arrivals import REQUEST_BYTES_MAX
 from router.authentication import Authentication, SignedCall, StreamPass
@@ -72,6 +72,10 @@ SERVER_OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
+
+UNREAD_BYTES_PER_NETWORK_MAX: Final = 256 << 20
+UNREAD_BYTES_ALL_MAX: Final = 512 << 20
+"""Most bytes of answers that clients leave unread: the largest streams end. Ours, as on HTTP."""
 
 DROPPED: Final = "This router has slept, and does nothing that was sent before it woke. Call again."
 
@@ -347,9 +351,12 @@ class GrpcFace:
             self._pipelines.discard(pipeline)
 
     def sweep(self) -> None:
-        """End the streams that nobody uses, or may use any more. Call it some times a minute."""
-        for pipeline in list(self._pipelines):
+        """End the streams that nobody uses, reads, or may use any more. Call it twice a second."""
+        unread = Shares(UNREAD_BYTES_PER_NETWORK_MAX, UNREAD_BYTES_ALL_MAX)
+        for pipeline in sorted(self._pipelines, key=lambda each: each.unread_bytes):
             pipeline.finish_if_useless()
+            if pipeline.unread_bytes and not unread.take(pipeline.network, pipeline.unread_bytes):
+                pipeline.give_up()
 
 
 def _document(request_type: Any, raw: bytes) -> object:  # noqa: ANN401  (protoc's)

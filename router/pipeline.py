@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import grpc.aio
 
-from model.errors import ModelError, SerializationFailed, Throttled
+from model.errors import ModelError, SerializationFailed
 from quorate.cluster.write_id import REQUEST_ID_BYTES
 from quorate.v1 import api_pb2
 from router.authentication import StreamPass
@@ -122,16 +122,18 @@ class Pipeline:
         self._ids: list[int] = []
         self._statuses: list[int] = []
         self._bodies: list[bytes] = []
-        self._unread_bytes = 0
+        self.unread_bytes = 0
         self._open_calls = 0
         self._input_ended = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._runner: asyncio.Task[Any] | None = None
 
     async def run(self, requests: AsyncIterator[bytes], stream: Stream) -> None:
         """Serve the stream until the client or `finish` ends it and everything is answered."""
         aborted: BaseException | None = None
+        self._runner = asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_answers(stream))
@@ -169,9 +171,16 @@ class Pipeline:
         self._ids.append(call_id)
         self._statuses.append(http_status)
         self._bodies.append(body)
-        self._unread_bytes += len(body)
+        self.unread_bytes += len(body)
         if len(self._ids) == 1:
             self._wake.set()
+        elif self.unread_bytes > UNREAD_BYTES_MAX:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """End the stream of a client that does not read its answers; they are dropped."""
+        if self._runner is not None:
+            self._runner.cancel()
 
     async def _take(self, message: api_pb2.PipelineRequest, stream: Stream) -> None:
         """Start the calls of one message; read on when few enough are open."""
@@ -213,8 +222,6 @@ class Pipeline:
             await self._wake.wait()
             self._wake.clear()
             while self._ids:
-                if self._unread_bytes > UNREAD_BYTES_MAX:
-                    await abort(stream, Throttled("The client does not read its answers."))
                 response = self._take_response()
                 await stream.write(response)
                 self._open_calls -= len(response.id)
@@ -223,7 +230,7 @@ class Pipeline:
     def _take_response(self) -> api_pb2.PipelineResponse:
         """Return the next message: everything, or as much as the client takes in one."""
         count = len(self._ids)
-        size_bytes = self._unread_bytes
+        size_bytes = self.unread_bytes
         if size_bytes + count * COLUMNS_BYTES_MAX > self._message_bytes_max:
             count, size_bytes = self._count_that_fits()
         response = api_pb2.PipelineResponse(
@@ -232,7 +239,7 @@ class Pipeline:
         del self._ids[:count]
         del self._statuses[:count]
         del self._bodies[:count]
-        self._unread_bytes -= size_bytes
+        self.unread_bytes -= size_bytes
         return response
 
     def _count_that_fits(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A server's books: who has which connections, and how much of bodies that are not small.
+"""A server's books: who has which connections, and how much of large bodies and answers.
 
 Each network has a share, and what is full makes room: whoever has most loses a connection on which
 nothing is asked, or the largest body that has not come yet.
@@ -6,11 +6,11 @@ nothing is asked, or the largest body that has not come yet.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 from quorate.http.limits import HttpLimits
+from quorate.shares import Shares
 
 
 class Held(Protocol):
@@ -48,8 +48,8 @@ class Books(Generic[AnyHeld]):
         self._all: dict[AnyHeld, float] = {}  # with when each is too old
         self._by_network: dict[str, dict[AnyHeld, None]] = {}
         self._busy_networks: set[str] = set()  # searched in vain for a connection that waits
-        self.body_bytes = 0
-        self._body_bytes_by_network: Counter[str] = Counter()
+        self._bodies = Shares(limits.body_bytes_per_network_max, limits.body_bytes_all_max)
+        self._unsent = Shares(limits.unsent_bytes_per_network_max, limits.unsent_bytes_all_max)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -99,26 +99,36 @@ class Books(Generic[AnyHeld]):
         if not of_network:
             del self._by_network[connection.peer_network]
 
+    @property
+    def body_bytes(self) -> int:
+        """How much there is of bodies that are not small."""
+        return self._bodies.taken_in_all
+
     def reserve_body(self, connection: AnyHeld, size_bytes: int) -> bool:
         """Count bytes of a body; return whether there is room. Others' bodies may have to go."""
-        limits, network = self._limits, connection.peer_network
-        held_bytes = self._body_bytes_by_network[network]
-        if held_bytes + size_bytes > limits.body_bytes_per_network_max:
+        network = connection.peer_network
+        if not self._bodies.has_share(network, size_bytes):
             return False
-        while self.body_bytes + size_bytes > limits.body_bytes_all_max:
+        while not self._bodies.take(network, size_bytes):
             largest = max(self._all, key=lambda each: each.coming_bytes, default=connection)
             if largest is connection or not largest.coming_bytes:
                 return False
             largest.refuse_body()
-        self.body_bytes += size_bytes
-        self._body_bytes_by_network[network] = held_bytes + size_bytes
         return True
 
     def release_body(self, connection: AnyHeld, size_bytes: int) -> None:
         """Count bytes of a body as gone."""
-        network = connection.peer_network
-        self.body_bytes -= size_bytes
-        self._body_bytes_by_network[network] -= size_bytes
-        assert self._body_bytes_by_network[network] >= 0
-        if not self._body_bytes_by_network[network]:
-            del self._body_bytes_by_network[network]
+        self._bodies.give_back(connection.peer_network, size_bytes)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much there is of large answers that are not sent yet."""
+        return self._unsent.taken_in_all
+
+    def reserve_unsent(self, connection: AnyHeld, size_bytes: int) -> bool:
+        """Count bytes of an answer as not yet sent; return whether there is room for them."""
+        return self._unsent.take(connection.peer_network, size_bytes)
+
+    def release_unsent(self, connection: AnyHeld, size_bytes: int) -> None:
+        """Count bytes of an answer as sent, or given up."""
+        self._unsent.give_back(connection.peer_network, size_bytes)

@@ -28,4 +28,5 @@ class HttpLimits:
     idle_seconds_max: float = 60.0
     write_seconds_max: float = 10.0
     write_buffer_bytes: int = 256 << 10
-    unsent_bytes_all_max: int = 512 << 20  # of answers larger than that, of all connections
+    unsent_bytes_per_network_max: int = 256 << 20  # of answers larger than that
+    unsent_bytes_all_max: int = 512 << 20  # of all connections together

@@ -213,8 +213,10 @@ class HttpConnection(asyncio.Protocol):
         self._write_paused = True
         self.deadline = self._server.now + self._server.limits.write_seconds_max
         self._pause_reading()
-        self._unsent_bytes = self._transport.get_write_buffer_size()
-        if not self._server.reserve_unsent(self._unsent_bytes):
+        size_bytes = self._transport.get_write_buffer_size()
+        if self._server.books.reserve_unsent(self, size_bytes):
+            self._unsent_bytes = size_bytes
+        else:
             self._transport.abort()
 
     def resume_writing(self) -> None:
@@ -494,8 +496,9 @@ class HttpConnection(asyncio.Protocol):
         return now + limits.body_seconds_max + expected_bytes / limits.body_bytes_per_second_min
 
     def _release_unsent(self) -> None:
-        self._server.release_unsent(self._unsent_bytes)
-        self._unsent_bytes = 0
+        if self._unsent_bytes:
+            self._server.books.release_unsent(self, self._unsent_bytes)
+            self._unsent_bytes = 0
 
     def _release_body(self, size_bytes: int) -> None:
         if size_bytes:

@@ -71,7 +71,6 @@ class HttpServer:
         self._refused_count = 0  # in this pass of the loop
         self._next_pass_is_due = False
         self._resting: deque[HttpConnection] = deque()
-        self._unsent_bytes = 0
         self._tls = tls
         self._acceptor = Acceptor(
             self._make_protocol,
@@ -200,16 +199,6 @@ class HttpServer:
     def forget(self, connection: HttpConnection | TlsConnection) -> None:
         """Strike a connection off the books, if it was ever on them."""
         self.books.remove(connection)
-
-    def reserve_unsent(self, size_bytes: int) -> bool:
-        """Count bytes of an answer as not yet sent; return whether there is room for them."""
-        self._unsent_bytes += size_bytes
-        return self._unsent_bytes <= self.limits.unsent_bytes_all_max
-
-    def release_unsent(self, size_bytes: int) -> None:
-        """Count bytes of an answer as sent, or given up."""
-        self._unsent_bytes -= size_bytes
-        assert self._unsent_bytes >= 0
 
     def count_refusal(self, status: int) -> None:
         """Count an answer that was given before the handler saw the request."""

@@ -245,7 +245,7 @@ async def _serve(read_bytes: int, data: bytes) -> None:
     connection.connection_lost(None)
     assert server.connection_count == 0
     assert server.books.body_bytes == 0
-    assert server._unsent_bytes == 0
+    assert server.books.unsent_bytes == 0
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {

@@ -118,3 +118,26 @@ def test_idle_stream_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await stream.code() is grpc.StatusCode.OK
 
     tell(story)
+
+
+def test_stream_whose_answers_nobody_reads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "UNREAD_BYTES_MAX", 1 << 20)
+
+    async def story(world: World) -> None:
+        await world.put("k", Item={"p": {"S": "k"}, "v": {"S": "x" * 300_000}})
+        body = b'{"TableName":"Music","Key":{"p":{"S":"k"}},"ConsistentRead":true}'
+        count = 40
+        request = api_pb2.PipelineRequest(
+            id=range(count),
+            operation=["GetItem"] * count,
+            body=[body] * count,
+            request_id=[b""] * count,
+            deadline_ms=[5_000] * count,
+        )
+        async with channel_of(world) as channel:
+            stream: Any = channel.stream_stream(PIPELINE)()
+            await stream.write(request.SerializeToString())
+            assert await stream.code() is not grpc.StatusCode.OK
+            await put(channel)  # others are served
+
+    tell(story)

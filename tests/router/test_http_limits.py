@@ -472,14 +472,14 @@ def test_row_28_slow_reader_of_a_large_answer_is_cut_off() -> None:
         while not talk.seen:
             await asyncio.sleep(0.001)
         talk.seen[0].reply(200, b"", bytes(16 << 20))
-        assert talk.server._unsent_bytes > 8 << 20
+        assert talk.server.books.unsent_bytes > 8 << 20
 
         talk.later(9.9)
         await asyncio.sleep(0.01)
         assert talk.server.connection_count == 1
         talk.later(0.2)
         await settled(talk, 0)
-        assert talk.server._unsent_bytes == 0
+        assert talk.server.books.unsent_bytes == 0
 
     tell(story, DEFAULT)
 
@@ -498,7 +498,7 @@ def test_row_28_unread_answers_of_all_clients_together_are_bounded() -> None:
             talk.seen[number].reply(200, b"", bytes(16 << 20))
 
         await settled(talk, 1)
-        assert talk.server._unsent_bytes <= 20 << 20
+        assert talk.server.books.unsent_bytes <= 20 << 20
 
     tell(story, limits)
 
@@ -513,7 +513,7 @@ def test_row_28_answer_that_is_read_in_time_is_whole() -> None:
                 await asyncio.sleep(0.001)
             talk.seen[number].reply(200, b"", bytes(4 << 20))
             assert await read_answer(reader) == (200, bytes(4 << 20))
-        assert talk.server._unsent_bytes == 0
+        assert talk.server.books.unsent_bytes == 0
 
     tell(story, DEFAULT)
 

@@ -388,12 +388,12 @@ def test_row_28_slow_reader_of_a_large_answer_is_cut_off(files: DevelopmentFiles
         while not talk.seen:
             await asyncio.sleep(0.001)
         talk.seen[0].reply(200, b"", bytes(16 << 20))
-        assert talk.server._unsent_bytes > 8 << 20
+        assert talk.server.books.unsent_bytes > 8 << 20
 
         talk.later(limits.write_seconds_max + 0.1)
         while talk.server.connection_count:
             await asyncio.sleep(0.001)
-        assert talk.server._unsent_bytes == 0
+        assert talk.server.books.unsent_bytes == 0
 
     tell_of_server(story, limits, tls=context_of(files))
 
