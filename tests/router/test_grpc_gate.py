@@ -122,11 +122,15 @@ def test_idle_stream_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_stream_whose_answers_nobody_reads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "UNREAD_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(grpc_gate, "STREAMS_PER_NETWORK_MAX", 1)
 
     async def story(world: World) -> None:
         await world.put("k", Item={"p": {"S": "k"}, "v": {"S": "x" * 300_000}})
         body = b'{"TableName":"Music","Key":{"p":{"S":"k"}},"ConsistentRead":true}'
         count = 40
+        one = api_pb2.PipelineRequest(
+            id=[7], operation=["GetItem"], body=[body], request_id=[b""], deadline_ms=[5_000]
+        )
         request = api_pb2.PipelineRequest(
             id=range(count),
             operation=["GetItem"] * count,
@@ -135,9 +139,20 @@ def test_stream_whose_answers_nobody_reads_does_not_stay(monkeypatch: pytest.Mon
             deadline_ms=[5_000] * count,
         )
         async with channel_of(world) as channel:
-            stream: Any = channel.stream_stream(PIPELINE)()
-            await stream.write(request.SerializeToString())
-            assert await stream.code() is not grpc.StatusCode.OK
-            await put(channel)  # others are served
+            open_stream: Any = channel.stream_stream(PIPELINE)
+            unread = open_stream()
+            await unread.write(request.SerializeToString())
+            answer = None
+            while answer is None:  # refused until the first one's place is free
+                other = open_stream()
+                try:
+                    await other.write(
+                        one.SerializeToString()
+                    )
+                    answer = await other.read()
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    answer = None
+            assert api_pb2.PipelineResponse.FromString(answer).id == [7]
+            unread.cancel()
 
     tell(story)
