@@ -78,13 +78,9 @@ class GrpcGate:
         self, serve: Callable[[bytes, Context], Any]
     ) -> Callable[[Messages, Context], Any]:
         async def serve_message(messages: Messages, context: Context) -> Any:  # noqa: ANN401
-            raw = await self._message_or_abort(messages, context)
-            answers = serve(raw, context)
-            if hasattr(answers, "__aiter__"):
-                async for answer in answers:
-                    await context.write(answer)
-            else:
-                await answers
+            await _write_all(
+                serve(await self._message_or_abort(messages, context), context), context
+            )
 
         return serve_message
 
@@ -120,16 +116,20 @@ class GrpcGate:
             if not streams.take(network):
                 await abort(context, Throttled(TOO_MANY_STREAMS))
             try:
-                answers = serve(messages, context)
-                if hasattr(answers, "__aiter__"):
-                    async for answer in answers:
-                        await context.write(answer)
-                else:
-                    await answers
+                await _write_all(serve(messages, context), context)
             finally:
                 streams.give_back(network)
 
         return counted
+
+
+async def _write_all(answers: Any, context: Context) -> None:  # noqa: ANN401  (either kind)
+    """Serve a stream whose handler yields its answers, or writes them itself."""
+    if hasattr(answers, "__aiter__"):
+        async for answer in answers:
+            await context.write(answer)
+    else:
+        await answers
 
 
 class _Gated(grpc.GenericRpcHandler):

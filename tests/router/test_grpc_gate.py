@@ -146,9 +146,7 @@ def test_stream_whose_answers_nobody_reads_does_not_stay(monkeypatch: pytest.Mon
             while answer is None:  # refused until the first one's place is free
                 other = open_stream()
                 try:
-                    await other.write(
-                        one.SerializeToString()
-                    )
+                    await other.write(one.SerializeToString())
                     answer = await other.read()
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                     answer = None
