@@ -123,7 +123,12 @@ def test_every_panel_shows_something_and_no_alert_is_raised(
         lambda: not without_data(), what="every panel has something to show", timeout_seconds=30
     )
     assert prometheus.ask(dict(marks())["Restarts"])
-    assert [name for name in recorded() if not prometheus.ask(name)] == [OUTAGE]
+    # A busy machine may let scrapes fail, as an outage does, until they are tried again.
+    wait_until(
+        lambda: [name for name in recorded() if not prometheus.ask(name)] == [OUTAGE],
+        what="all rules but the outage's record something",
+        timeout_seconds=30,
+    )
     for title, asks in expressions():
         if title in EMPTY_WHEN_ALL_IS_WELL:
             prometheus.ask(asks)  # is understood

@@ -21,8 +21,10 @@ CREDENTIALS = {
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundCluster]:
-    with BackgroundCluster(tmp_path_factory.mktemp("sdk") / "data") as cluster:
-        yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUORATE_GRPC_REFLECTION", "1")
+        with BackgroundCluster(tmp_path_factory.mktemp("sdk") / "data") as cluster:
+            yield cluster
 
 
 @pytest.fixture(scope="package")
