@@ -20,6 +20,11 @@ from quorate.http.addresses import network_of
 SWEEP_SECONDS: Final = 0.5
 """Between two looks. Ours."""
 
+CLOSED_AT_ONCE_MAX: Final = 64
+CLOSING_SECONDS: Final = 0.05
+"""Most connections that one look closes, and how soon the next one follows. Ours: whoever is closed
+comes again, and thousands at a time would take both processors from everybody."""
+
 _OPEN_FILES: Final = Path("/proc/self/fd")
 
 
@@ -34,13 +39,17 @@ class GrpcConnections:
 
     async def sweep_forever(self, port: int) -> None:
         """Look some times a second, until cancelled."""
+        pause_seconds = SWEEP_SECONDS
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(pause_seconds)
+            closed = self.closed
             await asyncio.to_thread(self.sweep, port)
+            pause_seconds = SWEEP_SECONDS if self.closed == closed else CLOSING_SECONDS
 
     def sweep(self, port: int) -> None:
-        """Close the connections that are more than a network's share."""
+        """Close connections that are more than a network's share, some at a time."""
         self._sweeps += 1
+        room = CLOSED_AT_ONCE_MAX
         by_network: dict[str, list[tuple[int, int]]] = defaultdict(list)
         known = self._known
         self._known = {}
@@ -60,8 +69,10 @@ class GrpcConnections:
                 by_network[seen[1]].append((seen[0], file))
         for network, connections in by_network.items():
             connections.sort()
-            for _, file in connections[self._per_network_max :]:
+            too_many = connections[self._per_network_max :][-room:] if room else []
+            for _, file in too_many:
                 self._close(file, port, network)
+            room -= len(too_many)
 
     def _close(self, file: int, port: int, network: str) -> None:
         """Shut a connection; gRPC reads its end, and closes it."""

@@ -203,6 +203,7 @@ class RouterProcess:
                     http.sweep_forever(),
                     admin.sweep_forever(),
                     self._sweep_grpc_forever(faces),
+                    self._bound_connections_forever(),
                 )
             ]
             gc.collect()
@@ -449,12 +450,15 @@ class RouterProcess:
             service.tick()
 
     async def _sweep_grpc_forever(self, faces: PublicFaces) -> None:
-        """End what nobody uses, and connections that are more than a network's share."""
-        await self.listening.wait()
+        """End what nobody uses."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             faces.grpc.sweep()
-            await asyncio.to_thread(self.grpc_connections.sweep, self.grpc_port)
+
+    async def _bound_connections_forever(self) -> None:
+        """Close gRPC's connections that are more than a network's share."""
+        await self.listening.wait()
+        await self.grpc_connections.sweep_forever(self.grpc_port)
 
     def _slept(self, seconds: float) -> None:
         """Do nothing of what was sent before this process woke: its ids may be forgotten."""
