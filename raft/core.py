@@ -430,7 +430,7 @@ class RaftCore:
         role_changed = told != self._told
         self._told = told
         ready = Ready(
-            0, None, None, [], None, False, send_now, [], [], reads, dropped_reads,  # noqa: FBT003
+            0, None, None, [], None, send_now, [], [], reads, dropped_reads,
             role_changed, self.snapshot_wanted,
         )  # fmt: skip
         self.snapshot_wanted = False
@@ -485,7 +485,7 @@ class RaftCore:
         log = self.log
         given = self._given
         term_changed = given[0] != self.term or given[1] != self.vote
-        if not term_changed and not log.needs_write():
+        if not term_changed and not log.needs_write():  # a commit index alone is never written
             assert not self._ticket_in_flight or not self._send_gated
             if self._send_gated:
                 ready.send_now.extend(self._send_gated)
@@ -498,7 +498,6 @@ class RaftCore:
             ready.hard_state = HardState(self.term, self.vote, self.commit)
         self._ticket += 1
         ready.ticket = self._ticket_in_flight = self._ticket
-        ready.must_sync = True  # a commit index alone is never written, so never a write for it
         ready.send_after, self._send_gated = self._send_gated, []
 
     def _take_committed(self, ready: Ready) -> bool:
