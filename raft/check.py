@@ -3,6 +3,8 @@
 Tests and simulations run `check_core` after every step; a host may run it now and then.
 """
 
+from itertools import pairwise
+
 from raft.core import RaftCore
 from raft.election import promotable
 from raft.leadership import Leadership
@@ -63,22 +65,19 @@ def check_leadership(core: RaftCore, leadership: Leadership) -> None:
     assert leadership.uncommitted_bytes >= 0
     assert leadership.transferee in (NO_NODE, *core.configurations.current.voters)
     assert leadership.transferee != core.node_id
+    assert leadership.progress[core.node_id].flow is Flow.PROBE
     for progress in leadership.progress.values():
         check_progress(progress)
-        assert progress.next <= core.log.last_index + 1 or progress.node_id == core.node_id
-        assert progress.match <= core.log.last_index
+        assert progress.next <= core.log.last_index + 1
 
 
 def check_progress(progress: Progress) -> None:
     """Assert that one member's progress is consistent in itself."""
-    assert progress.match >= 0
+    assert 0 <= progress.match < progress.next
     assert progress.snapshot_index >= 0
     assert progress.in_flight_bytes == sum(size for _, size in progress.in_flight)
     if progress.flow is Flow.REPLICATE:
-        assert progress.match < progress.next
-        for (before, _), (after, _) in zip(
-            progress.in_flight, list(progress.in_flight)[1:], strict=False
-        ):
-            assert progress.match < before < after < progress.next
+        indexes = [progress.match, *[last for last, _ in progress.in_flight], progress.next]
+        assert all(before < after for before, after in pairwise(indexes))
     else:
         assert not progress.in_flight

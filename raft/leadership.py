@@ -88,7 +88,7 @@ class Leadership:
                 known = Progress(node_id, next_index=next_index, heard=self._clock, joined=joined)
             self.progress[node_id] = known
         own = self.progress[core.node_id]
-        own.match = core.log.durable
+        own.acknowledged(core.log.durable)
         own.heard = own.sequence = ALWAYS
         self._others = [p for p in self.progress.values() if p is not own]
         self._voters = [self.progress[node_id] for node_id in configuration.voters]
@@ -170,7 +170,7 @@ class Leadership:
 
     def own_log_persisted(self) -> None:
         """Count this replica's own copy, now that it is on disk."""
-        self.progress[self._core.node_id].match = self._core.log.durable
+        self.progress[self._core.node_id].acknowledged(self._core.log.durable)
         self._maybe_commit()
 
     def may_evaluate(self) -> bool:
