@@ -5,19 +5,19 @@ Tests and simulations run `check_core` after every step; a host may run it now a
 
 from itertools import pairwise
 
-from raft.core import RaftCore
 from raft.election import promotable
 from raft.leadership import Leadership
 from raft.log import RaftLog
 from raft.progress import Flow, Progress
+from raft.state import RaftState
 from raft.types import NO_NODE, Role
 
 
-def check_core(core: RaftCore) -> None:
+def check_core(core: RaftState) -> None:
     """Assert everything that must hold for one replica."""
     log = core.log
     check_log(log)
-    assert 0 <= core.applied <= core.commit <= log.last_index
+    assert 0 <= core.applied <= core.applying <= core.commit <= log.last_index
     assert log.first_index() - 1 <= core.applied
     assert log.last_term <= core.term
     assert (core.role is Role.LEADER) == (core.leadership is not None)
@@ -29,6 +29,11 @@ def check_core(core: RaftCore) -> None:
         assert not core.votes
     if core.role in (Role.CANDIDATE, Role.LEADER):
         assert core.vote == core.node_id
+    assert core.leader in (NO_NODE, core.leader_of_term)
+    assert core.saved_term <= core.term
+    if core.saved_term == core.term:
+        assert core.saved_vote in (NO_NODE, core.vote)
+    assert core.ack_index <= log.last_index
     if core.installing is not None:
         assert core.role is Role.FOLLOWER
         assert core.installing.index > core.commit
@@ -57,7 +62,7 @@ def check_log(log: RaftLog) -> None:
             term = entry.term
 
 
-def check_leadership(core: RaftCore, leadership: Leadership) -> None:
+def check_leadership(core: RaftState, leadership: Leadership) -> None:
     """Assert that a leader's view of the members is possible."""
     members = core.configurations.current.members()
     assert sorted(leadership.progress) == sorted({*members, core.node_id})

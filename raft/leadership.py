@@ -29,7 +29,7 @@ from raft.types import (
 )
 
 if TYPE_CHECKING:
-    from raft.core import RaftCore
+    from raft.state import RaftState
 
 HEARTBEAT: Final = MessageType.HEARTBEAT  # as in `raft.core`
 
@@ -63,7 +63,7 @@ class Leadership:
         "uncommitted_bytes",
     )
 
-    def __init__(self, core: "RaftCore") -> None:
+    def __init__(self, core: "RaftState") -> None:
         self._core = core
         self._clock = 0  # ticks since the election, in steps of a heartbeat
         self._term_start = core.log.last_index + 1  # the index of this term's first entry
