@@ -29,10 +29,9 @@ NO_ACK: Final = -1
 class RaftState:
     """What one replica of one group knows, and the steps by which that changes.
 
-    The modules over it (`election`, `following`, `terms`, `leadership`) are the roles' rules; they
-    change it by its methods where an invariant below spans more than one attribute.
+    The modules over it (`election`, `following`, `terms`, `leadership`) are the roles' rules.
 
-    Invariants, which `raft.check` asserts:
+    Invariants between any two calls of the core, which `raft.check` asserts:
 
     - applied <= applying <= commit <= log.last_index;
     - `leadership` is there exactly while `role` is LEADER, and then `leader` is this replica;
