@@ -3,19 +3,21 @@
 Tests and simulations run `check_core` after every step; a host may run it now and then.
 """
 
-from raft.core import RaftCore
+from itertools import pairwise
+
 from raft.election import promotable
 from raft.leadership import Leadership
 from raft.log import RaftLog
 from raft.progress import Flow, Progress
+from raft.state import RaftState
 from raft.types import NO_NODE, Role
 
 
-def check_core(core: RaftCore) -> None:
+def check_core(core: RaftState) -> None:
     """Assert everything that must hold for one replica."""
     log = core.log
     check_log(log)
-    assert 0 <= core.applied <= core.commit <= log.last_index
+    assert 0 <= core.applied <= core.applying <= core.commit <= log.last_index
     assert log.first_index() - 1 <= core.applied
     assert log.last_term <= core.term
     assert (core.role is Role.LEADER) == (core.leadership is not None)
@@ -27,6 +29,11 @@ def check_core(core: RaftCore) -> None:
         assert not core.votes
     if core.role in (Role.CANDIDATE, Role.LEADER):
         assert core.vote == core.node_id
+    assert core.leader in (NO_NODE, core.leader_of_term)
+    assert core.saved_term <= core.term
+    if core.saved_term == core.term:
+        assert core.saved_vote in (NO_NODE, core.vote)
+    assert core.ack_index <= log.last_index
     if core.installing is not None:
         assert core.role is Role.FOLLOWER
         assert core.installing.index > core.commit
@@ -55,7 +62,7 @@ def check_log(log: RaftLog) -> None:
             term = entry.term
 
 
-def check_leadership(core: RaftCore, leadership: Leadership) -> None:
+def check_leadership(core: RaftState, leadership: Leadership) -> None:
     """Assert that a leader's view of the members is possible."""
     members = core.configurations.current.members()
     assert sorted(leadership.progress) == sorted({*members, core.node_id})
@@ -63,22 +70,19 @@ def check_leadership(core: RaftCore, leadership: Leadership) -> None:
     assert leadership.uncommitted_bytes >= 0
     assert leadership.transferee in (NO_NODE, *core.configurations.current.voters)
     assert leadership.transferee != core.node_id
+    assert leadership.progress[core.node_id].flow is Flow.PROBE
     for progress in leadership.progress.values():
         check_progress(progress)
-        assert progress.next <= core.log.last_index + 1 or progress.node_id == core.node_id
-        assert progress.match <= core.log.last_index
+        assert progress.next <= core.log.last_index + 1
 
 
 def check_progress(progress: Progress) -> None:
     """Assert that one member's progress is consistent in itself."""
-    assert progress.match >= 0
+    assert 0 <= progress.match < progress.next
     assert progress.snapshot_index >= 0
     assert progress.in_flight_bytes == sum(size for _, size in progress.in_flight)
     if progress.flow is Flow.REPLICATE:
-        assert progress.match < progress.next
-        for (before, _), (after, _) in zip(
-            progress.in_flight, list(progress.in_flight)[1:], strict=False
-        ):
-            assert progress.match < before < after < progress.next
+        indexes = [progress.match, *[last for last, _ in progress.in_flight], progress.next]
+        assert all(before < after for before, after in pairwise(indexes))
     else:
         assert not progress.in_flight

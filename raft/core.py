@@ -1,4 +1,4 @@
-"""The door of the consensus core: one replica of one group.
+"""The consensus core as its host uses it: one replica of one group.
 
 A RaftCore never waits and never does anything by itself. The host tells it what happened (`tick`,
 `step`, `propose`, `persisted`, ...) and takes the work that follows (`take_ready`), in the order
@@ -8,23 +8,19 @@ Messages of other replicas never make it raise; what cannot be used is noted in 
 dropped. Local calls raise NotLeader or ProposalRefused, and then have changed nothing.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from raft import election, following
 from raft.configuration import ConfigurationChange
 from raft.leadership import Leadership
-from raft.log import RaftLog
-from raft.recovery import check_recovered, find_configurations
+from raft.state import NO_ACK, RaftState
 from raft.status import Status, describe
 from raft.terms import FROM_LEADER, settle_term
 from raft.types import (
     NO_NODE,
     Compacted,
     Configuration,
-    Entry,
-    EntryKind,
     HardState,
     LogReader,
     Message,
@@ -35,7 +31,6 @@ from raft.types import (
     Rng,
     Role,
     SnapshotMeta,
-    Ticks,
 )
 
 __all__ = [
@@ -55,138 +50,18 @@ HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
 VOTE_REQUESTS: Final = (MessageType.PRE_VOTE, MessageType.VOTE)
 VOTE_REPLIES: Final = (MessageType.PRE_VOTE_REPLY, MessageType.VOTE_REPLY)
 
-NO_ACK: Final = -1
-"""No acknowledgement is due. Ours: 0 is one, of an empty log."""
 
+class RaftCore(RaftState):
+    """One replica, as its host uses it.
 
-class RaftCore:
-    """One replica. Invariant: applied <= handed over <= commit <= log.last_index.
-
-    The host uses the methods without underscore under "Doors" and reads `role`, `term`,
-    `leader`, `commit`, `applied`, `last_index`, `may_evaluate`, `configuration`, `trace`, and
-    `dirty`: whether `take_ready` has more to give than messages. The rest is for the sibling
-    modules.
+    The host calls the methods of this class and reads `role`, `term`, `leader`, `commit`,
+    `applied`, `last_index`, `may_evaluate`, `configuration`, `trace`, and `dirty`: whether
+    `take_ready` has more to give than messages.
     """
 
-    __slots__ = (
-        "_ack_index",
-        "_ack_to",
-        "_dropped_reads",
-        "_given",
-        "_handed",
-        "_read_count",
-        "_saved_term",
-        "_saved_vote",
-        "_send_gated",
-        "_snapshot_due",
-        "_ticket",
-        "_ticket_in_flight",
-        "_told",
-        "alarm",
-        "applied",
-        "commit",
-        "commit_heard",
-        "config",
-        "configurations",
-        "dirty",
-        "installing",
-        "joined",
-        "leader",
-        "leader_of_term",
-        "leadership",
-        "log",
-        "node_id",
-        "quick_campaigns_left",
-        "read_sequence",
-        "reads",
-        "rng",
-        "role",
-        "second_leader",
-        "second_leaders_refused",
-        "send_now",
-        "since",
-        "snapshot",
-        "snapshot_wanted",
-        "term",
-        "ticks",
-        "timeout",
-        "trace",
-        "vote",
-        "votes",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        config: RaftConfig,
-        *,
-        hard_state: HardState,
-        configuration: Configuration,
-        log: LogReader,
-        applied: int,
-        rng: Rng,
-        applied_term: int = 0,
-        ticks: Ticks | None = None,
-    ) -> None:
-        """Start from what was found on disk; `configuration` is the one as of `applied`.
-
-        A crash between the installation of a snapshot and the reset of the log leaves a log that
-        does not hold (`applied`, `applied_term`): the host resets it to start after that entry
-        before it comes here. `applied_term` 0 means unknown, and then this is not checked.
-
-        Raises RecoveryRefused if the pieces do not fit: then something durable was lost.
-        """
-        self.config = config
-        self.node_id = config.node_id
-        self.rng = rng
-        self.log = RaftLog(log, cache_bytes_max=config.cache_bytes_max)
-        check_recovered(self.log, hard_state, applied, applied_term)
-
-        self.role = Role.FOLLOWER
-        self.term = hard_state.term
-        self.vote = hard_state.vote
-        self.leader = self.leader_of_term = NO_NODE  # followed now; known to have led this term
-        self.second_leader = self.second_leaders_refused = 0  # who, last; messages, until told of
-        self.votes: dict[int, bool] = {}  # of the campaign that is running
-        self.leadership: Leadership | None = None  # exactly while role is LEADER
-        self.commit = max(hard_state.commit, applied)
-        self.commit_heard = self.commit  # the highest that a leader has told; may be above the log
-        self.applied = applied
-        self._handed = applied  # highest index given to the host as committed
-        self.configurations = find_configurations(
-            self.log, configuration, applied=applied, commit=self.commit
-        )
-
-        self._saved_term = hard_state.term  # what is on disk
-        self._saved_vote = hard_state.vote
-        self._given = (hard_state.term, hard_state.vote, hard_state.commit)  # for writing, last
-        self._ticket = self._ticket_in_flight = 0  # the newest given out; 0: none
-
-        self.send_now: list[Message] = []
-        self._send_gated: list[Message] = []  # wait for the next write
-        self._ack_index = NO_ACK  # the newest append to acknowledge, once durable
-        self._ack_to = NO_NODE
-        self.joined = 0  # what the leader of this term calls our joining; answers repeat it
-        self.reads: list[tuple[int, int]] = []
-        self._dropped_reads: list[int] = []
-        self._read_count = 0
-        self.read_sequence = 1  # newest read round; never goes back while this object lives
-
-        self.snapshot: SnapshotMeta | None = None  # newest the host can send
-        self.snapshot_wanted = False
-        self.installing: SnapshotMeta | None = None
-        self._snapshot_due = False  # `installing` has not been given to the host yet
-
-        self.ticks = ticks or Ticks()
-        self.since = 0  # when the leader was heard, or as leader the last heartbeat was sent
-        self.timeout = 0  # silence after which a leader is given up
-        self.alarm = 0  # the tick at which there may be something to do
-        self.quick_campaigns_left = 0
-        self._told = (self.role, self.term, self.leader)
-        self.dirty = self.commit > applied
-        self.trace: deque[tuple[str, int, int]] = deque(maxlen=config.trace_count_max)
-        election.reset_timer(self)
-
-    # Doors: what a host may ask about
+    # What a host may ask
 
     @property
     def last_index(self) -> int:
@@ -207,7 +82,7 @@ class RaftCore:
         """Return everything worth showing."""
         return describe(self)
 
-    # Doors: what a host may tell
+    # What a host may tell, and what it takes
 
     def tick(self, n: int = 1) -> None:
         """Let `n` ticks pass. After a pause, step the waiting messages first and cap `n`."""
@@ -247,8 +122,8 @@ class RaftCore:
             self.leader != sender
             or self.term != term
             or self.commit < commit
-            or self._saved_term != term
-            or self._saved_vote != self.vote
+            or self.saved_term != term
+            or self.saved_vote != self.vote
             or self.leadership is not None
         ):
             return False
@@ -357,17 +232,17 @@ class RaftCore:
         assert ticket == self._ticket_in_flight
         assert ticket > 0
         self._ticket_in_flight = 0
-        self._saved_term, self._saved_vote, _ = self._given
+        self.saved_term, self.saved_vote, _ = self._given
         self.log.persisted()
         self.dirty = True
         if self.leadership is not None:
             self.leadership.own_log_persisted()
-        elif self.role is Role.CANDIDATE and self._saved_term == self.term:
+        elif self.role is Role.CANDIDATE and self.saved_term == self.term:
             election.own_vote_persisted(self)
 
     def applied_to(self, index: int) -> None:
         """The host has applied the committed entries up to `index`."""
-        assert self.applied <= index <= self._handed
+        assert self.applied <= index <= self.applying
         self.applied = index
         self.log.shrink(index)
 
@@ -397,7 +272,7 @@ class RaftCore:
         self.installing = None
         self.log.restore(index, meta.term)
         self.configurations.reset(index, meta.configuration)
-        self.commit = self.applied = self._handed = index
+        self.commit = self.applied = self.applying = index
         self.note("snapshot_installed", index)
         self.dirty = True
         if self.leader != NO_NODE:
@@ -430,7 +305,7 @@ class RaftCore:
         role_changed = told != self._told
         self._told = told
         ready = Ready(
-            0, None, None, [], None, False, send_now, [], [], reads, dropped_reads,  # noqa: FBT003
+            0, None, None, [], None, send_now, [], [], reads, dropped_reads,
             role_changed, self.snapshot_wanted,
         )  # fmt: skip
         self.snapshot_wanted = False
@@ -462,16 +337,21 @@ class RaftCore:
             self.leadership.tell_commit()
         return self.take_messages()
 
+    def _lead(self) -> Leadership:
+        if self.leadership is None:
+            raise NotLeader(self.leader, self.term)
+        return self.leadership
+
     # Ready, piece by piece
 
     def _take_acknowledgement(self, ready: Ready, *, persist: bool) -> None:
         """Acknowledge appends: at once if all of it is durable, else with the next write."""
-        index = self._ack_index
+        index = self.ack_index
         if index == NO_ACK:
             return
-        durable = index <= self.log.durable and self._saved_term == self.term
+        durable = index <= self.log.durable and self.saved_term == self.term
         if durable or persist:
-            self._ack_index = NO_ACK
+            self.ack_index = NO_ACK
             reply = Message(
                 APPEND_REPLY, self.node_id, self._ack_to, self.term, index, 0, 0, (), self.joined
             )
@@ -485,7 +365,7 @@ class RaftCore:
         log = self.log
         given = self._given
         term_changed = given[0] != self.term or given[1] != self.vote
-        if not term_changed and not log.needs_write():
+        if not term_changed and not log.needs_write():  # a commit index alone is never written
             assert not self._ticket_in_flight or not self._send_gated
             if self._send_gated:
                 ready.send_now.extend(self._send_gated)
@@ -498,140 +378,28 @@ class RaftCore:
             ready.hard_state = HardState(self.term, self.vote, self.commit)
         self._ticket += 1
         ready.ticket = self._ticket_in_flight = self._ticket
-        ready.must_sync = True  # a commit index alone is never written, so never a write for it
         ready.send_after, self._send_gated = self._send_gated, []
 
     def _take_committed(self, ready: Ready) -> bool:
         """Fill in a page of what is committed and durable; whether there is more."""
         high = min(self.commit, self.log.durable)
-        handed = self._handed
+        handed = self.applying
         if high <= handed or (self.installing is not None and not self._snapshot_due):
             return False
         ready.committed = self.log.entries(handed + 1, high + 1, self.config.committed_bytes_max)
         assert ready.committed[0].index == handed + 1
-        self._handed = ready.committed[-1].index
+        self.applying = ready.committed[-1].index
         if self.leadership is not None:
             self.leadership.committed_taken(ready.committed)
-        return self._handed < high
+        return self.applying < high
 
     def _has_gated_work(self) -> bool:
         """Whether something waits for the next take_ready that may write."""
         return (
             bool(self._send_gated)
-            or self._ack_index != NO_ACK
+            or self.ack_index != NO_ACK
             or self._snapshot_due
             or self._given[0] != self.term
             or self._given[1] != self.vote
             or self.log.needs_write()
         )
-
-    # Terms and roles
-
-    def leader_is_near(self) -> bool:
-        """Whether a leader was heard within the shortest election timeout.
-
-        Source: Raft thesis, sections 4.2.3 and 6.2.
-        """
-        silence = self.ticks.now - self.since
-        return self.leader != NO_NODE and silence < self.config.election_ticks_min
-
-    def hear_leader(self) -> None:
-        """The leader that this replica follows is alive."""
-        self.since = self.ticks.now
-
-    def become(self, role: Role, term: int, leader: int) -> None:
-        """Change role, term and leader; all that depends on them starts anew."""
-        assert term >= self.term
-        if self.leadership is not None:
-            self._dropped_reads.extend(self.leadership.abandon_reads())
-            self.leadership = None
-        if term != self.term:
-            self.term = term
-            self.vote = NO_NODE
-            self._ack_index = NO_ACK  # it was for the leader of the older term
-            self.joined = 0
-            self.leader_of_term = NO_NODE
-        self.role = role
-        self.leader = leader
-        if leader != NO_NODE:
-            self.leader_of_term = leader
-        self.votes = {}
-        self.dirty = True
-        self.note(role.value, term)
-        election.reset_timer(self)
-
-    def become_follower(self, term: int, leader: int) -> None:
-        """Follow `leader`, or nobody yet."""
-        if leader != NO_NODE:
-            self.quick_campaigns_left = 0
-        self.become(Role.FOLLOWER, term, leader)
-
-    def become_leader(self) -> None:
-        """Lead: begin with an empty entry, so that older ones can be committed under it.
-
-        Source: Raft thesis, section 6.4.
-        """
-        assert self.role is Role.CANDIDATE
-        assert self._saved_term == self.term
-        assert self._saved_vote == self.node_id
-        self.become(Role.LEADER, self.term, self.node_id)
-        self.quick_campaigns_left = 0
-        self.alarm = self.since + 1
-        self.leadership = Leadership(self)
-        noop = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
-        self.leadership.append([noop])
-
-    # Time
-
-    def wake_at_next_tick(self) -> None:
-        """Tell followers of a new commit index then, if no append has done so before."""
-        self.alarm = min(self.alarm, self.ticks.now + 1)
-
-    # For the sibling modules
-
-    def _lead(self) -> Leadership:
-        if self.leadership is None:
-            raise NotLeader(self.leader, self.term)
-        return self.leadership
-
-    def note(self, event: str, about: int) -> None:
-        """Record one event with our term and what it is about (mostly a node id)."""
-        self.trace.append((event, self.term, about))
-
-    def send_durable(self, message: Message) -> None:
-        """Send a message that promises our term and vote: not before they are on disk."""
-        if self._saved_term == self.term and self._saved_vote == self.vote:
-            self.send_now.append(message)
-        else:
-            self._send_gated.append(message)
-            self.dirty = True
-
-    def acknowledge(self, index: int, to: int) -> None:
-        """Tell the leader, once it is durable, that our log agrees with its own up to `index`."""
-        assert index <= self.log.last_index
-        self._ack_index = max(self._ack_index, index)
-        self._ack_to = to
-        self.dirty = True
-
-    def commit_to(self, index: int) -> None:
-        """Take a higher commit index."""
-        assert self.commit < index <= self.log.last_index
-        self.commit = index
-        self.configurations.settle(index)
-        self.dirty = True
-
-    def truncate(self, index: int) -> None:
-        """Remove uncommitted entries that the leader does not have."""
-        assert index > self.commit
-        self.note("truncated", index)
-        self.log.truncate(index)
-        self.configurations.truncate(index)
-        if self._ack_index >= index:
-            self._ack_index = NO_ACK
-
-    def begin_install(self, meta: SnapshotMeta) -> None:
-        """Give a snapshot to the host as soon as the old log rests; no appends until it is in."""
-        assert meta.index > self.commit
-        self.installing = meta
-        self._snapshot_due = True
-        self.dirty = True

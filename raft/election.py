@@ -9,13 +9,13 @@ from raft.quorum import Tally, tally
 from raft.types import NO_NODE, Message, MessageType, Role
 
 if TYPE_CHECKING:
-    from raft.core import RaftCore
+    from raft.state import RaftState
 
 WANTED_BY_LEADER: Final = 1
 """`hint` of a VOTE that a TIMEOUT_NOW has caused: voters need not protect their leader. Ours."""
 
 
-def promotable(core: "RaftCore") -> bool:
+def promotable(core: "RaftState") -> bool:
     """Whether a replica may campaign.
 
     Not while it knows of committed entries that it lacks. A node that was removed and is back
@@ -28,7 +28,7 @@ def promotable(core: "RaftCore") -> bool:
     )
 
 
-def on_silence(core: "RaftCore") -> None:
+def on_silence(core: "RaftState") -> None:
     """Campaign if that makes sense: no leader was heard, and no campaign was decided."""
     core.note("leader_silent", core.leader)
     if core.leader != NO_NODE:
@@ -41,7 +41,7 @@ def on_silence(core: "RaftCore") -> None:
         reset_timer(core)
 
 
-def lose_leader(core: "RaftCore") -> None:
+def lose_leader(core: "RaftState") -> None:
     """Follow nobody, and campaign soon: something tells that the leader is gone.
 
     More than once if need be: the first campaign may meet a replica that has not found out yet.
@@ -52,7 +52,7 @@ def lose_leader(core: "RaftCore") -> None:
     reset_timer(core)
 
 
-def on_peer_reachable(core: "RaftCore", node_id: int) -> None:
+def on_peer_reachable(core: "RaftState", node_id: int) -> None:
     """Campaign soon, as a voter can be reached; a leader that lives has time for a heartbeat."""
     core.note("peer_reachable", node_id)
     core.quick_campaigns_left = core.config.quick_campaign_count
@@ -61,7 +61,7 @@ def on_peer_reachable(core: "RaftCore", node_id: int) -> None:
         reset_timer(core, after=heartbeat)
 
 
-def reset_timer(core: "RaftCore", *, after: int = 0) -> None:
+def reset_timer(core: "RaftState", *, after: int = 0) -> None:
     """Wait anew, for a time drawn anew; a short one while something explains the hurry.
 
     `after` are ticks on top of it. Source: Raft thesis, section 3.4.
@@ -78,7 +78,7 @@ def reset_timer(core: "RaftCore", *, after: int = 0) -> None:
     core.alarm = core.since + core.timeout
 
 
-def campaign(core: "RaftCore") -> None:
+def campaign(core: "RaftState") -> None:
     """Ask whether this replica could win, before it disturbs anybody with a new term."""
     if not promotable(core):
         core.note("not_promotable", core.node_id)
@@ -91,7 +91,7 @@ def campaign(core: "RaftCore") -> None:
     _ask(core, MessageType.PRE_VOTE, core.term + 1, hint=0)
 
 
-def become_candidate(core: "RaftCore", *, hint: int) -> None:
+def become_candidate(core: "RaftState", *, hint: int) -> None:
     """Take the next term and this replica's own vote, and ask for the others'.
 
     The own vote counts, and the requests leave, only once term and vote are durable.
@@ -103,7 +103,7 @@ def become_candidate(core: "RaftCore", *, hint: int) -> None:
     _ask(core, MessageType.VOTE, core.term, hint=hint)
 
 
-def _ask(core: "RaftCore", message_type: MessageType, term: int, *, hint: int) -> None:
+def _ask(core: "RaftState", message_type: MessageType, term: int, *, hint: int) -> None:
     """Send a request for votes to every other voter of both halves."""
     configuration = core.configurations.current
     log = core.log
@@ -122,7 +122,7 @@ def _ask(core: "RaftCore", message_type: MessageType, term: int, *, hint: int) -
             )
 
 
-def own_vote_persisted(core: "RaftCore") -> None:
+def own_vote_persisted(core: "RaftState") -> None:
     """Count the candidate's own vote, now that it is on disk."""
     assert core.role is Role.CANDIDATE
     assert core.vote == core.node_id
@@ -130,7 +130,7 @@ def own_vote_persisted(core: "RaftCore") -> None:
     _count(core)
 
 
-def on_vote_request(core: "RaftCore", message: Message) -> None:
+def on_vote_request(core: "RaftState", message: Message) -> None:
     """Answer a VOTE or PRE_VOTE that is not of an older term.
 
     A vote is given once a term, to a candidate whose log is at least as complete, and has all
@@ -157,7 +157,7 @@ def on_vote_request(core: "RaftCore", message: Message) -> None:
     core.send_durable(reply)
 
 
-def on_vote_reply(core: "RaftCore", message: Message) -> None:
+def on_vote_reply(core: "RaftState", message: Message) -> None:
     """Count one answer to the campaign that is running, if it belongs to it."""
     if message.type == MessageType.PRE_VOTE_REPLY:
         term = core.term if message.reject else core.term + 1
@@ -171,7 +171,7 @@ def on_vote_reply(core: "RaftCore", message: Message) -> None:
     _count(core)
 
 
-def _count(core: "RaftCore") -> None:
+def _count(core: "RaftState") -> None:
     """Go on if the campaign is decided. A candidate needs its own vote on disk to win."""
     result = tally(core.configurations.current, core.votes)
     if result is Tally.LOST:

@@ -20,7 +20,7 @@ from raft.types import (
 )
 
 if TYPE_CHECKING:
-    from raft.core import RaftCore
+    from raft.state import RaftState
 
 # As in `raft.core`.
 APPEND: Final = MessageType.APPEND
@@ -29,7 +29,7 @@ HEARTBEAT_REPLY: Final = MessageType.HEARTBEAT_REPLY
 SNAPSHOT: Final = MessageType.SNAPSHOT
 
 
-def on_leader_message(core: "RaftCore", message: Message) -> None:
+def on_leader_message(core: "RaftState", message: Message) -> None:
     """Take a message that only the leader of our term can have sent.
 
     A term has one leader at most, also after its stream broke or it stepped down: whoever else
@@ -61,7 +61,7 @@ def on_leader_message(core: "RaftCore", message: Message) -> None:
         on_timeout_now(core, message)
 
 
-def on_append(core: "RaftCore", message: Message) -> None:
+def on_append(core: "RaftState", message: Message) -> None:
     """Take entries that follow on from this log, or say where the logs may agree.
 
     Source: Raft thesis, section 3.5. Entries that are already here are never truncated, however
@@ -102,7 +102,7 @@ def on_append(core: "RaftCore", message: Message) -> None:
     core.acknowledge(last_new, message.sender)
 
 
-def _check_entries(core: "RaftCore", message: Message) -> list[tuple[int, Configuration]] | None:
+def _check_entries(core: "RaftState", message: Message) -> list[tuple[int, Configuration]] | None:
     """Return the configurations among the entries, or None if a leader cannot have sent them."""
     configurations: list[tuple[int, Configuration]] = []
     index, term = message.index, message.log_term
@@ -119,7 +119,7 @@ def _check_entries(core: "RaftCore", message: Message) -> list[tuple[int, Config
     return configurations
 
 
-def _reject(core: "RaftCore", message: Message) -> None:
+def _reject(core: "RaftState", message: Message) -> None:
     """Tell the leader the last place, of a term it may know, where the logs may still agree."""
     hint, hint_term = core.log.find_conflict(message.index, message.log_term)
     core.send_durable(
@@ -137,7 +137,7 @@ def _reject(core: "RaftCore", message: Message) -> None:
     )
 
 
-def on_heartbeat(core: "RaftCore", message: Message) -> None:
+def on_heartbeat(core: "RaftState", message: Message) -> None:
     """Learn the commit index and answer: the leader is heard, its read round with it.
 
     The leader never sends a commit index above what this replica has acknowledged to it: if it
@@ -157,7 +157,7 @@ def on_heartbeat(core: "RaftCore", message: Message) -> None:
     )
 
 
-def on_snapshot(core: "RaftCore", message: Message) -> None:
+def on_snapshot(core: "RaftState", message: Message) -> None:
     """Install a snapshot that has arrived, unless this log has it all already."""
     core.joined = message.sequence
     meta = message.snapshot
@@ -174,7 +174,7 @@ def on_snapshot(core: "RaftCore", message: Message) -> None:
         core.begin_install(meta)
 
 
-def on_timeout_now(core: "RaftCore", message: Message) -> None:
+def on_timeout_now(core: "RaftState", message: Message) -> None:
     """Campaign at once and without a pre-vote: the leader itself asks for it."""
     if promotable(core):
         core.note("campaigns_for_transfer", message.sender)

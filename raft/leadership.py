@@ -5,7 +5,8 @@ not made when there is a reason to send, but in `flush`, once per `take_ready`: 
 happened in between leaves in one message a follower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from raft.configuration import ConfigurationChange, change_configuration, leave_joint
@@ -28,9 +29,14 @@ from raft.types import (
 )
 
 if TYPE_CHECKING:
-    from raft.core import RaftCore
+    from raft.state import RaftState
 
 HEARTBEAT: Final = MessageType.HEARTBEAT  # as in `raft.core`
+
+# What a quorum is asked for: how far its logs reach, when it was heard, which reads it confirms.
+MATCH: Final[Callable[[Progress], int]] = attrgetter("match")
+HEARD: Final[Callable[[Progress], int]] = attrgetter("heard")
+SEQUENCE: Final[Callable[[Progress], int]] = attrgetter("sequence")
 
 ALWAYS: Final = 1 << 62
 """A clock or read round later than any: what a leader has heard from itself. Ours."""
@@ -57,7 +63,7 @@ class Leadership:
         "uncommitted_bytes",
     )
 
-    def __init__(self, core: "RaftCore") -> None:
+    def __init__(self, core: "RaftState") -> None:
         self._core = core
         self._clock = 0  # ticks since the election, in steps of a heartbeat
         self._term_start = core.log.last_index + 1  # the index of this term's first entry
@@ -88,7 +94,7 @@ class Leadership:
                 known = Progress(node_id, next_index=next_index, heard=self._clock, joined=joined)
             self.progress[node_id] = known
         own = self.progress[core.node_id]
-        own.match = core.log.durable
+        own.acknowledged(core.log.durable)
         own.heard = own.sequence = ALWAYS
         self._others = [p for p in self.progress.values() if p is not own]
         self._voters = [self.progress[node_id] for node_id in configuration.voters]
@@ -168,9 +174,19 @@ class Leadership:
 
     # Commitment
 
+    def _reached_by_quorum(self, value: Callable[[Progress], int]) -> int:
+        """Return the highest value that a majority has reached, of each half if there are two.
+
+        Source: Raft thesis, section 4.3.
+        """
+        reached = majority_value(list(map(value, self._voters)))
+        if self._voters_outgoing:
+            reached = min(reached, majority_value(list(map(value, self._voters_outgoing))))
+        return reached
+
     def own_log_persisted(self) -> None:
         """Count this replica's own copy, now that it is on disk."""
-        self.progress[self._core.node_id].match = self._core.log.durable
+        self.progress[self._core.node_id].acknowledged(self._core.log.durable)
         self._maybe_commit()
 
     def may_evaluate(self) -> bool:
@@ -183,9 +199,7 @@ class Leadership:
         Source: Raft thesis, section 3.6.2; earlier terms' entries are never counted.
         """
         core = self._core
-        index = majority_value([progress.match for progress in self._voters])
-        if self._voters_outgoing:
-            index = min(index, majority_value([p.match for p in self._voters_outgoing]))
+        index = self._reached_by_quorum(MATCH)
         if index <= core.commit or index < self._term_start:
             return False
         first = core.commit < self._term_start
@@ -453,10 +467,7 @@ class Leadership:
         core = self._core
         self._clock += min(ticks, core.config.heartbeat_ticks)
         timeout = core.config.election_ticks_min
-        heard = majority_value([progress.heard for progress in self._voters])
-        if self._voters_outgoing:
-            heard = min(heard, majority_value([p.heard for p in self._voters_outgoing]))
-        if self._clock - heard > timeout:
+        if self._clock - self._reached_by_quorum(HEARD) > timeout:
             core.note("quorum_lost", core.term)
             core.become_follower(core.term, NO_NODE)
             lose_leader(core)  # its campaign is the first that those who come back shall hear of
@@ -498,11 +509,7 @@ class Leadership:
         """Release the reads of the rounds that a quorum has answered."""
         if not len(self._reads):
             return
-        sequence = majority_value([progress.sequence for progress in self._voters])
-        if self._voters_outgoing:
-            outgoing = majority_value([p.sequence for p in self._voters_outgoing])
-            sequence = min(sequence, outgoing)
-        confirmed = self._reads.confirm(sequence)
+        confirmed = self._reads.confirm(self._reached_by_quorum(SEQUENCE))
         if confirmed:
             self._core.reads.extend(confirmed)
             self._core.dirty = True

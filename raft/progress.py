@@ -14,7 +14,12 @@ class Flow(Enum):
 
 
 class Progress:
-    """One member as the leader of this term sees it. Invariant: 0 <= match < next."""
+    """One member as the leader of this term sees it; the leader itself is one, too.
+
+    Invariants, in every flow: 0 <= match < next <= the leader's last index + 1. `in_flight` is
+    empty except in REPLICATE; there its indexes rise from above `match` to below `next`. The
+    leader's own `match` is what its log has on disk; its flow stays PROBE, nothing is sent to it.
+    """
 
     __slots__ = (
         "commit_told",

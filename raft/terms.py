@@ -9,7 +9,7 @@ from raft.election import WANTED_BY_LEADER, lose_leader
 from raft.types import NO_NODE, Message, MessageType
 
 if TYPE_CHECKING:
-    from raft.core import RaftCore
+    from raft.state import RaftState
 
 REPLY_TYPES: Final = {
     MessageType.APPEND: MessageType.APPEND_REPLY,
@@ -29,7 +29,7 @@ FROM_LEADER: Final = (
 """What only the leader of a term sends."""
 
 
-def settle_term(core: "RaftCore", message: Message) -> bool:
+def settle_term(core: "RaftState", message: Message) -> bool:
     """Give way to a newer term, or refuse an older one; whether to go on with the message."""
     message_type = message.type
     if message.term < core.term:
@@ -53,7 +53,7 @@ def settle_term(core: "RaftCore", message: Message) -> bool:
     return True
 
 
-def _answer_older_term(core: "RaftCore", message: Message) -> None:
+def _answer_older_term(core: "RaftState", message: Message) -> None:
     """Tell who lives in an older term of ours; answers to us of that term are just dropped."""
     reply_type = REPLY_TYPES.get(message.type)
     if reply_type is None:

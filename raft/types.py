@@ -209,7 +209,6 @@ class Ready:
     truncate_from: int | None = None
     entries: list[Entry] = field(default_factory=list)
     snapshot: SnapshotMeta | None = None
-    must_sync: bool = False
     send_now: list[Message] = field(default_factory=list)
     send_after: list[Message] = field(default_factory=list)
     committed: list[Entry] = field(default_factory=list)

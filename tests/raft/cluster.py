@@ -173,7 +173,6 @@ class Node:
             assert ready.truncate_from is None
             assert not ready.entries
             assert not ready.send_after
-            assert not ready.must_sync
         for entry in ready.committed:
             self.apply(entry)
         if ready.committed:

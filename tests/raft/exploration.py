@@ -369,7 +369,8 @@ def frozen(value: object) -> object:
         return tuple([(key, frozen(held)) for key, held in sorted(value.items())])
     if isinstance(value, list | tuple | deque):
         return tuple([frozen(held) for held in value])
-    names = getattr(type(value), "__slots__", None) or vars(value)
+    names = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    names = names or list(vars(value))
     return (
         type(value),
         *[frozen(getattr(value, name)) for name in names if name not in IGNORED],

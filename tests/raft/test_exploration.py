@@ -9,10 +9,11 @@ import pytest
 
 from raft import leadership
 from raft.configuration import ConfigurationChange
-from raft.core import APPEND_REPLY, NO_ACK, RaftCore
+from raft.core import APPEND_REPLY, RaftCore
 from raft.log import RaftLog
 from raft.read_index import ReadQueue
-from raft.types import Message, Ready
+from raft.state import NO_ACK
+from raft.types import HardState, Message, Ready
 from tests.raft.exploration import STARTS, Explorer, deposed, elected, group
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -35,10 +36,10 @@ def _elect_anybody(patch: pytest.MonkeyPatch) -> None:
 
 def _acknowledge_from_memory(patch: pytest.MonkeyPatch) -> None:
     def take(core: RaftCore, ready: Ready, *, persist: bool) -> None:
-        if core._ack_index != NO_ACK:
-            reply = Message(APPEND_REPLY, core.node_id, core._ack_to, core.term, core._ack_index)
+        if core.ack_index != NO_ACK:
+            reply = Message(APPEND_REPLY, core.node_id, core._ack_to, core.term, core.ack_index)
             ready.send_now.append(reply)
-            core._ack_index = NO_ACK
+            core.ack_index = NO_ACK
 
     patch.setattr(RaftCore, "_take_acknowledgement", take)
 
@@ -65,9 +66,9 @@ def _serve_reads_unproved(patch: pytest.MonkeyPatch) -> None:
 def _forget_the_vote(patch: pytest.MonkeyPatch) -> None:
     become = RaftCore.__init__
 
-    def forget(core: RaftCore, *arguments: object, **named: object) -> None:
-        become(core, *arguments, **named)  # type: ignore[arg-type]
-        core.vote = 0
+    def forget(core: RaftCore, *arguments: object, hard_state: HardState, **named: object) -> None:
+        voteless = HardState(hard_state.term, 0, hard_state.commit)
+        become(core, *arguments, hard_state=voteless, **named)  # type: ignore[arg-type]
 
     patch.setattr(RaftCore, "__init__", forget)
 

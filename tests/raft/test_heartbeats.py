@@ -143,7 +143,7 @@ def test_vote_that_is_not_on_disk_leaves_the_heartbeat_to_step() -> None:
     core = cluster.core(OTHER)
     core.step(Message(MessageType.VOTE, 3, OTHER, core.term + 1, index=9, log_term=9, hint=1))
     ready = core.take_ready()
-    core._saved_term = core.term  # as if an earlier write had brought the term alone
+    core.saved_term = core.term  # as if an earlier write had brought the term alone
     core.step(heartbeat_message(MessageType.HEARTBEAT, 3, OTHER, core.term, 0, 1))
 
     assert ready.hard_state is not None

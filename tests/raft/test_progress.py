@@ -1,6 +1,7 @@
 """A leader's view of one member by itself."""
 
 from raft.progress import Flow, Progress
+from tests.raft.cluster import Cluster
 
 
 def test_replication_begins_just_past_the_match() -> None:
@@ -39,3 +40,15 @@ def test_what_was_in_flight_is_forgotten_with_the_flow() -> None:
 
     assert in_snapshot == (Flow.SNAPSHOT, 0, 0)
     assert (progress.flow, progress.next, progress.probe_sent) == (Flow.PROBE, 4, False)
+
+
+def test_leader_counts_itself_by_the_same_rule() -> None:
+    """`match` is below `next` for the leader's own copy, too, however much it has on disk."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    cluster.propose(1, *[b"x"] * 5)
+
+    assert leader.leadership is not None
+    own = leader.leadership.progress[1]
+
+    assert (own.flow, own.match, own.next) == (Flow.PROBE, 6, 7)

@@ -22,9 +22,7 @@ FILE_LINES_MAX: Final = 600
 FUNCTION_LINES_MAX: Final = 70
 
 # A ratchet: these were longer when the rule came, may shrink, and may not grow.
-LONGER_FILES: Final = {
-    "raft/core.py": 637,
-}
+LONGER_FILES: Final[dict[str, int]] = {}
 LONGER_FUNCTIONS: Final = {"node/machine/leadership.py:evaluate": 74}
 
 REFUSED_STEMS: Final = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raft import election, following
-from raft.core import RaftCore
 from raft.leadership import Leadership
 from raft.log import RaftLog
+from raft.state import RaftState
 from raft.types import Message
 from tests.sim.plants.registry import Change, plant
 
@@ -17,7 +17,7 @@ def truncate_committed() -> Sequence[Change]:
     """An append replaces all that follows its previous entry, also what is the same."""
     on_append = following.on_append
 
-    def replacing(core: RaftCore, message: Message) -> None:
+    def replacing(core: RaftState, message: Message) -> None:
         log = core.log
         if (
             message.entries
@@ -57,7 +57,7 @@ def vote_for_shorter_log() -> Sequence[Change]:
 def no_pre_vote() -> Sequence[Change]:
     """A campaign begins with a new term, whatever the others would say."""
 
-    def at_once(core: RaftCore) -> None:
+    def at_once(core: RaftState) -> None:
         if election.promotable(core):
             election.become_candidate(core, hint=0)
 

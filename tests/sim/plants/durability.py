@@ -11,6 +11,7 @@ from raft import core as raft_core
 from raft import leadership
 from raft.core import RaftCore
 from raft.quorum import majority_value
+from raft.state import RaftState
 from raft.types import HardState, Message
 from tests.sim.disk import GroupLog, MemoryRecord
 from tests.sim.nodes import SimulatedNode
@@ -58,11 +59,11 @@ def vote_not_persisted() -> Sequence[Change]:
 def vote_before_it_is_durable() -> Sequence[Change]:
     """Votes leave at once instead of with the write that makes them durable."""
 
-    def send_at_once(self: RaftCore, message: Message) -> None:
+    def send_at_once(self: RaftState, message: Message) -> None:
         self.send_now.append(message)
         self.dirty = True
 
-    return [(RaftCore, "send_durable", send_at_once)]
+    return [(RaftState, "send_durable", send_at_once)]
 
 
 @plant
@@ -71,9 +72,9 @@ def append_acknowledged_before_sync() -> Sequence[Change]:
     take = RaftCore._take_acknowledgement
 
     def early(self: RaftCore, ready: Any, *, persist: bool) -> None:
-        index, to = self._ack_index, self._ack_to
+        index, to = self.ack_index, self._ack_to
         if index > 0 and persist:
-            self._ack_index = -1
+            self.ack_index = -1
             kind = raft_core.APPEND_REPLY
             ready.send_now.append(Message(kind, self.node_id, to, self.term, index))
             return

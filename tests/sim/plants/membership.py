@@ -17,6 +17,7 @@ from raft.configuration import ConfigurationHistory
 from raft.core import RaftCore
 from raft.leadership import Leadership
 from raft.quorum import Tally, tally
+from raft.state import RaftState
 from raft.types import Configuration, Role
 from tests.sim import joining, nodes
 from tests.sim.nodes import SimulatedNode
@@ -91,7 +92,7 @@ def votes_of_the_former_members_count() -> Sequence[Change]:
     """Votes are counted by the last configuration that is committed, not by the newest."""
     count = election._count
 
-    def by_former(core: RaftCore) -> None:
+    def by_former(core: RaftState) -> None:
         configurations = core.configurations
         kept = configurations.current
         configurations.current = configurations._history[0][1]
