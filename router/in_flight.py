@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from router.exponential_average import ExponentialAverage
+
 LATE_SECONDS: Final = 0.2
 """Mean time at the nodes above which they are overloaded. Ours: well above a write on a slow disk,
 well below what a client takes for an outage."""
@@ -34,8 +36,8 @@ LOOP_PASSES: Final = 4
 """How many passes of the router's own loop a request takes: into the outbox, out of it, the reply
 read, the answer told. Ours."""
 
-DELAY_WEIGHT: Final = 0.2
-"""Of a tick's delay in the average. Ours."""
+DELAY_TICKS: Final = 5
+"""Over how many ticks their delay is averaged. Ours."""
 
 
 class InFlightLimit:
@@ -48,8 +50,8 @@ class InFlightLimit:
         self.count: float = COUNT_MAX
         self._ended = 0
         self._seconds = 0.0
-        self._rate = 0.0
-        self._loop_delay = 0.0
+        self._rate = ExponentialAverage(RATE_SECONDS)
+        self._loop_delay = ExponentialAverage(DELAY_TICKS)
         self._window_began = now
 
     def ended(self, count: int, seconds: float) -> None:
@@ -63,16 +65,15 @@ class InFlightLimit:
         `loop_delay` is how late this tick has come: so late the router was itself to send what it
         had and to take answers, and the nodes are not to be blamed for that.
         """
-        self._loop_delay += (loop_delay - self._loop_delay) * DELAY_WEIGHT
+        self._loop_delay.add(loop_delay, 1)
         elapsed = now - self._window_began
         if elapsed < WINDOW_SECONDS:
             return
         self._window_began = now
-        weight = min(1.0, elapsed / RATE_SECONDS)
-        self._rate += (self._ended / elapsed - self._rate) * weight
-        late_seconds = LATE_SECONDS + self._loop_delay * LOOP_PASSES
+        self._rate.add(self._ended / elapsed, elapsed)
+        late_seconds = LATE_SECONDS + self._loop_delay.value * LOOP_PASSES
         if self._seconds > self._ended * late_seconds:
-            self.count = min(max(self._rate * late_seconds, COUNT_MIN), COUNT_MAX)
+            self.count = min(max(self._rate.value * late_seconds, COUNT_MIN), COUNT_MAX)
         elif self._ended or not in_flight:
             self.count = min(self.count * GROWTH, COUNT_MAX)
         self._ended = 0

@@ -13,6 +13,7 @@ from typing import Final
 
 from quorate.http.exchange import Exchange
 from quorate.logs import bug
+from router.exponential_average import ExponentialAverage
 
 SLICE_SECONDS: Final = 0.004
 """How long calls are run at least before the loop reads again. Ours: refusals wait for so long."""
@@ -44,14 +45,13 @@ class RunQueue:
         self._call_soon = call_soon
         self._waiting: deque[tuple[Exchange, float]] = deque()
         self._ran_until = 0.0  # when the last slice ended
-        self._seconds_each = (
-            0.0  # that calls have taken of late, with all that the loop did besides
-        )
+        # That calls have taken of late, with all that the loop did besides.
+        self._seconds_each = ExponentialAverage(AVERAGED)
 
     @property
     def is_behind(self) -> bool:
         """Whether what is put here now would wait for too long."""
-        return len(self._waiting) * self._seconds_each > DELAY_SECONDS_MAX
+        return len(self._waiting) * self._seconds_each.value > DELAY_SECONDS_MAX
 
     def put(self, exchange: Exchange, now: float) -> None:
         """Let an exchange wait for its turn."""
@@ -82,7 +82,7 @@ class RunQueue:
             count += 1
             now = clock()
         each = (now - self._ran_until) / count
-        self._seconds_each += (each - self._seconds_each) * min(1.0, count / AVERAGED)
+        self._seconds_each.add(each, count)
         self._ran_until = now
         if waiting:
             self._call_soon(self._run)

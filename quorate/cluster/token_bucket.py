@@ -1,4 +1,7 @@
-"""The token bucket that all admission is made of. Pure: time is an argument."""
+"""The token bucket of pools, of partitions' caps and of what routers know of a pool.
+
+Pure: time is an argument.
+"""
 
 from __future__ import annotations
 

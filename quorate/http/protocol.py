@@ -120,7 +120,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; whole requests go to the handler from within."""
-        is_idle = self._is_idle
+        is_idle, plain = self._is_idle, None
         if self._draining or (is_idle and self._turn_away(data)):
             return
         try:
@@ -141,18 +141,13 @@ class HttpConnection(asyncio.Protocol):
                 raise
             self._refuse(cause)
         except httptools.HttpParserError:
-            if not is_idle or not self._read_anew(data):
+            plain = without_tab_behind_coding(data) if is_idle else None
+            if plain is None:
                 self._refuse(Refused(400))
-
-    def _read_anew(self, data: bytes) -> bool:
-        """Read a request that the parser refuses for a tab only; return whether it is one."""
-        plain = without_tab_behind_coding(data)
-        if plain is None:
-            return False
-        self._parser = httptools.HttpRequestParser(self)
-        self._exchange, self._headers, self._in_headers = None, {}, False
-        self.data_received(plain)
-        return True
+        if plain is not None:  # the tab is all that the parser had against the request
+            self._parser = httptools.HttpRequestParser(self)
+            self._exchange, self._headers, self._in_headers = None, {}, False
+            self.data_received(plain)
 
     def _turn_away(self, data: bytes) -> bool:
         """Refuse a request unparsed if none is taken now; return whether that was done."""

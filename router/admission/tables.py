@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from model.errors import ModelError, ProvisionedThroughputExceeded, Throttled, ThrottledError
@@ -17,6 +18,7 @@ from model.tables import Table, load_table, table_arn
 from quorate.cluster.catalog import Catalog
 from quorate.cluster.ring import Ring
 from router.admission.lease import Ask, Lease
+from router.exponential_average import ExponentialAverage
 
 RATE_SECONDS: Final = 5.0
 """Over how long the consumption that people are shown is averaged. Ours."""
@@ -30,7 +32,8 @@ OTHER_TABLES: Final = "(others)"
 
 
 QUEUED_MAX: Final = 4_096
-"""Most requests that wait for capacity, of all tables. Ours: 160 batches."""
+"""Most requests in the lines of all tables that one more may join to wait for capacity. Ours: 160
+batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Account:
     """One table here: its leases (None: no limit), and what its requests have used.
 
     `usage` is shared by the tables that are not told apart. `refusals` are its errors by what is
-    short, made once: a table that is short refuses thousands. The rates are units a second of late.
+    short, made once: a table that is short refuses thousands.
     """
 
     name: str
@@ -70,14 +73,41 @@ class Account:
     writes: Lease | None
     usage: Usage
     refusals: dict[tuple[str, bool], ThrottledError] = field(default_factory=dict)
-    read_rate: float = 0.0
-    write_rate: float = 0.0
     _read_units: float = 0.0
     _write_units: float = 0.0
+    _read_rate: ExponentialAverage = field(
+        default_factory=partial(ExponentialAverage, RATE_SECONDS)
+    )
+    _write_rate: ExponentialAverage = field(
+        default_factory=partial(ExponentialAverage, RATE_SECONDS)
+    )
+
+    @property
+    def read_rate(self) -> float:
+        """Read units a second of late."""
+        return self._read_rate.value
+
+    @property
+    def write_rate(self) -> float:
+        """Write units a second of late."""
+        return self._write_rate.value
 
     def lease(self, *, reads: bool) -> Lease | None:
         """Return the lease of its reads or its writes, None if they have no limit."""
         return self.reads if reads else self.writes
+
+    def leases(self) -> list[Lease]:
+        """Return the leases it has."""
+        return [lease for lease in (self.reads, self.writes) if lease is not None]
+
+    def change(self, table: Table, now: float) -> list[Lease]:
+        """Follow a changed table; return the leases that have no limit any more."""
+        self.version = table.version
+        self.refusals.clear()
+        before = self.leases()
+        self.reads = _lease(self.reads, table.limit_units(reads=True), now)
+        self.writes = _lease(self.writes, table.limit_units(reads=False), now)
+        return [lease for lease in before if lease not in self.leases()]
 
     def spend(self, operation: str, units: float, *, reads: bool) -> None:
         """Count what an operation has used."""
@@ -92,9 +122,8 @@ class Account:
 
     def average(self, elapsed: float) -> None:
         """Let the rates follow what was used in the last `elapsed` seconds."""
-        weight = min(1.0, elapsed / RATE_SECONDS)
-        self.read_rate += (self._read_units / elapsed - self.read_rate) * weight
-        self.write_rate += (self._write_units / elapsed - self.write_rate) * weight
+        self._read_rate.add(self._read_units / elapsed, elapsed)
+        self._write_rate.add(self._write_units / elapsed, elapsed)
         self._read_units = self._write_units = 0.0
 
 
@@ -111,7 +140,7 @@ class TableAdmission:
         self.on_credit: Callable[[], object] = lambda: None  # called when the pools should be asked
         self._accounts: dict[int, Account] = {}
         self._others = Usage(OTHER_TABLES)
-        self._queues: dict[Lease, None] = {}  # the leases that somebody queues for
+        self._lines: dict[Lease, None] = {}  # the leases that somebody waits for
         self._ticked_at = clock()
 
     def admit(self, table: Table, units: float, *, reads: bool) -> float:
@@ -134,10 +163,11 @@ class TableAdmission:
         return units
 
     def wait(self, table: Table, units: float, go_on: Callable[[], object], *, reads: bool) -> None:
-        """Call `go_on` when the pool has answered, to be admitted or refused."""
+        """Call `go_on`, to be admitted or refused, when there is capacity or the pool says no."""
         lease = self._accounts[table.id].lease(reads=reads)
         assert lease is not None, "what has no limit is admitted"
-        lease.wait(units, go_on)
+        lease.wait(units, lambda _: go_on())
+        self._lines[lease] = None
         self.on_credit()
 
     def queue(
@@ -156,29 +186,31 @@ class TableAdmission:
         """
         account = self._accounts.get(table.id)
         lease = None if account is None else account.lease(reads=reads)
-        if lease is None or sum(len(each.queue) for each in self._queues) >= QUEUED_MAX:
+        if lease is None or sum(each.waiting_count for each in self._lines) >= QUEUED_MAX:
             return False
-        lease.queue.append((units, until, go_on))
-        self._queues[lease] = None
+
+        def take_turn(units: float) -> None:
+            lease.spend(units)
+            go_on(units)
+
+        lease.wait(units, take_turn, until)
+        self._lines[lease] = None
         self.on_credit()
         return True
 
     def serve_queues(self) -> None:
         """Let those go on whose turn it is. Call it many times a second."""
         now = self.clock()
-        for lease in list(self._queues):
-            lease.serve_queue(now)
-            if not lease.queue:
-                del self._queues[lease]
+        for lease in list(self._lines):
+            lease.serve(now)
+            if not lease.waiting_count:
+                del self._lines[lease]
 
     def drop_waiting(self) -> None:
-        """Forget those who wait for a pool or for capacity: their clients have gone."""
-        for account in self._accounts.values():
-            for lease in (account.reads, account.writes):
-                if lease is not None:
-                    lease.take_waiting()
-                    lease.queue.clear()
-        self._queues.clear()
+        """Forget those who wait: their clients have gone."""
+        for lease in self._lines:
+            lease.drop_waiting()
+        self._lines.clear()
 
     def settle(
         self, table: Table, operation: str, units: float, admitted: float, *, reads: bool
@@ -190,7 +222,7 @@ class TableAdmission:
         account.spend(operation, units, reads=reads)
         lease = account.lease(reads=reads)
         if admitted and lease is not None:
-            lease.settle(units - admitted)
+            lease.spend(units - admitted)
 
     def key_range_refusal(self, table: Table, *, reads: bool) -> ModelError:
         """Return the error for a partition that is over its own cap, as its leader says."""
@@ -208,26 +240,36 @@ class TableAdmission:
         yield self._others
 
     def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
-        """Forget dropped tables, and let changed ones have their new rates."""
+        """Forget dropped tables, and let changed ones have their new rates.
+
+        Those who wait go on: under the new limits, without limit, or not at all.
+        """
         del ring
-        gone: list[Lease | None] = []
+        now = self.clock()
+        unlimited: list[Lease] = []
+        dropped: list[Lease] = []
         for table_id, account in list(self._accounts.items()):
             record = catalog.table_by_id.get(table_id)
             if record is None:
                 del self._accounts[table_id]
-                gone += (account.reads, account.writes)
+                dropped += account.leases()
             elif record.version != account.version:
                 table = load_table(record.id, record.name, record.definition, record.version)
-                account.version = table.version
-                account.refusals.clear()
-                gone += (account.reads, account.writes)
-                account.reads = self._changed(account.reads, table.limit_units(reads=True))
-                account.writes = self._changed(account.writes, table.limit_units(reads=False))
-        for lease in gone:
-            if lease is not None:
-                _let_go_on(lease)
-                while lease.queue:
-                    lease.queue.popleft()[2](0.0)  # not served: the table is another one now
+                unlimited += account.change(table, now)
+        for lease in unlimited:
+            lease.let_all_go(have_capacity=True)
+        for lease in dropped:
+            lease.let_all_go(have_capacity=False)
+        self.serve_queues()
+        if self._lines:
+            self.on_credit()
+
+    def check(self) -> None:
+        """Assert the invariants of all leases, and that whoever waits will be served."""
+        for account in self._accounts.values():
+            for lease in account.leases():
+                lease.check()
+                assert not lease.waiting_count or lease in self._lines, "nobody serves this line"
 
     def tick(self, now: float) -> list[TableAsk]:
         """Let time pass; return what to ask the pools. Call it several times a second."""
@@ -240,8 +282,6 @@ class TableAdmission:
                 ask = lease.tick(now) if lease is not None else None
                 if ask is not None:
                     asks.append(TableAsk(table_id, reads, ask))
-                if lease is not None and lease.waiting and not lease.is_undecided:
-                    _let_go_on(lease)  # the pool is silent
         return asks
 
     def granted(self, asks: Sequence[TableAsk], grants: Sequence[tuple[float, float]]) -> None:
@@ -251,26 +291,21 @@ class TableAdmission:
             account = self._accounts.get(asked.table_id)
             lease = None if account is None else account.lease(reads=asked.reads)
             if lease is not None:
+                is_waited_for = lease.waiting_count > 0
                 lease.granted(asked.ask, tokens, level, now)
-                _let_go_on(lease)
+                if is_waited_for and lease.on_credit:
+                    self.on_credit()
 
     def _open(self, table: Table) -> Account:
+        now = self.clock()
         account = self._accounts[table.id] = Account(
             table.name,
             table.version,
-            self._changed(None, table.limit_units(reads=True)),
-            self._changed(None, table.limit_units(reads=False)),
+            _lease(None, table.limit_units(reads=True), now),
+            _lease(None, table.limit_units(reads=False), now),
             self._others if len(self._accounts) >= TABLES_COUNTED_MAX else Usage(table.name),
         )
         return account
-
-    def _changed(self, lease: Lease | None, limit: float | None) -> Lease | None:
-        if limit is None:
-            return None
-        if lease is None:
-            return Lease(limit, self.clock())
-        lease.change(limit)
-        return lease
 
     def _table_refusal(self, table: Table, *, reads: bool) -> ModelError:
         what = "Provisioned" if table.is_provisioned else "MaxOnDemand"
@@ -288,7 +323,11 @@ class TableAdmission:
         return refusal
 
 
-def _let_go_on(lease: Lease) -> None:
-    """Let those be admitted or refused who have waited; some may wait again."""
-    for go_on in lease.take_waiting():
-        go_on()
+def _lease(lease: Lease | None, limit: float | None, now: float) -> Lease | None:
+    """Return the lease that a limit wants: the one there is, with another rate, or a new one."""
+    if limit is None:
+        return None
+    if lease is None:
+        return Lease(limit, now)
+    lease.change(limit, now)
+    return lease

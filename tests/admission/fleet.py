@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from random import Random
 
@@ -76,19 +75,20 @@ class Fleet:
                     self._ask(name, lease)
                 elif lease.on_credit and name not in self.asking:
                     self._ask(name, lease)
+                lease.check()
         return sum(self.admitted.values()) - before
 
     def _offer(self, name: str, lease: Lease, units: float) -> None:
         if not lease.admit(units, self.now):
             if lease.is_undecided:
-                lease.wait(units, partial(self._offer, name, lease, units))
+                lease.wait(units, lambda _: self._offer(name, lease, units))
             else:
                 lease.refuse(units)
                 self.refused[name] += units
         elif self._is_served(units):
             self.admitted[name] += units
         else:
-            lease.settle(-units)
+            lease.spend(-units)
             self.throttled_at_partitions += units
 
     def _is_served(self, units: float) -> bool:
@@ -116,15 +116,13 @@ class Fleet:
         """Everybody hears of another rate at once."""
         self.rate = rate
         for lease in self.leases.values():
-            lease.change(rate)
+            lease.change(rate, self.now)
 
     def kill(self, name: str) -> None:
         del self.leases[name]
 
     def _ask(self, name: str, lease: Lease) -> None:
         ask = lease.tick(self.now)
-        if lease.waiting and not lease.is_undecided:
-            self._let_go_on(lease)
         if ask is None or name in self.asking:
             return
         if self.pool_is_due:
@@ -145,10 +143,6 @@ class Fleet:
             self.asking.remove(name)
             if name in self.leases:
                 lease.granted(ask, tokens, level, self.now)
-                self._let_go_on(lease)
+                lease.check()
 
         self.answers.append((answer_at, answer))
-
-    def _let_go_on(self, lease: Lease) -> None:
-        for go_on in lease.take_waiting():
-            go_on()

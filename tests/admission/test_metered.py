@@ -14,7 +14,7 @@ from router.call import Call
 from router.operations.metered import WriteOwner
 from router.refusals import router_full
 from router.routed import Routed, RoutedWrite
-from tests.admission.test_tables import CREDIT, Clock, lease, spend, table
+from tests.admission.test_tables import CREDIT, CheckedAdmission, Clock, lease, spend, table
 
 TOKENS = 50
 
@@ -73,7 +73,7 @@ def a_call(operation: str) -> Call:
 def admission() -> TableAdmission:
     """Accounts of a router that has so many tokens of the table, and owes nothing."""
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(100))
     lease(admission, clock, CREDIT + TOKENS)
     return admission
@@ -158,7 +158,7 @@ class BrokenOwner(Owner):
 
 def test_bug_met_by_who_has_waited_ends_its_call_alone() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(100))
     service: Any = SimpleNamespace(dispatch=TakingDispatch())
     broken, other = BrokenOwner(admission), Owner(admission)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import orjson
@@ -15,7 +16,7 @@ from quorate.cluster.catalog import Catalog, PartitionRecord, TableRecord
 from quorate.cluster.ring import Ring
 from router.admission.lease import ASK_SECONDS, CREDIT_SECONDS
 from router.admission.report import CapacityCollector, describe_accounts
-from router.admission.tables import TableAdmission, Undecided
+from router.admission.tables import TableAdmission, TableAsk, Undecided
 
 CREDIT = 100 * CREDIT_SECONDS
 """Of a table with 100 write units."""
@@ -28,6 +29,27 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class CheckedAdmission(TableAdmission):
+    """Accounts that check their invariants after each step."""
+
+    def catalog_changed(self, catalog: Catalog, ring: Ring) -> None:
+        super().catalog_changed(catalog, ring)
+        self.check()
+
+    def tick(self, now: float) -> list[TableAsk]:
+        asks = super().tick(now)
+        self.check()
+        return asks
+
+    def granted(self, asks: Sequence[TableAsk], grants: Sequence[tuple[float, float]]) -> None:
+        super().granted(asks, grants)
+        self.check()
+
+    def serve_queues(self) -> None:
+        super().serve_queues()
+        self.check()
 
 
 def definition(units: int | None) -> bytes:
@@ -62,6 +84,7 @@ def spend(admission: TableAdmission, of: Table, *, reads: bool = False) -> int:
         try:
             admission.admit(of, 1, reads=reads)
         except (ProvisionedThroughputExceeded, Undecided):
+            admission.check()
             return count
     raise AssertionError("no limit")
 
@@ -84,7 +107,7 @@ def lease_held(admission: TableAdmission, clock: Clock, tokens: float) -> None:
 
 def test_on_demand_table_has_no_limit_and_asks_for_nothing() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
 
     assert admission.admit(table(None), 500, reads=False) == 0
     assert admission.tick(clock.now + 1) == []
@@ -100,7 +123,7 @@ def exhaust(admission: TableAdmission, clock: Clock) -> None:
 
 def test_refusal_names_the_reason_and_the_table() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     exhaust(admission, clock)
     with pytest.raises(ProvisionedThroughputExceeded) as refused:
         admission.admit(table(4), 1, reads=False)
@@ -117,7 +140,7 @@ def test_refusal_names_the_reason_and_the_table() -> None:
 
 def test_what_the_pool_has_not_refused_waits_for_its_answer() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     asked: list[None] = []
     admission.on_credit = lambda: asked.append(None)
     assert spend(admission, table(4)) == 4
@@ -139,7 +162,7 @@ def test_what_the_pool_has_not_refused_waits_for_its_answer() -> None:
 @pytest.mark.parametrize("units", [None, 8])
 def test_who_waits_goes_on_when_the_table_is_changed(units: int | None) -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(4))
     gone_on: list[None] = []
     admission.wait(table(4), 3, lambda: gone_on.append(None), reads=False)
@@ -149,7 +172,7 @@ def test_who_waits_goes_on_when_the_table_is_changed(units: int | None) -> None:
 
 
 def test_reads_and_writes_have_buckets_of_their_own() -> None:
-    admission = TableAdmission(Clock())
+    admission = CheckedAdmission(Clock())
     spend(admission, table(100))
 
     assert spend(admission, table(100), reads=True) > 0
@@ -157,7 +180,7 @@ def test_reads_and_writes_have_buckets_of_their_own() -> None:
 
 def test_credit_is_a_second_and_paid_back() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     assert spend(admission, table(100)) == CREDIT
     lease(admission, clock, CREDIT)  # pays the debt, and no more
 
@@ -169,7 +192,7 @@ def test_credit_is_a_second_and_paid_back() -> None:
 def test_what_is_short_is_spent_evenly_over_a_round() -> None:
     """Its requests would else come to the nodes all at once, and others' would wait behind them."""
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(100))
     lease(admission, clock, CREDIT)
     lease_held(admission, clock, 20.0)
@@ -187,7 +210,7 @@ def test_what_is_short_is_spent_evenly_over_a_round() -> None:
 def test_last_of_what_was_saved_up_may_be_spent_at_once() -> None:
     """The first answer that is short is no steady shortage yet."""
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(100))
     lease_held(admission, clock, CREDIT + 20.0)
 
@@ -196,7 +219,7 @@ def test_last_of_what_was_saved_up_may_be_spent_at_once() -> None:
 
 def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_done() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(100))
     lease(admission, clock, CREDIT + 20.0)
 
@@ -208,7 +231,7 @@ def test_settling_takes_what_was_not_known_before_and_gives_back_what_was_not_do
 
 def test_changed_table_is_followed() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(4))
 
     admission.catalog_changed(catalog(None, 1), RING)
@@ -220,7 +243,7 @@ def test_changed_table_is_followed() -> None:
 
 def test_dropped_table_is_forgotten() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     spend(admission, table(4))
     admission.catalog_changed(Catalog(epoch=9), RING)
 
@@ -236,7 +259,7 @@ def test_definition_is_the_models() -> None:
 
 def test_what_was_used_is_counted_by_operation_for_every_table() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     unlimited = table(None)
     admitted = admission.admit(unlimited, 1, reads=False)
     admission.settle(unlimited, "PutItem", 3, admitted, reads=False)
@@ -256,7 +279,7 @@ def test_what_was_used_is_counted_by_operation_for_every_table() -> None:
 
 def test_throttled_requests_are_counted_by_reason() -> None:
     clock = Clock()
-    admission = TableAdmission(clock)
+    admission = CheckedAdmission(clock)
     exhaust(admission, clock)
     with pytest.raises(ProvisionedThroughputExceeded):
         admission.admit(table(4), 1, reads=False)

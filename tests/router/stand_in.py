@@ -36,6 +36,7 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
         self.silent = False  # takes batches and says nothing
         self.break_after_write = False  # applies a write, then breaks the stream
         self.outcome = node_pb2.OUTCOME_OK  # of writes
+        self.has_capacity = False  # for all tables with limits, as much as they want
         self.address = ""
         self._changed = asyncio.Event()
         self._streams: set[asyncio.Queue[node_pb2.RouteReply]] = set()
@@ -97,8 +98,11 @@ class StandIn(NodeServiceServicer):  # type: ignore[misc]  # protoc's service st
     async def LeaseCapacity(  # noqa: N802
         self, request: node_pb2.LeaseCapacityRequest, context: Any
     ) -> node_pb2.LeaseCapacityResponse:
-        """Have nothing to give: a router's credit is all that its tables get."""
-        grants = [node_pb2.CapacityGrant() for _ in request.asks]
+        """Grant all that is wanted, or nothing: then its credit is all that a router gets."""
+        grants = [
+            node_pb2.CapacityGrant(tokens=ask.wanted if self.has_capacity else 0.0)
+            for ask in request.asks
+        ]
         return node_pb2.LeaseCapacityResponse(outcome=node_pb2.OUTCOME_OK, grants=grants)
 
     async def GetStatus(  # noqa: N802

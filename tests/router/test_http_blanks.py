@@ -114,6 +114,19 @@ def test_other_transfer_codings_are_refused_with_blanks_behind_them_too(coding: 
     tell(story)
 
 
+def test_trailers_are_refused_with_blanks_behind_the_coding_too() -> None:
+    """What is wrong behind the tab is the client's fault, as it is without one."""
+
+    async def story(talk: Talk) -> None:
+        answer = await talk.send(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\nTrailer: t\r\n\r\n"
+        )
+        assert status_of(answer) == 400
+        assert not talk.seen
+
+    tell(story)
+
+
 def test_chunked_and_a_length_are_refused_with_blanks_behind_them_too() -> None:
     async def story(talk: Talk) -> None:
         for lines in (
