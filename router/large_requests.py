@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from model.errors import ModelError
 
-WAITING_BYTES_MAX: Final = 64 << 20
-"""Most bytes of requests that wait. Ours: what is made of JSON takes several times its memory."""
+WAITING_BYTES_MAX: Final = 256 << 20
+"""Most bytes of requests that wait. Ours: as of bodies that come over HTTP."""
 
 WAITING_BYTES_PER_NETWORK_MAX: Final = WAITING_BYTES_MAX // 2
 """Most of them from one network. Ours."""
