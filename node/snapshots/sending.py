@@ -60,7 +60,7 @@ class SnapshotSender:
         self._dialer = dialer
         self._host = host
         self._call = call
-        self._views = Views(items)
+        self._views = Views(items, host.checkpointer.release_log)
         self.sent_bytes = 0  # of frames, in this process's life
         self.sending = 0  # now
         self._sent: dict[Receiver, tuple[int, int]] = {}  # (bytes, of how many)
@@ -88,7 +88,9 @@ class SnapshotSender:
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._under_way.discard(receiver)
-            self._host.checkpointer.release_log(receiver)
+            # Who goes on with a view needs the log that follows on it.
+            if not self._views.is_kept(receiver):
+                self._host.checkpointer.release_log(receiver)
         self._call(self._host.snapshot_sent, group, message.to, ok=ok)
 
     def progress(self) -> list[tuple[int, int, float]]:

@@ -5,6 +5,7 @@ An open view keeps every page of the tree from being used again that was in use 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -38,9 +39,10 @@ class OpenView:
 class Views:
     """Opens, keeps and closes views. On the loop."""
 
-    def __init__(self, items: ItemStore) -> None:
-        """Start with none."""
+    def __init__(self, items: ItemStore, closed: Callable[[Receiver], None]) -> None:
+        """Start with none; `closed` is told of each kept view that is closed."""
         self._items = items
+        self._closed = closed
         self._kept: dict[Receiver, OpenView] = {}  # oldest first
 
     def take(self, receiver: Receiver, replica: Replica) -> OpenView:
@@ -59,17 +61,23 @@ class Views:
         self._kept[receiver] = view
         self.close_older(now)
         if len(self._kept) > KEPT_MAX:
-            self._kept.pop(next(iter(self._kept))).view.close()
+            self._close(next(iter(self._kept)))
 
     def close_older(self, now: float) -> None:
         """Close what nobody has come back for."""
         for receiver, kept in list(self._kept.items()):
             if kept.kept_until <= now:
-                del self._kept[receiver]
-                kept.view.close()
+                self._close(receiver)
+
+    def is_kept(self, receiver: Receiver) -> bool:
+        """Whether a view is kept for a receiver."""
+        return receiver in self._kept
 
     def close(self) -> None:
         """Close all that are kept."""
-        for kept in self._kept.values():
-            kept.view.close()
-        self._kept.clear()
+        for receiver in list(self._kept):
+            self._close(receiver)
+
+    def _close(self, receiver: Receiver) -> None:
+        self._kept.pop(receiver).view.close()
+        self._closed(receiver)

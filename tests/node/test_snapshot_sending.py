@@ -281,7 +281,8 @@ def test_log_is_held_while_a_snapshot_is_on_its_way(
 
 
 def test_few_views_are_kept_and_not_for_long(leader: Node) -> None:
-    kept = Views(leader.items)
+    closed: list[tuple[int, int]] = []
+    kept = Views(leader.items, closed.append)
     replica = leader.replica()
     opened = [kept.take((PARTITION, to), replica) for to in range(KEPT_MAX + 1)]
     for to, each in enumerate(opened):
@@ -294,12 +295,13 @@ def test_few_views_are_kept_and_not_for_long(leader: Node) -> None:
     kept.close_older(KEPT_SECONDS + 1.5)
     assert [is_closed(each) for each in opened] == [True, True, False]
     kept.close()
+    assert closed == [(PARTITION, to) for to in range(KEPT_MAX + 1)], "their logs are free"
     assert KEPT_MAX + SENDING_MAX <= 8, "each holds a reader's slot, and pages"
 
 
 def test_view_of_which_nothing_was_sent_is_not_kept(leader: Node) -> None:
     """The follower is down: the pages must not be held until it is back."""
-    views = Views(leader.items)
+    views = Views(leader.items, lambda _: None)
     for now in range(3):
         opened = views.take((PARTITION, FOLLOWER), leader.replica())
         views.keep((PARTITION, FOLLOWER), opened, now=float(now))

@@ -8,6 +8,7 @@ import re
 import signal
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -55,9 +56,18 @@ def events(cluster: BackgroundCluster, event: str) -> list[str]:
     return found
 
 
-def parts_under_way(cluster: BackgroundCluster) -> list[Path]:
+def parts_there(cluster: BackgroundCluster) -> dict[str, int]:
+    """Return the sizes of what has arrived of snapshots, and is not installed yet."""
     directory = cluster.data_dir / "nodes" / AWAY / "snapshots"
-    return [path for path in directory.glob("*") if path.stat().st_size > 4 << 20]
+    return {path.name: path.stat().st_size for path in directory.glob("*")}
+
+
+def has_grown(cluster: BackgroundCluster, before: dict[str, int]) -> bool:
+    """Whether a part of a snapshot has arrived since, or more of one that was there."""
+    return any(
+        size > before.get(name, 4 << 20)  # of a new one, so much that it is worth going on
+        for name, size in parts_there(cluster).items()
+    )
 
 
 def contents(directory: Path) -> str:
@@ -110,11 +120,11 @@ def test_follower_that_was_away_gets_snapshots_under_load_though_ended_on_the_wa
             async with writing(
                 raw, TABLE, prefix=prefix + "b", partition_keys=GROUPS, writers=4
             ) as busy:
-                for number in (signal.SIGTERM, signal.SIGKILL):
+                # Killed first: a stop may take the time in which what comes arrives as a whole.
+                for number in (signal.SIGKILL, signal.SIGTERM):
+                    grown = partial(has_grown, cluster, parts_there(cluster))
                     await asyncio.to_thread(cluster.restart, AWAY)
-                    ended = await end_when(
-                        cluster, lambda: parts_under_way(cluster), "a part has arrived", number
-                    )
+                    ended = await end_when(cluster, grown, "a part has arrived", number)
                     assert (ended == "ended with exit code 0") == (number is signal.SIGTERM)
                 await asyncio.to_thread(cluster.restart, AWAY)
                 await end_when(
